@@ -1,0 +1,5 @@
+//! The client. See [`rig::rig_main`].
+
+fn main() -> std::process::ExitCode {
+    rig::rig_main()
+}

@@ -1,0 +1,305 @@
+//! JSON text without a tree: where a value ends, a member of an object, the text
+//! of a string, and the escape of one (RFC 8259).
+//!
+//! The frame codec passes payloads on as slices of the frame; this is the little
+//! that it and the callers need to cut them. Whole documents are read and written
+//! with miniserde.
+
+use std::borrow::Cow;
+
+/// How deep arrays and objects may nest: a guard against stack exhaustion.
+const MAX_DEPTH: usize = 128;
+
+/// The offset behind the value that starts at `at` (after white space).
+/// `Err` holds the offset of the first byte that is no JSON.
+pub fn skip_value(text: &[u8], at: usize) -> Result<usize, usize> {
+    skip(text, skip_space(text, at), 0)
+}
+
+/// The whole of `text` as one value: nothing but white space may follow it. `Err`
+/// holds the offset of the first wrong byte.
+pub fn check(text: &[u8]) -> Result<(), usize> {
+    let end = skip_space(text, skip_value(text, 0)?);
+    if end == text.len() { Ok(()) } else { Err(end) }
+}
+
+/// The offset of the next byte that is no white space.
+pub fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+fn skip(text: &[u8], at: usize, depth: usize) -> Result<usize, usize> {
+    if depth > MAX_DEPTH {
+        return Err(at);
+    }
+    match text.get(at) {
+        Some(b'"') => skip_string(text, at),
+        Some(b'[') => skip_list(text, at, b']', |at| skip(text, at, depth + 1)),
+        Some(b'{') => skip_list(text, at, b'}', |at| {
+            let colon = skip_space(text, skip_string(text, at)?);
+            if text.get(colon) != Some(&b':') {
+                return Err(colon);
+            }
+            skip(text, skip_space(text, colon + 1), depth + 1)
+        }),
+        Some(b't') => skip_word(text, at, b"true"),
+        Some(b'f') => skip_word(text, at, b"false"),
+        Some(b'n') => skip_word(text, at, b"null"),
+        _ => skip_number(text, at),
+    }
+}
+
+fn skip_list(
+    text: &[u8],
+    at: usize,
+    close: u8,
+    item: impl Fn(usize) -> Result<usize, usize>,
+) -> Result<usize, usize> {
+    let mut at = skip_space(text, at + 1);
+    if text.get(at) == Some(&close) {
+        return Ok(at + 1);
+    }
+    loop {
+        at = skip_space(text, item(at)?);
+        match text.get(at) {
+            Some(b',') => at = skip_space(text, at + 1),
+            Some(byte) if *byte == close => return Ok(at + 1),
+            _ => return Err(at),
+        }
+    }
+}
+
+fn skip_word(text: &[u8], at: usize, word: &[u8]) -> Result<usize, usize> {
+    if text.get(at..).is_some_and(|rest| rest.starts_with(word)) { Ok(at + word.len()) } else { Err(at) }
+}
+
+fn skip_string(text: &[u8], at: usize) -> Result<usize, usize> {
+    if text.get(at) != Some(&b'"') {
+        return Err(at);
+    }
+    let mut at = at + 1;
+    loop {
+        match text.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => match text.get(at + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                Some(b'u') => {
+                    let digits = text.get(at + 2..at + 6).ok_or(at)?;
+                    if !digits.iter().all(u8::is_ascii_hexdigit) {
+                        return Err(at);
+                    }
+                    at += 6;
+                }
+                _ => return Err(at),
+            },
+            Some(0x20..) => at += 1,
+            _ => return Err(at),
+        }
+    }
+}
+
+fn skip_number(text: &[u8], start: usize) -> Result<usize, usize> {
+    let digits = |mut at: usize| {
+        let from = at;
+        while text.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        if at == from { Err(at) } else { Ok(at) }
+    };
+    let mut at = start;
+    if text.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    at = if text.get(at) == Some(&b'0') { at + 1 } else { digits(at)? };
+    if text.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if matches!(text.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        if matches!(text.get(at), Some(b'+' | b'-')) {
+            at += 1;
+        }
+        at = digits(at)?;
+    }
+    Ok(at)
+}
+
+/// The raw value of the member `name` of the object `text`; none when there is no
+/// such member or `text` is no object. Of two members of one name the last counts.
+pub fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let bytes = text.as_bytes();
+    let mut at = skip_space(bytes, 0);
+    if bytes.get(at) != Some(&b'{') {
+        return None;
+    }
+    let mut found = None;
+    at = skip_space(bytes, at + 1);
+    while bytes.get(at) == Some(&b'"') {
+        let key_end = skip_string(bytes, at).ok()?;
+        let key = string(text.get(at..key_end)?)?;
+        let colon = skip_space(bytes, key_end);
+        let value = skip_space(bytes, colon + 1);
+        let end = skip(bytes, value, 0).ok()?;
+        if key == name {
+            found = text.get(value..end);
+        }
+        at = skip_space(bytes, end);
+        if bytes.get(at) == Some(&b',') {
+            at = skip_space(bytes, at + 1);
+        }
+    }
+    found
+}
+
+/// The text of the JSON string `raw` (with its quotes); none when it is no string.
+/// A lone surrogate becomes U+FFFD.
+pub fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        match rest.next()? {
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
+            'n' => text.push('\n'),
+            'r' => text.push('\r'),
+            't' => text.push('\t'),
+            'u' => {
+                let unit = hex4(&mut rest)?;
+                let low = rest.as_str().strip_prefix("\\u").map(str::chars).and_then(|mut tail| {
+                    let low = hex4(&mut tail).filter(|low| (0xdc00..0xe000).contains(low))?;
+                    Some((low, tail))
+                });
+                match (unit, low) {
+                    (0xd800..=0xdbff, Some((low, tail))) => {
+                        rest = tail;
+                        let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                        text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                    }
+                    _ => text.push(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)),
+                }
+            }
+            other => text.push(other),
+        }
+    }
+    Some(Cow::Owned(text))
+}
+
+fn hex4(chars: &mut std::str::Chars<'_>) -> Option<u32> {
+    let digits = chars.as_str().get(..4)?;
+    let unit = u32::from_str_radix(digits, 16).ok()?;
+    *chars = chars.as_str().get(4..)?.chars();
+    Some(unit)
+}
+
+/// Appends `text` as a JSON string with its quotes. Control characters, also those
+/// above 0x7f that drive some terminals, are escaped.
+pub fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => push_unicode(out, c as u32),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+fn push_unicode(out: &mut String, code: u32) {
+    out.push_str("\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(char::from_digit(code >> shift & 15, 16).unwrap_or('0'));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_where_json_says() {
+        for (text, end) in [
+            ("null,", 4),
+            ("  true ", 6),
+            ("-0.5e+3]", 7),
+            ("0", 1),
+            ("\"a\\\"b\" x", 6),
+            ("[1, [2 , {}], {\"a\" : []}] ", 25),
+            ("{}", 2),
+        ] {
+            assert_eq!(skip_value(text.as_bytes(), 0), Ok(end), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_where_it_goes_wrong() {
+        for (text, offset) in [
+            ("", 0),
+            ("nul", 0),
+            ("01", 1),
+            ("1.", 2),
+            ("-", 1),
+            ("\"abc", 4),
+            ("\"\n\"", 1),
+            ("\"\\x\"", 1),
+            ("\"\\u12g4\"", 1),
+            ("[1,]", 3),
+            ("[1 2]", 3),
+            ("{\"a\" 1}", 5),
+            ("{\"a\":1,}", 7),
+            ("{a:1}", 1),
+            ("{} {}", 3),
+        ] {
+            assert_eq!(check(text.as_bytes()), Err(offset), "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(check(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn serde_json_agrees_on_what_is_json() {
+        for text in
+            ["1e5", "1E-5", "-1", "- 1", "+1", ".5", "1.e5", "\"\\/\"", "tru", "truee", "[]]", "\u{feff}1"]
+        {
+            let theirs = serde_json::from_str::<serde_json::Value>(text).is_ok();
+            assert_eq!(check(text.as_bytes()).is_ok(), theirs, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_unescaped_name() {
+        let text = r#" {"status":"ok", "response" : {"status":1}, "n\u0061me":[1,2]}"#;
+        assert_eq!(member(text, "status"), Some("\"ok\""));
+        assert_eq!(member(text, "response"), Some("{\"status\":1}"));
+        assert_eq!(member(text, "name"), Some("[1,2]"));
+        assert_eq!(member(text, "other"), None);
+        assert_eq!(member("[1]", "status"), None);
+    }
+
+    #[test]
+    fn strings_survive_the_round_trip() {
+        for text in ["", "plain", "a\"b\\c\n\r\t\u{8}\u{1b}[31m\u{9b}", "é 漢 🦀"] {
+            let mut raw = String::new();
+            push_string(&mut raw, text);
+            assert!(!raw.chars().any(char::is_control));
+            assert_eq!(string(&raw).as_deref(), Some(text));
+        }
+        assert_eq!(string(r#""\ud83e\udd80 \ud800x \/""#).as_deref(), Some("🦀 \u{fffd}x /"));
+        assert_eq!(string("12"), None);
+    }
+}

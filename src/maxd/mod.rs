@@ -1,0 +1,6 @@
+//! maxd, the Max platform for one host.
+
+/// The server's whole life: arguments in, exit code out.
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

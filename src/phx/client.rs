@@ -1,0 +1,1 @@
+//! rig's half of a connection.

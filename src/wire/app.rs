@@ -1,0 +1,102 @@
+//! Apps: `app:create`, `app:list`, `app:status`, `app:delete`.
+
+use super::deploy::Deploy;
+use miniserde::{Deserialize, Serialize};
+
+/// `app:create`, `app:status` and `app:delete`: one app of one network.
+#[derive(Serialize, Deserialize)]
+pub struct Select {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+}
+
+/// `app:list`.
+#[derive(Serialize, Deserialize)]
+pub struct Filter {
+    /// Only this network's apps; all the user's when absent.
+    pub network: Option<String>,
+}
+
+/// What an app does at the moment.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(any(test, feature = "server"), derive(Debug))]
+pub enum State {
+    /// Nothing has been deployed yet.
+    #[serde(rename = "empty")]
+    Empty,
+    /// It is being started and isn't healthy yet.
+    #[serde(rename = "starting")]
+    Starting,
+    /// It serves.
+    #[serde(rename = "running")]
+    Running,
+    /// It ended and is started again after a pause.
+    #[serde(rename = "restarting")]
+    Restarting,
+    /// It ends again and again; `reason` says how.
+    #[serde(rename = "crash_loop")]
+    CrashLoop,
+    /// maxd is stopping it.
+    #[serde(rename = "stopped")]
+    Stopped,
+}
+
+/// An app. The answer to `app:create` and `app:delete`.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct App {
+    /// Its name, unique in its network.
+    pub name: String,
+    /// Its network's name.
+    pub network: String,
+    /// `APP.NETWORK.DOMAIN`.
+    pub hostname: String,
+    /// Where it answers.
+    pub url: String,
+    /// What it does.
+    pub state: State,
+    /// Why, when that needs saying: `exited with code 1, 5 times in 40 s`.
+    pub reason: Option<String>,
+    /// The release that serves.
+    pub release: Option<u64>,
+    /// When that release took the traffic.
+    pub deployed_at: Option<String>,
+    /// When the app was created.
+    pub created_at: String,
+}
+
+/// The answer to `app:list`, by network and name.
+#[derive(Serialize, Deserialize)]
+pub struct List {
+    /// The apps.
+    pub apps: Vec<App>,
+}
+
+/// One running copy of an app.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Instance {
+    /// Counts from 1.
+    pub number: u64,
+    /// Its release.
+    pub release: u64,
+    /// The process, or null when maxd serves the files itself or it is not running.
+    pub pid: Option<u64>,
+    /// What it does.
+    pub state: State,
+    /// When it was started last.
+    pub started_at: Option<String>,
+    /// How often it was started again since the release took over.
+    pub restarts: u64,
+}
+
+/// The answer to `app:status`.
+#[derive(Serialize, Deserialize)]
+pub struct Status {
+    /// The app.
+    pub app: App,
+    /// Its instances.
+    pub instances: Vec<Instance>,
+    /// The newest deploy, whatever became of it.
+    pub deploy: Option<Deploy>,
+}

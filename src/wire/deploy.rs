@@ -1,0 +1,96 @@
+//! Deploys: `deploy:create`, `deploy:status`, and the topic `deploy:ID`.
+
+use miniserde::{Deserialize, Serialize};
+
+/// `deploy:create`. The source then goes to [`Deploy::upload_path`].
+#[derive(Serialize, Deserialize)]
+pub struct Create {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// Create the app when it does not exist.
+    pub create: bool,
+    /// The files' contents together, in bytes; checked against the limit.
+    pub source_bytes: u64,
+    /// Files, directories and links together; checked against the limit.
+    pub files: u64,
+}
+
+/// `deploy:status`.
+#[derive(Serialize, Deserialize)]
+pub struct Select {
+    /// The deploy's number.
+    pub id: u64,
+}
+
+/// Where a deploy is. `live` and `failed` are final.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(any(test, feature = "server"), derive(Debug))]
+pub enum State {
+    /// Waits for the archive.
+    #[serde(rename = "uploading")]
+    Uploading,
+    /// Waits for the app's previous deploy.
+    #[serde(rename = "queued")]
+    Queued,
+    /// The archive is checked and unpacked.
+    #[serde(rename = "unpacking")]
+    Unpacking,
+    /// The build commands run.
+    #[serde(rename = "building")]
+    Building,
+    /// The new release is started and must become healthy.
+    #[serde(rename = "starting")]
+    Starting,
+    /// The new release serves.
+    #[serde(rename = "live")]
+    Live,
+    /// It ended at `phase` because of `error`; the old release goes on serving.
+    #[serde(rename = "failed")]
+    Failed,
+}
+
+/// A deploy. The answer to `deploy:create` and `deploy:status`, to the upload, and
+/// the payload of `state` events.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Deploy {
+    /// Its number, unique in the whole system.
+    pub id: u64,
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// Where it is.
+    pub state: State,
+    /// The state in which it failed.
+    pub phase: Option<State>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The number of the release it makes, counted per app from 1; null until the
+    /// archive has arrived.
+    pub release: Option<u64>,
+    /// What was recognised: `node`, `python`, `static`, `procfile`, `rig.json`.
+    pub kind: Option<String>,
+    /// Where the app answers.
+    pub url: String,
+    /// Where the archive goes, relative to the server.
+    pub upload_path: String,
+    /// Whether `deploy:create` created the app.
+    pub created_app: bool,
+    /// Who deployed.
+    pub user: String,
+    /// When it began.
+    pub created_at: String,
+    /// When it ended.
+    pub finished_at: Option<String>,
+}
+
+/// The join parameters of `deploy:ID`.
+#[derive(Serialize, Deserialize)]
+pub struct Follow {
+    /// Send only build lines after this sequence number.
+    pub after: Option<u64>,
+    /// How many lines may be sent before the next `credit`.
+    pub credit: u64,
+}

@@ -1,0 +1,47 @@
+//! Networks: `network:create`, `network:list`, `network:status`, `network:delete`.
+
+use super::app::App;
+use miniserde::{Deserialize, Serialize};
+
+/// `network:create`.
+#[derive(Serialize, Deserialize)]
+pub struct Create {
+    /// The wanted name; Max assigns one when it is absent.
+    pub name: Option<String>,
+}
+
+/// `network:status` and `network:delete`.
+#[derive(Serialize, Deserialize)]
+pub struct Select {
+    /// The network's name.
+    pub network: String,
+}
+
+/// A network. The answer to `network:create` and `network:delete`.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Network {
+    /// Its name, unique in the whole system.
+    pub name: String,
+    /// The domain its apps are reached under: `NAME.DOMAIN`.
+    pub domain: String,
+    /// How many apps it has.
+    pub apps: u64,
+    /// When it was created.
+    pub created_at: String,
+}
+
+/// The answer to `network:list`, by name.
+#[derive(Serialize, Deserialize)]
+pub struct List {
+    /// The user's networks.
+    pub networks: Vec<Network>,
+}
+
+/// The answer to `network:status`.
+#[derive(Serialize, Deserialize)]
+pub struct Status {
+    /// The network.
+    pub network: Network,
+    /// Its apps, by name.
+    pub apps: Vec<App>,
+}
