@@ -1,0 +1,134 @@
+//! Help texts and `docs/commands.md`, from the command table.
+
+use super::{Command, Flag, GLOBAL};
+
+/// The help on the command `words`, or on all that begin with them.
+pub fn help(commands: &[Command], words: &str) -> String {
+    match commands.iter().find(|command| command.words == words) {
+        Some(command) => one(command),
+        None => overview(commands, words),
+    }
+}
+
+fn overview(commands: &[Command], prefix: &str) -> String {
+    let mut out = String::new();
+    if prefix.is_empty() {
+        out.push_str("rig, the command-line client of Max\n\nUsage: rig COMMAND [ARGUMENTS] [FLAGS]\n");
+    } else {
+        out.push_str("Usage: rig ");
+        out.push_str(prefix);
+        out.push_str(" …\n");
+    }
+    out.push_str("\nCommands:\n");
+    let rows = commands
+        .iter()
+        .filter(|command| {
+            prefix.is_empty() || command.words.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(' '))
+        })
+        .map(|command| (command.words.to_owned(), command.summary));
+    columns(&mut out, rows.collect());
+    out.push_str("\nFlags of every command:\n");
+    columns(&mut out, GLOBAL.iter().map(|flag| (flag_usage(flag), flag.help)).collect());
+    out.push_str(
+        "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a login;\n\
+         RIG_CA, RIG_CONFIG_DIR, NO_COLOR.\n\
+         Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable,\n\
+         6 conflict, 7 deployment failed, 8 timed out, 130 interrupted.\n\
+         `rig help COMMAND` shows one command with examples.\n",
+    );
+    out
+}
+
+fn one(command: &Command) -> String {
+    let mut out = String::from(command.summary);
+    out.push_str("\n\nUsage: ");
+    out.push_str(&usage(command));
+    out.push('\n');
+    if !command.about.is_empty() {
+        out.push('\n');
+        out.push_str(command.about);
+        out.push('\n');
+    }
+    if !command.args.is_empty() {
+        out.push_str("\nArguments:\n");
+        columns(&mut out, command.args.iter().map(|arg| (arg.name.to_owned(), arg.help)).collect());
+    }
+    out.push_str("\nFlags:\n");
+    let flags = command.flags.iter().chain(GLOBAL);
+    columns(&mut out, flags.map(|flag| (flag_usage(flag), flag.help)).collect());
+    out.push_str("\nExamples:\n");
+    for (what, line) in command.examples {
+        out.push_str("  # ");
+        out.push_str(what);
+        out.push_str("\n  ");
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// `rig create app NAME [FLAGS]`.
+fn usage(command: &Command) -> String {
+    let mut out = String::from("rig ");
+    out.push_str(command.words);
+    for arg in command.args {
+        out.push_str(if arg.required { " " } else { " [" });
+        out.push_str(arg.name);
+        if !arg.required {
+            out.push(']');
+        }
+    }
+    out.push_str(" [FLAGS]");
+    out
+}
+
+fn flag_usage(flag: &Flag) -> String {
+    let mut out = String::new();
+    match flag.short {
+        Some(short) => {
+            out.push('-');
+            out.push(short);
+            out.push_str(", ");
+        }
+        None => out.push_str("    "),
+    }
+    out.push_str("--");
+    out.push_str(flag.long);
+    if !flag.value.is_empty() {
+        out.push(' ');
+        out.push_str(flag.value);
+    }
+    out
+}
+
+fn columns(out: &mut String, rows: Vec<(String, &str)>) {
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    for (left, right) in rows {
+        out.push_str("  ");
+        out.push_str(&left);
+        for _ in left.len()..width + 2 {
+            out.push(' ');
+        }
+        out.push_str(right);
+        out.push('\n');
+    }
+}
+
+/// `docs/commands.md`.
+#[cfg(feature = "server")]
+pub fn markdown(commands: &[Command]) -> String {
+    let mut out = String::from(
+        "# Commands\n\nGenerated from the command table (`src/commands/`) by `make docs`; a test holds it true.\n\n\
+         ```text\n",
+    );
+    out.push_str(&overview(commands, ""));
+    out.push_str("```\n");
+    for command in commands {
+        out.push_str("\n## rig ");
+        out.push_str(command.words);
+        out.push_str("\n\n```text\n");
+        out.push_str(&one(command));
+        out.push_str("```\n");
+    }
+    out
+}

@@ -1,0 +1,113 @@
+//! The command line as data. One [`Command`] is a constant: its words, arguments,
+//! flags, examples and what runs it. [`parse`], [`help`] and `docs/commands.md` walk
+//! the same slice, so they can't disagree.
+
+pub mod help;
+pub mod parse;
+mod suggest;
+
+use crate::error::Result;
+use crate::session::Session;
+
+/// A flag. Flags are shared: a name means the same, and takes a value or not, in
+/// every command that has it.
+pub struct Flag {
+    /// Its name without the hyphens.
+    pub long: &'static str,
+    /// Its one-letter name.
+    pub short: Option<char>,
+    /// The name of its value in help; empty for a switch.
+    pub value: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
+}
+
+/// A positional argument.
+pub struct Arg {
+    /// Its name in help.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub help: &'static str,
+    /// Whether the command can do without it.
+    pub required: bool,
+}
+
+/// A command.
+pub struct Command {
+    /// The words that call it: `create network`.
+    pub words: &'static str,
+    /// Other words that call it.
+    pub aliases: &'static [&'static str],
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// What else is worth knowing.
+    pub about: &'static str,
+    /// Its arguments, in order.
+    pub args: &'static [Arg],
+    /// Its flags besides [`GLOBAL`].
+    pub flags: &'static [&'static Flag],
+    /// What a line does, and the line.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// What runs it.
+    pub run: fn(&Session, &Matches) -> Result<()>,
+}
+
+/// `-o json`.
+pub const OUTPUT: Flag = Flag {
+    long: "output",
+    short: Some('o'),
+    value: "FORMAT",
+    help: "answer as `text` (the default) or `json`",
+};
+/// `--url`.
+pub const URL: Flag = Flag {
+    long: "url",
+    short: None,
+    value: "URL",
+    help: "the Max server (else RIG_URL, else where you logged in)",
+};
+/// `--timeout`.
+pub const TIMEOUT: Flag = Flag {
+    long: "timeout",
+    short: None,
+    value: "TIME",
+    help: "how long to wait for an answer: `10s` (the default), `2m`",
+};
+/// `--ca`.
+pub const CA: Flag = Flag {
+    long: "ca",
+    short: None,
+    value: "FILE",
+    help: "also trust the certificates in this PEM file (else RIG_CA)",
+};
+/// `--help`.
+pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "show what a command does" };
+/// `--version`.
+pub const VERSION: Flag = Flag { long: "version", short: Some('V'), value: "", help: "show rig's version" };
+
+/// The flags every command has.
+pub const GLOBAL: &[&Flag] = &[&OUTPUT, &URL, &TIMEOUT, &CA, &HELP, &VERSION];
+
+/// A command line that was understood.
+pub struct Matches {
+    /// The arguments behind the command's words.
+    pub args: Vec<String>,
+    pub(super) flags: Vec<(&'static str, String)>,
+}
+
+impl Matches {
+    /// The argument at `index`.
+    pub fn arg(&self, index: usize) -> Option<&str> {
+        self.args.get(index).map(String::as_str)
+    }
+
+    /// The value of `flag`; of several the last.
+    pub fn value(&self, flag: &Flag) -> Option<&str> {
+        self.flags.iter().rev().find(|(long, _)| *long == flag.long).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the switch `flag` is given.
+    pub fn has(&self, flag: &Flag) -> bool {
+        self.value(flag).is_some()
+    }
+}

@@ -1,0 +1,78 @@
+//! `rig delete app`, `rig delete network`.
+
+use crate::cli::{Arg, Command, Flag, Matches};
+use crate::error::{Error, Kind, Result};
+use crate::session::{self, Session};
+use crate::term::prompt::{confirm, possible};
+use crate::term::text::count;
+use crate::view::items;
+use crate::wire::{app, network};
+use std::path::Path;
+
+const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
+
+/// `rig delete app`.
+pub const APP: Command = Command {
+    words: "delete app",
+    aliases: &[],
+    summary: "Delete an app: stop it and remove its releases and logs",
+    about: "Asks first; without a terminal it needs --yes.",
+    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK", required: true }],
+    flags: &[&session::NETWORK, &YES],
+    examples: &[("Ask first", "rig delete app web.blue"), ("In a script", "rig delete app web.blue --yes")],
+    run: app,
+};
+
+/// `rig delete network`.
+pub const NETWORK: Command = Command {
+    words: "delete network",
+    aliases: &[],
+    summary: "Delete a network with all its apps",
+    about: "Asks first; without a terminal it needs --yes.",
+    args: &[Arg { name: "NETWORK", help: "the network", required: true }],
+    flags: &[&YES],
+    examples: &[("Ask first", "rig delete network blue"), ("In a script", "rig delete network blue --yes")],
+    run: network,
+};
+
+fn app(session: &Session, matches: &Matches) -> Result<()> {
+    let name = session.app(matches, matches.arg(0), Path::new("."))?;
+    let request = app::Select { network: name.network.to_string(), app: name.app.to_string() };
+    if !matches.has(&YES) {
+        // Asked only about what is there: a wrong name fails before the question.
+        possible(&session.output, "--yes")?;
+        session.max()?.document("app:status", &request)?;
+        ask(
+            session,
+            &format!("delete app '{}' of network '{}' with its releases and logs?", name.app, name.network),
+        )?;
+    }
+    let answer = session.max()?.document("app:delete", &request)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!("deleted app {} of network {}", name.app, name.network))
+}
+
+fn network(session: &Session, matches: &Matches) -> Result<()> {
+    let name = session.network(matches, matches.arg(0))?;
+    let request = network::Select { network: name.to_string() };
+    if !matches.has(&YES) {
+        possible(&session.output, "--yes")?;
+        let status = session.max()?.document("network:status", &request)?;
+        let apps = count(items(&status, "apps").len() as u64, "app");
+        ask(session, &format!("delete network '{name}' with its {apps}?"))?;
+    }
+    let answer = session.max()?.document("network:delete", &request)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!("deleted network {name}"))
+}
+
+fn ask(session: &Session, question: &str) -> Result<()> {
+    if confirm(&session.output, question, "--yes")? {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Failed, "nothing was deleted"))
+}

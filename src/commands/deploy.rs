@@ -1,0 +1,240 @@
+//! `rig deploy`: pack, send, follow the build, wait until it serves.
+
+use crate::api::decode;
+use crate::api::stream::{CREDIT, Item, Stream};
+use crate::archive::pack::Pack;
+use crate::archive::walk::{Tree, walk};
+use crate::cli::{Arg, Command, Flag, Matches};
+use crate::error::{Error, Kind, Result};
+use crate::session::{self, AppName, Session};
+use crate::store::project;
+use crate::term::progress::Progress;
+use crate::term::prompt::confirm;
+use crate::term::text::{bytes, count};
+use crate::term::{on_interrupt, prompt};
+use crate::time::human;
+use crate::wire::Welcome;
+use crate::wire::deploy::{Create, Deploy, Follow, State};
+use miniserde::json;
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Instant;
+
+const CREATE: Flag =
+    Flag { long: "create", short: None, value: "", help: "create the app when it does not exist" };
+const LINK: Flag =
+    Flag { long: "link", short: None, value: "", help: "write app and network into a new rig.json" };
+
+/// How many of the last build lines an error carries.
+const LAST_LINES: usize = 10;
+
+/// `rig deploy`.
+pub const DEPLOY: Command = Command {
+    words: "deploy",
+    aliases: &[],
+    summary: "Send source code, build it, and switch to it once it is healthy",
+    about: "Sends the files of a directory (without .git and what .rigignore, or .gitignore where there\n\
+            is none, leaves out), shows the build, waits until the new release is healthy, and prints\n\
+            its URL. When anything fails the old release goes on serving and the exit code is 7.\n\
+            A rig.json in the directory may hold \"app\" and \"network\", so that `rig deploy` alone\n\
+            suffices, and \"build\", \"run\" and \"health\". --timeout limits the whole deploy.",
+    args: &[Arg { name: "PATH", help: "the directory (this one by default)", required: false }],
+    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK],
+    examples: &[
+        ("This directory, as its rig.json says", "rig deploy"),
+        (
+            "First time: create the app, and link the directory",
+            "rig deploy --app web --network blue --create --link",
+        ),
+        ("In CI", "rig deploy --create -o json | jq -r .url"),
+    ],
+    run: deploy,
+};
+
+fn deploy(session: &Session, matches: &Matches) -> Result<()> {
+    let directory = PathBuf::from(matches.arg(0).unwrap_or("."));
+    let name = session.app(matches, None, &directory)?;
+    if matches.has(&LINK) && directory.join(project::FILE).exists() {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!("'{}' exists", directory.join(project::FILE).to_string_lossy()),
+        )
+        .hint("write \"app\" and \"network\" into it, and leave --link out"));
+    }
+    let tree = walk(&directory)?;
+    let started = Instant::now();
+    let created = create(session, matches, &name, &tree)?;
+    let deadline = session.limit.map(|limit| started + limit);
+    upload(session, &created, tree)?;
+    on_interrupt(&format!(
+        "deploy {} goes on in Max; see `rig logs build {}.{}`",
+        created.id, name.app, name.network
+    ));
+    let ended = follow(session, &created, deadline)?;
+    on_interrupt("");
+    if matches.has(&LINK) {
+        project::create(&directory, name.app.as_str(), name.network.as_str())?;
+        session.output.note(&format!("wrote '{}'", directory.join(project::FILE).to_string_lossy()));
+    }
+    if session.output.json {
+        return session.output.document(&ended);
+    }
+    let release = ended.release.map_or(String::new(), |release| format!("release {release} "));
+    session.output.note(&format!("{release}of {} serves after {}", name.app, human(started.elapsed())));
+    session.output.line(&ended.url)
+}
+
+/// Announces the deploy. Nothing is sent that Max would not take.
+fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> Result<Deploy> {
+    let welcome: Welcome = session.max()?.welcome()?;
+    let files = tree.entries.len() as u64;
+    let over = |what: String, limit: String| {
+        Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
+            .hint("leave out what the app does not need: name it in '.rigignore'")
+    };
+    if tree.bytes > welcome.limits.source_bytes {
+        return Err(over(bytes(tree.bytes), bytes(welcome.limits.source_bytes)));
+    }
+    if files > welcome.limits.files {
+        return Err(over(count(files, "file"), count(welcome.limits.files, "file")));
+    }
+    let request = |create| {
+        json::to_string(&Create {
+            network: name.network.to_string(),
+            app: name.app.to_string(),
+            create,
+            source_bytes: tree.bytes,
+            files,
+        })
+    };
+    let ask = |create| decode::<Deploy>(&session.max()?.ask("deploy:create", request(create))?);
+    let answer = match ask(matches.has(&CREATE)) {
+        Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
+            if prompt::possible(&session.output, "--create").is_err() {
+                return Err(error.hint("add --create to create it"));
+            }
+            let question =
+                format!("app '{}' does not exist in network '{}'; create it?", name.app, name.network);
+            if !confirm(&session.output, &question, "--create")? {
+                return Err(error);
+            }
+            ask(true)?
+        }
+        answer => answer?,
+    };
+    if answer.created_app {
+        session.output.note(&format!("created app {} in network {}", name.app, name.network));
+    }
+    Ok(answer)
+}
+
+/// The archive, with the progress shown as it is read.
+struct Watched<'a> {
+    pack: Pack,
+    progress: Progress<'a>,
+    deadline: Option<Instant>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.progress.update(self.pack.done(), now);
+        self.pack.read(out)
+    }
+}
+
+fn upload(session: &Session, deploy: &Deploy, tree: Tree) -> Result<()> {
+    let (files, total) = (tree.entries.len() as u64, tree.bytes);
+    let output = &session.output;
+    output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
+    let deadline = session.limit.map(|limit| Instant::now() + limit);
+    let progress = Progress::new(output, total, Instant::now());
+    let mut body = Watched { pack: Pack::new(tree)?, progress, deadline };
+    if let Err(error) = session.max()?.upload(&deploy.upload_path, "application/gzip", &mut body) {
+        return Err(body.pack.failure().unwrap_or(error));
+    }
+    body.progress.finish(Instant::now());
+    Ok(())
+}
+
+/// Shows the build until the deploy has ended.
+fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Result<Deploy> {
+    let params = |after| json::to_string(&Follow { after, credit: CREDIT });
+    let mut stream = Stream::open(session.max()?, &format!("deploy:{}", deploy.id), params)?;
+    let output = &session.output;
+    let mut last = VecDeque::with_capacity(LAST_LINES);
+    let mut state = deploy.state;
+    loop {
+        let item = stream.next(deadline).map_err(|error| match error.kind() {
+            Kind::TimedOut => late(deploy),
+            _ => error,
+        })?;
+        match item {
+            Item::Lines(lines) => {
+                for line in lines {
+                    output.note(&line.text);
+                    if last.len() == LAST_LINES {
+                        last.pop_front();
+                    }
+                    last.push_back(line.text);
+                }
+            }
+            Item::State(now) => match now.state {
+                State::Live => return Ok(*now),
+                State::Failed => return Err(failed(&now, last.make_contiguous(), output.json)),
+                _ if now.state != state => {
+                    state = now.state;
+                    output.note(phase(state));
+                }
+                _ => {}
+            },
+            Item::Note(text) => output.note(&text),
+            Item::Gap(_) => output.note("(some lines are no longer kept)"),
+            Item::End => {
+                return Err(Error::new(
+                    Kind::Failed,
+                    format!("Max stopped telling about deploy {}", deploy.id),
+                )
+                .hint(format!("see `rig status app {}.{}`", deploy.app, deploy.network)));
+            }
+        }
+    }
+}
+
+fn phase(state: State) -> &'static str {
+    match state {
+        State::Uploading => "waiting for the source",
+        State::Queued => "waiting for the app's previous deploy",
+        State::Unpacking => "unpacking",
+        State::Building => "building",
+        State::Starting => "starting",
+        State::Live => "live",
+        State::Failed => "failed",
+    }
+}
+
+fn failed(deploy: &Deploy, last: &[String], json: bool) -> Error {
+    let phase = deploy.phase.map_or("working", phase);
+    let reason = deploy.error.as_deref().unwrap_or("no reason was given");
+    let error =
+        Error::new(Kind::DeployFailed, format!("deploy {} failed while {phase}: {reason}", deploy.id));
+    // A person has just seen the lines; a script has not.
+    let tail = if json && !last.is_empty() {
+        format!("; the last lines were:\n{}", last.join("\n"))
+    } else {
+        String::new()
+    };
+    error.hint(format!("see `rig logs build {}.{}`{tail}", deploy.app, deploy.network))
+}
+
+fn late(deploy: &Deploy) -> Error {
+    Error::new(Kind::TimedOut, format!("deploy {} was not finished in time; it goes on in Max", deploy.id))
+        .hint(format!(
+            "see `rig status app {}.{}`, or give it longer with --timeout",
+            deploy.app, deploy.network
+        ))
+}

@@ -1,0 +1,241 @@
+//! `rig login`, `rig logout`, `rig whoami`.
+
+use crate::api::decode;
+use crate::auth::{Auth, Kept, Source, exchange, revoke};
+use crate::cli::{Command, Flag, Matches};
+use crate::error::{Error, Kind, Result};
+use crate::net::url::Url;
+use crate::redact::Secret;
+use crate::session::Session;
+use crate::store::config::{self, Config, Place};
+use crate::store::vault::Vault;
+use crate::term::prompt;
+use crate::wire::auth::Session as Info;
+use miniserde::Serialize;
+use std::fs;
+use std::sync::Arc;
+
+const TOKEN: Flag = Flag {
+    long: "token",
+    short: None,
+    value: "TOKEN",
+    help: "the API token; other users can see it, prefer --token-stdin",
+};
+const TOKEN_STDIN: Flag =
+    Flag { long: "token-stdin", short: None, value: "", help: "read the API token from standard input" };
+const STORE: Flag = Flag {
+    long: "store",
+    short: None,
+    value: "PLACE",
+    help: "keep the session in the `keyring` (the default where there is one) or in a `file`",
+};
+
+/// `rig login`.
+pub const LOGIN: Command = Command {
+    words: "login",
+    aliases: &[],
+    summary: "Log in: exchange an API token for a session",
+    about: "The token itself is not kept. The session goes to the system's keyring, or, where there\n\
+            is none, to a file only you can read. With RIG_URL and RIG_TOKEN no login is needed.",
+    args: &[],
+    flags: &[&TOKEN_STDIN, &TOKEN, &STORE],
+    examples: &[
+        ("Ask for the token without showing it", "rig login --url https://max.example.com"),
+        ("Take it from a file", "rig login --url https://max.example.com --token-stdin < token"),
+        ("Trust a private authority", "rig login --url https://max.internal --ca ca.pem"),
+    ],
+    run: login,
+};
+
+/// `rig logout`.
+pub const LOGOUT: Command = Command {
+    words: "logout",
+    aliases: &[],
+    summary: "Log out: revoke the session and forget it",
+    about: "",
+    args: &[],
+    flags: &[],
+    examples: &[("End the session on this machine", "rig logout")],
+    run: logout,
+};
+
+/// `rig whoami`.
+pub const WHOAMI: Command = Command {
+    words: "whoami",
+    aliases: &[],
+    summary: "Show who you are, where, and until when",
+    about: "",
+    args: &[],
+    flags: &[],
+    examples: &[("For people", "rig whoami"), ("For scripts", "rig whoami -o json")],
+    run: whoami,
+};
+
+/// What `rig login` and `rig whoami` answer.
+#[derive(Serialize)]
+struct Who {
+    user: String,
+    url: String,
+    url_source: &'static str,
+    token_source: &'static str,
+    expires_at: String,
+}
+
+fn login(session: &Session, matches: &Matches) -> Result<()> {
+    let file_only = match matches.value(&STORE) {
+        None | Some("keyring") => false,
+        Some("file") => true,
+        Some(other) => {
+            return Err(
+                Error::usage(format!("'{other}' is no place for a session")).hint("use `keyring` or `file`")
+            );
+        }
+    };
+    let directory = session.directory()?;
+    let before = session.config().unwrap_or(None);
+    let target = match session.target(before.as_ref())? {
+        Some(target) => target.url,
+        None if session.output.interactive => Url::parse(&prompt::ask(&session.output, "Max server (URL)")?)?,
+        None => return Err(Error::usage("which server?").hint("add --url URL")),
+    };
+    let url = target.to_string();
+    let same = before.as_ref().filter(|config| config.url == url);
+    let ca = match session.ca() {
+        Some(path) => Some(absolute(&path)?),
+        None => same.and_then(|config| config.ca.clone()),
+    };
+    let (http, _) = session.http(&target, ca.as_deref())?;
+    let token = token(session, matches)?;
+    let tokens = exchange(&http, &token)?;
+    let (user, expires_at) = (tokens.user.clone(), tokens.expires_at.clone());
+    let access = Secret::new(tokens.access_token.clone());
+    if let Some(config) = &before {
+        end_former(session, config);
+    }
+    let vault = Vault::new(&directory);
+    let text = Secret::new(miniserde::json::to_string(&Kept { url: url.clone(), tokens }));
+    let kept = vault.store(text.reveal(), file_only).and_then(|place| {
+        config::save(&directory, &Config { url: url.clone(), user: user.clone(), place, ca })?;
+        Ok(place)
+    });
+    let place = kept.map_err(|error| {
+        // Nobody could use that session: end it. If that fails too it ends by itself.
+        let _ = revoke(&http, &access);
+        error.hint("set RIG_URL and RIG_TOKEN to do without a login")
+    })?;
+    if place == Place::File && !file_only {
+        let file = vault.file();
+        session.output.note(&format!(
+            "no keyring here: the session is kept in '{}' (mode 0600)",
+            file.to_string_lossy()
+        ));
+    }
+    if session.output.json {
+        return session.output.document(&Who {
+            user,
+            url,
+            url_source: "store",
+            token_source: "store",
+            expires_at,
+        });
+    }
+    session.output.line(&format!("logged in to {url} as {user}"))
+}
+
+fn token(session: &Session, matches: &Matches) -> Result<Secret> {
+    let token = if let Some(token) = matches.value(&TOKEN) {
+        session.output.warn("a token on the command line can be seen by other users; use --token-stdin");
+        Secret::new(token.trim().to_owned())
+    } else if matches.has(&TOKEN_STDIN) {
+        Secret::new(prompt::line()?.trim().to_owned())
+    } else if session.output.interactive {
+        prompt::hidden(&session.output, "API token (not shown)")?
+    } else {
+        return Err(Error::usage("cannot ask for the API token without a terminal").hint("use --token-stdin"));
+    };
+    match token.reveal() {
+        "" => Err(Error::usage("the API token is empty")),
+        _ => Ok(token),
+    }
+}
+
+fn absolute(path: &str) -> Result<String> {
+    let full = fs::canonicalize(path).map_err(|error| Error::io("read", path, &error))?;
+    Ok(full.to_string_lossy().into_owned())
+}
+
+/// Revokes the session of an earlier login, as far as that goes: it is replaced.
+fn end_former(session: &Session, config: &Config) {
+    let ended = Url::parse(&config.url).and_then(|url| end(session, config, &url));
+    if ended.is_err() {
+        session
+            .output
+            .note(&format!("could not end the former session at {}; it ends by itself", config.url));
+    }
+}
+
+fn end(session: &Session, config: &Config, url: &Url) -> Result<()> {
+    let vault = Vault::new(&session.directory()?);
+    let ca = session.ca().or_else(|| config.ca.clone());
+    let (http, _) = session.http(url, ca.as_deref())?;
+    let auth = Auth::new(Arc::clone(&http), config.url.clone(), Source::Vault(vault, config.place));
+    let ended = auth.access().and_then(|access| match revoke(&http, &access) {
+        Err(error) if error.kind() == Kind::Unauthenticated => revoke(&http, &auth.renew(&access)?),
+        ended => ended,
+    });
+    match ended {
+        // Already over: what was wanted.
+        Err(error) if error.kind() == Kind::Unauthenticated => Ok(()),
+        ended => ended,
+    }
+}
+
+fn logout(session: &Session, _: &Matches) -> Result<()> {
+    let Some(config) = session.config()? else {
+        return said(session, None, "nobody is logged in");
+    };
+    let directory = session.directory()?;
+    let ended = Url::parse(&config.url).and_then(|url| end(session, &config, &url));
+    Vault::new(&directory).forget()?;
+    config::remove(&directory)?;
+    ended.map_err(|error| {
+        let message = format!("forgot the session here, but could not revoke it: {}", error.message());
+        Error::new(error.kind(), message)
+            .hint("it ends by itself within 30 days; revoking the API token ends it now")
+    })?;
+    let text = format!("logged out of {}", config.url);
+    said(session, Some(config), &text)
+}
+
+/// What `rig logout` answers.
+#[derive(Serialize)]
+struct Ended {
+    url: Option<String>,
+    user: Option<String>,
+}
+
+fn said(session: &Session, config: Option<Config>, text: &str) -> Result<()> {
+    if session.output.json {
+        let (url, user) = config.map_or((None, None), |config| (Some(config.url), Some(config.user)));
+        return session.output.document(&Ended { url, user });
+    }
+    session.output.line(text)
+}
+
+fn whoami(session: &Session, _: &Matches) -> Result<()> {
+    let config = session.config()?;
+    let url_source = session.target(config.as_ref())?.map_or("store", |target| target.source);
+    let token_source = if session.token().is_some() { "RIG_TOKEN" } else { "store" };
+    let max = session.max()?;
+    let url = max.url.to_string();
+    let info: Info = decode(&max.ask("session:show", "{}".to_owned())?)?;
+    let who = Who { user: info.user, url, url_source, token_source, expires_at: info.expires_at };
+    if session.output.json {
+        return session.output.document(&who);
+    }
+    session.output.line(&format!("{} at {}", who.user, who.url))?;
+    session.output.line(&format!(
+        "server from {url_source}, token from {token_source}, session until {}",
+        who.expires_at
+    ))
+}

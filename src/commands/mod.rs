@@ -1,0 +1,30 @@
+//! What rig can do. [`COMMANDS`] is the only list.
+
+mod create;
+mod delete;
+mod deploy;
+mod list;
+mod login;
+mod logs;
+mod status;
+
+use crate::cli::Command;
+
+/// Every command, in the order of help.
+pub static COMMANDS: &[Command] = &[
+    login::LOGIN,
+    login::LOGOUT,
+    login::WHOAMI,
+    create::NETWORK,
+    create::APP,
+    deploy::DEPLOY,
+    status::APP,
+    status::NETWORK,
+    logs::APP,
+    logs::BUILD,
+    logs::NETWORK,
+    list::APPS,
+    list::NETWORKS,
+    delete::APP,
+    delete::NETWORK,
+];

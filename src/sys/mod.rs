@@ -1,0 +1,6 @@
+//! What Rust's standard library does not reach: terminal modes and signals. The
+//! only place with `unsafe`.
+#![allow(unsafe_code)]
+
+pub mod signals;
+pub mod terminal;

@@ -1,0 +1,55 @@
+//! Signals as an ordinary function call on a thread of their own.
+//!
+//! The signals are blocked in every thread and one thread waits for them
+//! (`sigwait(3)`), so what happens on Ctrl-C is no signal handler and may do
+//! anything.
+
+use std::mem::MaybeUninit;
+
+/// `SIGINT`: Ctrl-C.
+pub const INTERRUPT: i32 = libc::SIGINT;
+
+/// From now on calls `then` with the number of each SIGINT, SIGTERM or SIGHUP. Must
+/// be called before other threads are started, since they inherit the mask. A signal
+/// that was ignored from outside (`nohup`) stays ignored.
+pub fn watch(then: fn(i32)) {
+    let mut set = empty();
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        if !ignored(signal) {
+            // SAFETY: `set` was initialised by sigemptyset.
+            unsafe { libc::sigaddset(&mut set, signal) };
+        }
+    }
+    // SAFETY: `set` is a valid set; the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    let wait = move || loop {
+        let mut signal = 0;
+        // SAFETY: both are valid for the call.
+        if unsafe { libc::sigwait(&set, &mut signal) } == 0 {
+            then(signal);
+        }
+    };
+    // Without the thread the signals would be lost: better not to block them.
+    if std::thread::Builder::new().stack_size(64 * 1024).spawn(wait).is_err() {
+        // SAFETY: as above.
+        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) };
+    }
+}
+
+fn empty() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+fn ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only reads the current action into `action`, for which zero is valid.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}

@@ -1,0 +1,55 @@
+//! Questions to the person at the terminal. Without one they are usage errors that
+//! name the flag to answer with.
+
+use super::output::Output;
+use super::text::safe;
+use crate::error::{Error, Kind, Result};
+use crate::redact::Secret;
+use crate::sys::terminal::EchoOff;
+use std::io::{self, BufRead, Read};
+
+/// The longest line that is read: far more than any token has.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// An error that names `flag`, which answers without a terminal, when there is none.
+pub fn possible(output: &Output, flag: &str) -> Result<()> {
+    if output.interactive {
+        return Ok(());
+    }
+    Err(Error::usage("this needs a yes, and there is no terminal to ask at").hint(format!("add {flag}")))
+}
+
+/// Asks a yes-or-no question; anything but yes is no. `flag` answers it without a
+/// terminal.
+pub fn confirm(output: &Output, question: &str, flag: &str) -> Result<bool> {
+    possible(output, flag)?;
+    output.stderr(&format!("{} [y/N] ", safe(question)));
+    let answer = line()?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+}
+
+/// Asks for a line of text.
+pub fn ask(output: &Output, question: &str) -> Result<String> {
+    output.stderr(&format!("{}: ", safe(question)));
+    Ok(line()?.trim().to_owned())
+}
+
+/// Asks for a line that is not shown.
+pub fn hidden(output: &Output, question: &str) -> Result<Secret> {
+    output.stderr(&format!("{}: ", safe(question)));
+    let echo = EchoOff::new().map_err(|error| Error::io("hide the input of", "the terminal", &error))?;
+    let answer = line();
+    drop(echo);
+    Ok(Secret::new(answer?.trim().to_owned()))
+}
+
+/// The first line of standard input.
+pub fn line() -> Result<String> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(MAX_LINE).read_line(&mut text);
+    match read {
+        Ok(0) => Err(Error::new(Kind::Usage, "standard input ended before an answer")),
+        Ok(_) => Ok(text),
+        Err(error) => Err(Error::io("read", "standard input", &error)),
+    }
+}

@@ -1,0 +1,74 @@
+//! Text from outside made safe to show: it must not drive the terminal.
+
+use std::borrow::Cow;
+
+/// `text` with everything that could drive a terminal or hide what it says (control
+/// characters but tab, and Unicode's direction overrides) replaced by a visible
+/// escape such as `\x1b`.
+pub fn safe(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(drives) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if drives(c) {
+            out.extend(c.escape_unicode().filter(|c| !matches!(c, '{' | '}')))
+        } else {
+            out.push(c)
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn drives(c: char) -> bool {
+    let overrides = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (c.is_control() && c != '\t') || overrides
+}
+
+/// Bytes for people: `512 B`, `1.5 MiB`.
+pub fn bytes(count: u64) -> String {
+    let mut unit = "B";
+    let mut tenths = u128::from(count) * 10;
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1024;
+        unit = larger;
+    }
+    match unit {
+        "B" => format!("{count} B"),
+        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_drive_the_terminal_is_shown_instead() {
+        assert_eq!(safe("a\tb é 漢"), "a\tb é 漢");
+        assert_eq!(safe("\u{1b}[31mred\r\n"), "\\u1b[31mred\\ud\\ua");
+        assert_eq!(safe("\u{9b}x\u{7f}\u{202e}"), "\\u9bx\\u7f\\u202e");
+    }
+
+    #[test]
+    fn sizes_have_one_decimal() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}
