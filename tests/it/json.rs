@@ -1,0 +1,60 @@
+//! `-o json`: the members that docs/json.md names, and nothing else on standard output.
+
+use crate::harness::{Max, site};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// The members of the section `## name` in docs/json.md: the first cell of each row.
+fn documented(name: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
+    let text = fs::read_to_string(path).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
+    let section = section.unwrap_or_else(|| panic!("docs/json.md has no section '{name}'"));
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut members: Vec<String> = rows.map(str::to_owned).collect();
+    members.sort();
+    members
+}
+
+#[track_caller]
+fn check(name: &str, value: &Value) {
+    let mut found: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+    found.sort();
+    assert_eq!(found, documented(name), "{name}: {value}");
+}
+
+#[test]
+fn documents_have_the_documented_members() {
+    let max = Max::start();
+    let rig = max.rig("ada");
+    check("Who", &rig.json(&["whoami"]));
+    check("Network", &rig.json(&["create", "network", "blue"]));
+    check("App", &rig.json(&["create", "app", "web.blue"]));
+    let dir = site("x");
+    check("Deploy", &rig.json(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]));
+    let networks = rig.json(&["list", "networks"]);
+    check("Networks", &networks);
+    check("Network", &networks["networks"][0]);
+    let apps = rig.json(&["list", "apps"]);
+    check("Apps", &apps);
+    check("App", &apps["apps"][0]);
+    let status = rig.json(&["status", "app", "web.blue"]);
+    check("App status", &status);
+    check("App", &status["app"]);
+    check("Instance", &status["instances"][0]);
+    check("Deploy", &status["deploy"]);
+    let status = rig.json(&["status", "network", "blue"]);
+    check("Network status", &status);
+    check("App", &status["apps"][0]);
+    let logs = rig.json(&["logs", "network", "blue"]);
+    check("Logs", &logs);
+    check("Line", &logs["lines"][0]);
+    check("App", &rig.json(&["delete", "app", "web.blue", "--yes"]));
+    check("Network", &rig.json(&["delete", "network", "blue", "--yes"]));
+    let ran = rig.run(&["status", "network", "blue", "-o", "json"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
+    check("Error", &serde_json::from_str(&ran.stderr).unwrap());
+    let home = crate::login::logged_in(&max, "ada");
+    check("Logout", &home.json(&["logout"]));
+}
