@@ -229,3 +229,28 @@ fn a_full_standard_output_is_an_error() {
     assert_eq!(out.status.code(), Some(1));
     assert_eq!(text(&out.stderr), "rig: cannot write to standard output: no space left on device\n");
 }
+
+#[test]
+fn a_full_disk_on_the_server_fails_the_deploy_and_spoils_nothing() {
+    let Some(max) = Max::on_a_disk_of(6) else {
+        eprintln!("skipped: this machine allows no mount namespace");
+        return;
+    };
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let small = site("small enough");
+    rig.ok(&["deploy", small.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+    // Random, so that compression does not help.
+    let mut noise = vec![0; 16 << 20];
+    nanorand::Rng::fill_bytes(&mut nanorand::WyRand::new_seed(1), &mut noise);
+    let large = site("large");
+    fs::write(large.path().join("noise"), noise).unwrap();
+    let ran = rig.run(&["deploy", large.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.ends_with("rig: the server's disk is full\n  free some space on it and deploy again\n"), "{}", ran.stderr);
+    assert_eq!(max.get("web.blue.localhost", "/"), (200, "small enough".to_owned()));
+    // The space came back: the partial upload is gone.
+    let again = site("again");
+    rig.ok(&["deploy", again.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    assert_eq!(max.get("web.blue.localhost", "/"), (200, "again".to_owned()));
+}

@@ -23,6 +23,7 @@ pub struct Max {
     pub apps_url: String,
     child: Option<Child>,
     flags: Vec<String>,
+    disk: Option<u32>,
 }
 
 impl Max {
@@ -34,9 +35,40 @@ impl Max {
     pub fn with(flags: &[&str]) -> Max {
         let dir = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut max = Max { dir, url: String::new(), apps_url: String::new(), child: None, flags };
+        let mut max = Max { dir, url: String::new(), apps_url: String::new(), child: None, flags, disk: None };
         max.serve();
         max
+    }
+
+    /// Starts one whose data directory is a file system of so many MiB, in a mount
+    /// namespace of its own. None where the machine lets nobody make one.
+    pub fn on_a_disk_of(mebibytes: u32) -> Option<Max> {
+        let probe = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).status();
+        if !probe.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let (url, apps_url) = (String::new(), String::new());
+        let mut max = Max { dir, url, apps_url, child: None, flags: Vec::new(), disk: Some(mebibytes) };
+        max.serve();
+        Some(max)
+    }
+
+    fn maxd(&self) -> Command {
+        let Some(size) = self.disk else { return Command::new(MAXD) };
+        let mut command = Command::new("unshare");
+        let script = r#"mount -t tmpfs -o size="$1"m none "$2" && shift 2 && exec "$@""#;
+        command.args(["-rm", "sh", "-c", script, "sh", &size.to_string()]).arg(self.data()).arg(MAXD);
+        command
+    }
+
+    /// A token made inside the server's mount namespace.
+    fn token_within(&self, args: &[&str]) -> Output {
+        let pid = self.pid().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &pid, "-U", "-m", "--preserve-credentials", MAXD]);
+        command.args(args).arg(self.data()).output().unwrap()
     }
 
     pub fn data(&self) -> PathBuf {
@@ -53,7 +85,8 @@ impl Max {
             None => "127.0.0.1:0".to_owned(),
         };
         let log = fs::OpenOptions::new().append(true).create(true).open(self.dir.path().join("maxd.log")).unwrap();
-        let child = Command::new(MAXD)
+        let child = self
+            .maxd()
             .args(["serve", "--domain", "localhost", "--data"])
             .arg(self.data())
             .args(["--listen", &address(&self.url), "--apps-listen", &address(&self.apps_url), "--ready-file"])
@@ -102,11 +135,11 @@ impl Max {
 
     /// A new API token of `user`.
     pub fn token(&self, user: &str) -> String {
-        let out = Command::new(MAXD)
-            .args(["token", "create", "--user", user, "--data"])
-            .arg(self.data())
-            .output()
-            .unwrap();
+        let args = ["token", "create", "--user", user, "--data"];
+        let out = match self.disk {
+            Some(_) => self.token_within(&args),
+            None => Command::new(MAXD).args(args).arg(self.data()).output().unwrap(),
+        };
         assert!(out.status.success(), "{}", text(&out.stderr));
         text(&out.stdout).trim().to_owned()
     }
