@@ -145,7 +145,8 @@ impl Demo {
         self.maxd = Some(maxd);
         let text = fs::read_to_string(&ready)?;
         let ready: serde_json::Value = serde_json::from_str(&text)?;
-        let member = |name: &str| ready[name].as_str().map(str::to_owned).ok_or("the ready file is malformed");
+        let member =
+            |name: &str| ready[name].as_str().map(str::to_owned).ok_or("the ready file is malformed");
         (self.url, self.apps) = (member("url")?, member("apps_url")?);
         Ok(())
     }
@@ -194,8 +195,15 @@ impl Demo {
         }
         let (_, port) = self.apps.rsplit_once(':').ok_or("no port")?;
         println!("\nMax stays up. Open http://hello.demo.localhost:{port}/ or go on in another terminal:\n");
-        println!("  export PATH={}:$PATH RIG_CONFIG_DIR={}", self.bin.display(), self.path("config").display());
-        println!("  rig whoami\n  rig logs app hello.demo\n  cd {} && rig deploy --app hello --network demo", self.path("hello").display());
+        println!(
+            "  export PATH={}:$PATH RIG_CONFIG_DIR={}",
+            self.bin.display(),
+            self.path("config").display()
+        );
+        println!(
+            "  rig whoami\n  rig logs app hello.demo\n  cd {} && rig deploy --app hello --network demo",
+            self.path("hello").display()
+        );
         println!("\nEnter ends it.");
         std::thread::spawn(|| {
             let _ = std::io::stdin().read_line(&mut String::new());

@@ -20,14 +20,25 @@ fn networks_and_apps_are_created_listed_shown_and_deleted() {
     assert_eq!(apps["apps"][0]["state"], "empty");
     let table = rig.ok(&["list", "apps", "-n", "blue"]);
     let mut lines = table.lines();
-    assert_eq!(lines.next().unwrap().split_whitespace().collect::<Vec<_>>(), ["APP", "NETWORK", "STATE", "RELEASE", "DEPLOYED", "URL"]);
-    assert!(lines.next().unwrap().starts_with("web  blue     empty  -        -         http://web.blue.localhost:"));
+    assert_eq!(
+        lines.next().unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["APP", "NETWORK", "STATE", "RELEASE", "DEPLOYED", "URL"]
+    );
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("web  blue     empty  -        -         http://web.blue.localhost:")
+    );
 
     let status = rig.json(&["status", "app", "web.blue"]);
     assert_eq!(status["app"]["name"], "web");
     assert_eq!(status["instances"].as_array().unwrap().len(), 0);
     assert!(status["deploy"].is_null());
-    assert!(rig.ok(&["status", "app", "web", "-n", "blue"]).starts_with("app      web\nnetwork  blue\nstate    empty\n"));
+    assert!(
+        rig.ok(&["status", "app", "web", "-n", "blue"])
+            .starts_with("app      web\nnetwork  blue\nstate    empty\n")
+    );
     let status = rig.json(&["status", "network", "blue"]);
     assert_eq!(status["apps"][0]["name"], "web");
 
@@ -37,7 +48,10 @@ fn networks_and_apps_are_created_listed_shown_and_deleted() {
     assert_eq!(rig.ok(&["delete", "network", "blue", "-y"]), "deleted network blue\n");
     assert_eq!(rig.json(&["list", "networks"])["networks"].as_array().unwrap().len(), 0);
     let ran = rig.run(&["list", "apps"]);
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "no apps yet: `rig create app`\n"));
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (0, "", "no apps yet: `rig create app`\n")
+    );
 }
 
 #[test]
@@ -73,9 +87,10 @@ fn the_network_comes_from_rig_json_when_it_is_left_out() {
     assert_eq!(rig.json(&["status", "app"])["app"]["hostname"], "web.blue.localhost");
     assert_eq!(rig.json(&["status", "network"])["network"]["name"], "blue");
     let nowhere = Rig::new();
-    nowhere
-        .run(&["status", "app"])
-        .fails(2, "rig: which app?\n  name it as APP.NETWORK, or put \"app\" and \"network\" into 'rig.json'\n");
+    nowhere.run(&["status", "app"]).fails(
+        2,
+        "rig: which app?\n  name it as APP.NETWORK, or put \"app\" and \"network\" into 'rig.json'\n",
+    );
     nowhere
         .run(&["status", "app", "web"])
         .fails(2, "rig: in which network is app 'web'?\n  write `web.NETWORK`, or add --network NETWORK\n");

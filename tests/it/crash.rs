@@ -77,7 +77,9 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
     assert!(created.len() >= 20);
     for app in &live {
         let host = format!("{app}.blue.localhost");
-        wait_for("the app to serve", || (max.get(&host, "/") == (200, "still here".to_owned())).then_some(()));
+        wait_for("the app to serve", || {
+            (max.get(&host, "/") == (200, "still here".to_owned())).then_some(())
+        });
     }
     // No upload and no release directory is left without its owner.
     let uploads = max.data().join("uploads");

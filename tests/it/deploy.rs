@@ -115,8 +115,10 @@ fn a_missing_app_needs_create_and_link_writes_rig_json_once() {
     let text = fs::read_to_string(dir.path().join("rig.json")).unwrap();
     assert_eq!(text, "{\n  \"app\": \"web\",\n  \"network\": \"blue\"\n}\n");
     rig.ok(&["deploy"]);
-    rig.run(&["deploy", "--link"])
-        .fails(6, "rig: './rig.json' exists\n  write \"app\" and \"network\" into it, and leave --link out\n");
+    rig.run(&["deploy", "--link"]).fails(
+        6,
+        "rig: './rig.json' exists\n  write \"app\" and \"network\" into it, and leave --link out\n",
+    );
 }
 
 #[test]
@@ -131,7 +133,10 @@ fn files_arrive_as_they_are_and_the_ignored_stay() {
         ("deep/er/file.txt", "content"),
         ("run.sh", "#!/bin/sh\n"),
         (".git/config", "secret"),
-        ("rig.json", r#"{"build":["ls -la","ls -a .git a.tmp || true","readlink link","cat deep/er/file.txt"]}"#),
+        (
+            "rig.json",
+            r#"{"build":["ls -la","ls -a .git a.tmp || true","readlink link","cat deep/er/file.txt"]}"#,
+        ),
     ]);
     fs::set_permissions(dir.path().join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("deep/er", dir.path().join("link")).unwrap();
@@ -150,7 +155,8 @@ fn a_crash_is_restarted_and_a_crash_loop_says_why() {
     rig.ok(&["create", "network", "blue"]);
     let dir = hello();
     rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
-    let pid = |rig: &crate::harness::Rig| rig.json(&["status", "app", "web.blue"])["instances"][0]["pid"].as_u64();
+    let pid =
+        |rig: &crate::harness::Rig| rig.json(&["status", "app", "web.blue"])["instances"][0]["pid"].as_u64();
     let first = pid(&rig).unwrap();
     signal(u32::try_from(first).unwrap(), "KILL");
     let second = wait_for("the restart", || pid(&rig).filter(|pid| *pid != first));
@@ -165,9 +171,12 @@ fn ctrl_c_during_a_build_says_that_it_goes_on() {
     let max = Max::start();
     let rig = max.rig("ada");
     rig.ok(&["create", "network", "blue"]);
-    let dir = project(&[("index.html", "x"), ("rig.json", r#"{"build":"echo begun; sleep 1; echo finished"}"#)]);
-    let mut command = rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let dir =
+        project(&[("index.html", "x"), ("rig.json", r#"{"build":"echo begun; sleep 1; echo finished"}"#)]);
+    let mut command =
+        rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = child.stderr.take().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr));
     assert!(lines.by_ref().map_while(Result::ok).any(|line| line == "begun"));
@@ -210,7 +219,8 @@ fn deploys_of_one_app_wait_for_each_other() {
     let children: Vec<_> = sites
         .iter()
         .map(|dir| {
-            let mut command = rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+            let mut command =
+                rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();

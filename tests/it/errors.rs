@@ -55,23 +55,35 @@ fn names_and_things_that_do_not_exist() {
             2,
             "rig: '9lives' is no valid app name: it must start with a letter\n  try 'lives'\n",
         ),
-        (&["status", "network", "none"], 3, "rig: network 'none' does not exist\n  see `rig list networks`\n"),
-        (&["create", "app", "web.none"], 3, "rig: network 'none' does not exist\n  see `rig list networks`\n"),
+        (
+            &["status", "network", "none"],
+            3,
+            "rig: network 'none' does not exist\n  see `rig list networks`\n",
+        ),
+        (
+            &["create", "app", "web.none"],
+            3,
+            "rig: network 'none' does not exist\n  see `rig list networks`\n",
+        ),
         (&["logs", "app", "web.none"], 3, "rig: network 'none' does not exist\n  see `rig list networks`\n"),
     ];
     for (args, code, stderr) in table {
         rig.run(args).fails(*code, stderr);
     }
     rig.ok(&["create", "network", "blue"]);
-    rig.run(&["create", "network", "blue"])
-        .fails(6, "rig: network 'blue' already exists\n  choose another name, or leave it out and Max assigns one\n");
+    rig.run(&["create", "network", "blue"]).fails(
+        6,
+        "rig: network 'blue' already exists\n  choose another name, or leave it out and Max assigns one\n",
+    );
     rig.run(&["status", "app", "web.blue"])
         .fails(3, "rig: app 'web' does not exist in network 'blue'\n  see `rig list apps --network blue`\n");
     rig.run(&["logs", "build", "web.blue"])
         .fails(3, "rig: app 'web' does not exist in network 'blue'\n  see `rig list apps --network blue`\n");
     rig.ok(&["create", "app", "web.blue"]);
-    rig.run(&["create", "app", "web.blue"])
-        .fails(6, "rig: app 'web' already exists in network 'blue'\n  choose another name, or deploy to it\n");
+    rig.run(&["create", "app", "web.blue"]).fails(
+        6,
+        "rig: app 'web' already exists in network 'blue'\n  choose another name, or deploy to it\n",
+    );
 }
 
 #[test]
@@ -98,7 +110,15 @@ fn directories_that_can_not_be_deployed() {
         let message = format!("rig: cannot pack '{}': permission denied\n", file.display());
         assert!(deploy(secret.path().to_str().unwrap()).stderr.ends_with(&message));
     }
-    assert_eq!(rig.json(&["list", "apps"])["apps"].as_array().unwrap().iter().filter(|app| app["state"] != "empty").count(), 0);
+    assert_eq!(
+        rig.json(&["list", "apps"])["apps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|app| app["state"] != "empty")
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -125,7 +145,16 @@ fn a_port_in_use_and_plain_http_are_refused_by_maxd() {
     let dir = tempfile::tempdir().unwrap();
     let serve = |listen: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_maxd"));
-        command.args(["serve", "--domain", "localhost", "--apps-listen", "127.0.0.1:0", "--listen", listen, "--data"]);
+        command.args([
+            "serve",
+            "--domain",
+            "localhost",
+            "--apps-listen",
+            "127.0.0.1:0",
+            "--listen",
+            listen,
+            "--data",
+        ]);
         let out = command.arg(dir.path()).output().unwrap();
         (out.status.code(), text(&out.stderr))
     };
@@ -134,14 +163,26 @@ fn a_port_in_use_and_plain_http_are_refused_by_maxd() {
     assert!(stderr.contains(&format!("maxd: cannot listen on '{address}': address in use\n")), "{stderr}");
     let (code, stderr) = serve("0.0.0.0:0");
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.starts_with("maxd: plain HTTP is served on loopback addresses only, not on '0.0.0.0:0'\n"), "{stderr}");
+    assert!(
+        stderr.starts_with("maxd: plain HTTP is served on loopback addresses only, not on '0.0.0.0:0'\n"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn a_second_maxd_on_the_same_data_is_refused() {
     let max = Max::start();
     let mut command = Command::new(env!("CARGO_BIN_EXE_maxd"));
-    command.args(["serve", "--domain", "localhost", "--apps-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--data"]);
+    command.args([
+        "serve",
+        "--domain",
+        "localhost",
+        "--apps-listen",
+        "127.0.0.1:0",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+    ]);
     let out = command.arg(max.data()).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
     let said = format!("maxd: another maxd uses '{}'\n", max.data().display());
@@ -176,7 +217,11 @@ fn max_unreachable_and_max_silent() {
     rig.set("RIG_URL", "https://no-such-host.invalid");
     let ran = rig.run(&["list", "apps"]);
     assert_eq!(ran.code, 5, "{ran:?}");
-    assert!(ran.stderr.starts_with("rig: cannot reach Max at 'https://no-such-host.invalid': "), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("rig: cannot reach Max at 'https://no-such-host.invalid': "),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -247,7 +292,11 @@ fn a_full_disk_on_the_server_fails_the_deploy_and_spoils_nothing() {
     fs::write(large.path().join("noise"), noise).unwrap();
     let ran = rig.run(&["deploy", large.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.ends_with("rig: the server's disk is full\n  free some space on it and deploy again\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.ends_with("rig: the server's disk is full\n  free some space on it and deploy again\n"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(max.get("web.blue.localhost", "/"), (200, "small enough".to_owned()));
     // The space came back: the partial upload is gone.
     let again = site("again");

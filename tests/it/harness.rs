@@ -35,7 +35,8 @@ impl Max {
     pub fn with(flags: &[&str]) -> Max {
         let dir = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut max = Max { dir, url: String::new(), apps_url: String::new(), child: None, flags, disk: None };
+        let mut max =
+            Max { dir, url: String::new(), apps_url: String::new(), child: None, flags, disk: None };
         max.serve();
         max
     }
@@ -84,12 +85,19 @@ impl Max {
             Some((_, port)) => format!("127.0.0.1:{port}"),
             None => "127.0.0.1:0".to_owned(),
         };
-        let log = fs::OpenOptions::new().append(true).create(true).open(self.dir.path().join("maxd.log")).unwrap();
+        let log =
+            fs::OpenOptions::new().append(true).create(true).open(self.dir.path().join("maxd.log")).unwrap();
         let child = self
             .maxd()
             .args(["serve", "--domain", "localhost", "--data"])
             .arg(self.data())
-            .args(["--listen", &address(&self.url), "--apps-listen", &address(&self.apps_url), "--ready-file"])
+            .args([
+                "--listen",
+                &address(&self.url),
+                "--apps-listen",
+                &address(&self.apps_url),
+                "--ready-file",
+            ])
             .arg(&ready)
             .args(&self.flags)
             .stdin(Stdio::null())
@@ -154,7 +162,8 @@ impl Max {
 
     /// An app's answer to `GET path`: status and body.
     pub fn get(&self, host: &str, path: &str) -> (u16, String) {
-        let answer = self.request(host, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
+        let answer =
+            self.request(host, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
         let status = answer.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");

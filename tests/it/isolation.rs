@@ -36,7 +36,9 @@ fn another_users_things_answer_as_missing_ones() {
     assert_eq!(bob.json(&["list", "networks"])["networks"].as_array().unwrap().len(), 0);
     assert_eq!(bob.json(&["list", "apps"])["apps"].as_array().unwrap().len(), 0);
     // Network names are unique in the whole system, so this one difference must show.
-    bob.run(&["create", "network", "blue"])
-        .fails(6, "rig: network 'blue' already exists\n  choose another name, or leave it out and Max assigns one\n");
+    bob.run(&["create", "network", "blue"]).fails(
+        6,
+        "rig: network 'blue' already exists\n  choose another name, or leave it out and Max assigns one\n",
+    );
     assert_eq!(ada.json(&["status", "app", "web.blue"])["app"]["state"], "running");
 }

@@ -54,8 +54,12 @@ fn build_and_network_logs_show_their_own() {
         (access && network.contains("web line 1\n") && !network.contains("cc -o")).then_some(())
     });
     let json = rig.json(&["logs", "network", "blue"]);
-    let sources: Vec<_> = json["lines"].as_array().unwrap().iter().map(|line| line["source"].as_str().unwrap()).collect();
-    assert!(sources.contains(&"access") && sources.contains(&"event") && sources.contains(&"stdout"), "{sources:?}");
+    let sources: Vec<_> =
+        json["lines"].as_array().unwrap().iter().map(|line| line["source"].as_str().unwrap()).collect();
+    assert!(
+        sources.contains(&"access") && sources.contains(&"event") && sources.contains(&"stdout"),
+        "{sources:?}"
+    );
 }
 
 #[test]
@@ -65,7 +69,9 @@ fn following_goes_on_until_the_app_is_deleted() {
     let mut command = rig.command(&["logs", "app", "web.blue", "--follow", "-o", "json"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let text = |line: String| serde_json::from_str::<serde_json::Value>(&line).unwrap()["text"].as_str().unwrap().to_owned();
+    let text = |line: String| {
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["text"].as_str().unwrap().to_owned()
+    };
     assert!(lines.by_ref().map(text).any(|line| line == "oops"));
     assert_eq!(max.get("web.blue.localhost", "/now").0, 200);
     assert!(lines.by_ref().map(text).any(|line| line.contains("/now")));
@@ -78,7 +84,8 @@ fn following_outlives_a_restart_of_the_server_without_repeating_a_line() {
     let mut max = Max::start();
     let (rig, _dir) = writer(&max, 3);
     let mut command = rig.command(&["logs", "app", "web.blue", "--follow", "-o", "json"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut last = 0;
     let mut until = |wanted: &str| {
@@ -106,7 +113,8 @@ fn a_closed_pipe_ends_it_quietly() {
     let max = Max::start();
     let (rig, _dir) = writer(&max, 2000);
     let mut command = rig.command(&["logs", "app", "web.blue", "--follow", "--tail", "5000"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     // The reader is gone; the next line written finds that out.

@@ -15,7 +15,10 @@ fn a_private_authority_is_trusted_when_it_is_named() {
     let ran = rig.run(&["list", "networks"]);
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(
-        ran.stderr.starts_with(&format!("rig: cannot trust Max at '{}': its certificate is from an unknown issuer", max.url)),
+        ran.stderr.starts_with(&format!(
+            "rig: cannot trust Max at '{}': its certificate is from an unknown issuer",
+            max.url
+        )),
         "{}",
         ran.stderr
     );
@@ -35,7 +38,11 @@ fn a_private_authority_is_trusted_when_it_is_named() {
     fs::write(&empty, "nothing").unwrap();
     rig.set("RIG_CA", empty.to_str().unwrap());
     let ran = rig.run(&["list", "networks"]);
-    assert!(ran.stderr.starts_with(&format!("rig: '{}' holds no certificate", empty.display())), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with(&format!("rig: '{}' holds no certificate", empty.display())),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -62,7 +69,10 @@ fn a_certificate_for_another_name_is_refused() {
     let ran = rig.run(&["list", "networks"]);
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(
-        ran.stderr.starts_with(&format!("rig: cannot trust Max at '{}': its certificate is for another name", max.url)),
+        ran.stderr.starts_with(&format!(
+            "rig: cannot trust Max at '{}': its certificate is for another name",
+            max.url
+        )),
         "{}",
         ran.stderr
     );

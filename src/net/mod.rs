@@ -1,0 +1,8 @@
+//! The network: addresses, TLS, HTTP, and the socket thread.
+
+pub mod dial;
+pub mod http;
+pub mod link;
+pub mod tls;
+pub mod url;
+mod ws;

@@ -1,0 +1,176 @@
+//! The one TLS configuration, shared by HTTP and the socket: TLS 1.3 with the roots
+//! of webpki-roots and those the user adds.
+//!
+//! The [`CryptoProvider`] is put together by hand, since rustls' own would link what
+//! rig never uses: TLS 1.2, client certificates, and ring's 151 KB table for P-256,
+//! whose signatures the `p256` crate verifies instead.
+
+use crate::error::{Error, Kind, Result};
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::ecdsa::{DerSignature, VerifyingKey};
+use ring::digest;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::crypto::ring::{cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms};
+use rustls::sign::SigningKey;
+use rustls::{CertificateError, ClientConfig, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm, alg_id,
+};
+use std::sync::Arc;
+use webpki::ring as algorithms;
+
+/// The configuration. `extra` is a PEM file's name and content, whose certificates are
+/// trusted besides the built-in roots.
+pub fn config(extra: Option<(&str, &[u8])>) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some((name, pem)) = extra {
+        add(&mut roots, name, pem)?;
+    }
+    let provider = Arc::new(provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Error::new(Kind::Failed, format!("cannot set up TLS: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn add(roots: &mut RootCertStore, name: &str, pem: &[u8]) -> Result<()> {
+    let hint = "a PEM file has lines with BEGIN CERTIFICATE and END CERTIFICATE";
+    let mut found = false;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let added = certificate.is_ok_and(|certificate| roots.add(certificate).is_ok());
+        if !added {
+            return Err(Error::usage(format!("'{name}' holds a certificate that cannot be read")).hint(hint));
+        }
+        found = true;
+    }
+    match found {
+        true => Ok(()),
+        false => Err(Error::usage(format!("'{name}' holds no certificate")).hint(hint)),
+    }
+}
+
+/// What a failed handshake with `url` means.
+pub fn explain(error: &rustls::Error, url: &str) -> Error {
+    let untrusted = |what: &str, hint: &str| {
+        Error::new(Kind::Unreachable, format!("cannot trust Max at '{url}': {what}")).hint(hint)
+    };
+    let clock = "renew the certificate on the server, or set this machine's clock";
+    match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                untrusted("its certificate has expired", clock)
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                untrusted("its certificate is not valid yet", clock)
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                untrusted("its certificate is for another name", "use the name the certificate is for")
+            }
+            CertificateError::UnknownIssuer => untrusted(
+                "its certificate is from an unknown issuer",
+                "if it is yours, name its authority: --ca FILE or RIG_CA",
+            ),
+            CertificateError::BadSignature => {
+                untrusted("the signature of its certificate is wrong", "somebody may be listening in")
+            }
+            _ => untrusted("its certificate is not acceptable", "a server certificate needs a name and the right usage"),
+        },
+        rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(_) => {
+            Error::new(Kind::Unreachable, format!("Max at '{url}' and rig have no TLS version in common"))
+                .hint("rig speaks TLS 1.3; update the server, or what stands before it")
+        }
+        _ => Error::new(Kind::Unreachable, format!("'{url}' does not speak TLS"))
+            .hint("check the URL: is it another port, or plain http on a loopback address?"),
+    }
+}
+
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384, cipher_suite::TLS13_AES_128_GCM_SHA256],
+        kx_groups: vec![kx_group::X25519, kx_group::SECP384R1],
+        signature_verification_algorithms: SIGNATURES,
+        secure_random: &Random,
+        key_provider: &NoKeys,
+    }
+}
+
+static P256_SHA256: &dyn SignatureVerificationAlgorithm = &P256(&digest::SHA256, alg_id::ECDSA_SHA256);
+static P256_SHA384: &dyn SignatureVerificationAlgorithm = &P256(&digest::SHA384, alg_id::ECDSA_SHA384);
+
+static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[
+        P256_SHA256,
+        P256_SHA384,
+        algorithms::ECDSA_P384_SHA256,
+        algorithms::ECDSA_P384_SHA384,
+        algorithms::ED25519,
+        algorithms::RSA_PKCS1_2048_8192_SHA256,
+        algorithms::RSA_PKCS1_2048_8192_SHA384,
+        algorithms::RSA_PKCS1_2048_8192_SHA512,
+        algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+        algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+        algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+    ],
+    mapping: &[
+        (SignatureScheme::ECDSA_NISTP256_SHA256, &[P256_SHA256, algorithms::ECDSA_P384_SHA256]),
+        (SignatureScheme::ECDSA_NISTP384_SHA384, &[algorithms::ECDSA_P384_SHA384, P256_SHA384]),
+        (SignatureScheme::ED25519, &[algorithms::ED25519]),
+        (SignatureScheme::RSA_PSS_SHA256, &[algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
+        (SignatureScheme::RSA_PSS_SHA384, &[algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
+        (SignatureScheme::RSA_PSS_SHA512, &[algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
+        (SignatureScheme::RSA_PKCS1_SHA256, &[algorithms::RSA_PKCS1_2048_8192_SHA256]),
+        (SignatureScheme::RSA_PKCS1_SHA384, &[algorithms::RSA_PKCS1_2048_8192_SHA384]),
+        (SignatureScheme::RSA_PKCS1_SHA512, &[algorithms::RSA_PKCS1_2048_8192_SHA512]),
+    ],
+};
+
+/// ECDSA on P-256 (FIPS 186-5, section 6.4) with this hash, by the `p256` crate.
+struct P256(&'static digest::Algorithm, AlgorithmIdentifier);
+
+impl std::fmt::Debug for P256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("P256")
+    }
+}
+
+impl SignatureVerificationAlgorithm for P256 {
+    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let key = VerifyingKey::from_sec1_bytes(key).map_err(|_| InvalidSignature)?;
+        let signature = DerSignature::try_from(signature).map_err(|_| InvalidSignature)?;
+        let hash = digest::digest(self.0, message);
+        key.verify_prehash(hash.as_ref(), &signature).map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_P256
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.1
+    }
+}
+
+/// The system's random numbers.
+#[derive(Debug)]
+struct Random;
+
+impl SecureRandom for Random {
+    fn fill(&self, out: &mut [u8]) -> Result<(), GetRandomFailed> {
+        SystemRandom::new().fill(out).map_err(|_| GetRandomFailed)
+    }
+}
+
+/// rig shows no certificate of its own.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::UnsupportedNameType)
+    }
+}
