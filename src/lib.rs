@@ -15,6 +15,8 @@ pub mod time;
 pub mod phx;
 pub mod wire;
 
+pub mod archive;
+
 #[cfg(feature = "server")]
 pub mod maxd;
 
