@@ -1,7 +1,10 @@
-//! From a directory to an archive, and safely back.
+//! From a directory to an archive (rig), and safely back (maxd).
 
 pub mod gzip;
 pub mod pack;
 #[cfg(feature = "server")]
-pub mod unpack;
+mod unpack;
 pub mod walk;
+
+#[cfg(feature = "server")]
+pub use unpack::{Limits, Unpacked, unpack};

@@ -1,6 +1,12 @@
 //! maxd, the Max platform for one host.
 
+pub mod build;
+pub mod detect;
 pub mod line;
+pub mod plan;
+pub mod router;
+pub mod runtime;
+pub mod supervisor;
 
 /// The server's whole life: arguments in, exit code out.
 pub fn main() -> std::process::ExitCode {

@@ -1,0 +1,368 @@
+//! Users, API tokens and sessions. Tokens are random and kept as hashes only.
+
+use super::store::{Store, explain};
+use crate::error::{Error, Kind, Result};
+use crate::time::rfc3339;
+use crate::wire::auth::{Session, Tokens};
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::{OptionalExtension, Transaction, params};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::broadcast;
+
+/// How long an access token opens sockets.
+const ACCESS: Duration = Duration::from_secs(15 * 60);
+/// How long a session lives after its last refresh.
+const SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Who a request comes from.
+#[derive(Clone)]
+pub struct Identity {
+    /// The user's row.
+    pub user: i64,
+    /// The user's name.
+    pub name: String,
+    /// The session's row.
+    pub session: i64,
+}
+
+/// An API token as `maxd token list` shows it.
+pub struct Listed {
+    /// Its number.
+    pub id: i64,
+    /// How it begins.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was exchanged last.
+    pub used_at: Option<String>,
+    /// When it was revoked.
+    pub revoked_at: Option<String>,
+}
+
+/// Makes and checks tokens.
+pub struct Auth {
+    store: Arc<Store>,
+    revoked: broadcast::Sender<i64>,
+}
+
+impl Auth {
+    /// On this database.
+    pub fn new(store: Arc<Store>) -> Auth {
+        Auth { store, revoked: broadcast::channel(256).0 }
+    }
+
+    /// The sessions that are revoked from now on.
+    pub fn revocations(&self) -> broadcast::Receiver<i64> {
+        self.revoked.subscribe()
+    }
+
+    /// Exchanges an API token for a session.
+    pub async fn exchange(&self, token: &str, now: SystemTime) -> Result<Tokens> {
+        let hash = hash(token);
+        self.store.with(move |t| {
+            let found = t
+                .query_row(
+                    "SELECT a.id, u.name FROM api_tokens a JOIN users u ON u.id = a.user
+                     WHERE a.hash = ?1 AND a.revoked_at IS NULL",
+                    params![hash],
+                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+                )
+                .optional()
+                .map_err(explain)?;
+            let (api_token, user) = found.ok_or_else(|| {
+                Error::new(Kind::Unauthenticated, "the API token is not valid")
+                    .hint("make a new one on the server: `maxd token create`")
+            })?;
+            let pair = Pair::new(now)?;
+            t.execute("UPDATE api_tokens SET used_at = ?1 WHERE id = ?2", params![rfc3339(now), api_token])
+                .map_err(explain)?;
+            t.execute("DELETE FROM sessions WHERE expires < ?1", [unix(now)]).map_err(explain)?;
+            t.execute(
+                "INSERT INTO sessions(api_token, access_hash, access_expires, refresh_hash, expires, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    api_token,
+                    hash(&pair.access),
+                    unix(pair.access_expires),
+                    hash(&pair.refresh),
+                    unix(pair.expires),
+                    rfc3339(now)
+                ],
+            )
+            .map_err(explain)?;
+            Ok(pair.tokens(user))
+        })
+        .await
+    }
+
+    /// A new pair of tokens for a refresh token, which is good once: a used one that
+    /// comes again was stolen, and ends the session.
+    pub async fn refresh(&self, token: &str, now: SystemTime) -> Result<Tokens> {
+        let hash = hash(token);
+        let renewed = self.store.with(move |t| {
+            let find = |column: &str| {
+                let query = format!(
+                    "SELECT s.id, u.name FROM sessions s JOIN api_tokens a ON a.id = s.api_token
+                     JOIN users u ON u.id = a.user
+                     WHERE s.{column} = ?1 AND s.expires >= ?2 AND a.revoked_at IS NULL"
+                );
+                t.query_row(&query, params![hash, unix(now)], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+                })
+                .optional()
+                .map_err(explain)
+            };
+            if let Some((session, _)) = find("used_refresh_hash")? {
+                t.execute("DELETE FROM sessions WHERE id = ?1", [session]).map_err(explain)?;
+                return Ok(Err(session));
+            }
+            let (session, user) = find("refresh_hash")?.ok_or_else(ended)?;
+            let pair = Pair::new(now)?;
+            t.execute(
+                "UPDATE sessions SET access_hash = ?2, access_expires = ?3, used_refresh_hash = refresh_hash,
+                 refresh_hash = ?4, expires = ?5 WHERE id = ?1",
+                params![
+                    session,
+                    hash(&pair.access),
+                    unix(pair.access_expires),
+                    hash(&pair.refresh),
+                    unix(pair.expires)
+                ],
+            )
+            .map_err(explain)?;
+            Ok(Ok(pair.tokens(user)))
+        });
+        match renewed.await? {
+            Ok(tokens) => Ok(tokens),
+            Err(session) => {
+                // Nobody listens when no socket is open.
+                let _ = self.revoked.send(session);
+                Err(ended())
+            }
+        }
+    }
+
+    /// Whose access token this is.
+    pub async fn check(&self, token: &str, now: SystemTime) -> Result<Identity> {
+        let hash = hash(token);
+        self.store.with(move |t| {
+            t.query_row(
+                "SELECT u.id, u.name, s.id FROM sessions s JOIN api_tokens a ON a.id = s.api_token
+                 JOIN users u ON u.id = a.user
+                 WHERE s.access_hash = ?1 AND s.access_expires >= ?2 AND a.revoked_at IS NULL",
+                params![hash, unix(now)],
+                |row| Ok(Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? }),
+            )
+            .optional()
+            .map_err(explain)?
+            .ok_or_else(ended)
+        })
+        .await
+    }
+
+    /// Whether the session still stands; its API token may have been revoked.
+    pub async fn stands(&self, session: i64) -> bool {
+        let found = self.store.with(move |t| session_row(t, session)).await;
+        !matches!(found, Ok(None))
+    }
+
+    /// The session, as `session:show` answers it.
+    pub async fn show(&self, identity: &Identity) -> Result<Session> {
+        let identity = identity.clone();
+        self.store.with(move |t| {
+            let (created_at, expires) = session_row(t, identity.session)?.ok_or_else(ended)?;
+            let expires_at = rfc3339(UNIX_EPOCH + Duration::from_secs(expires));
+            Ok(Session { id: identity.session as u64, user: identity.name, created_at, expires_at })
+        })
+        .await
+    }
+
+    /// Ends a session and its sockets.
+    pub async fn revoke(&self, session: i64) -> Result<()> {
+        self.store
+            .with(move |t| t.execute("DELETE FROM sessions WHERE id = ?1", [session]).map_err(explain))
+            .await?;
+        let _ = self.revoked.send(session);
+        Ok(())
+    }
+}
+
+fn session_row(t: &Transaction<'_>, session: i64) -> Result<Option<(String, u64)>> {
+    t.query_row(
+        "SELECT s.created_at, s.expires FROM sessions s JOIN api_tokens a ON a.id = s.api_token
+         WHERE s.id = ?1 AND a.revoked_at IS NULL",
+        [session],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .optional()
+    .map_err(explain)
+}
+
+/// Makes an API token of `user`, and the user when it is new. The token alone.
+pub fn create_token(store: &Store, user: &str, now: SystemTime) -> Result<String> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "._-@+".contains(c);
+    if user.is_empty() || user.len() > 64 || !user.chars().all(valid) {
+        return Err(Error::usage(format!("'{user}' is no user name"))
+            .hint("a user name has 1 to 64 letters, digits and . _ - @ +"));
+    }
+    let token = format!("max_{}", random(20)?);
+    store.run(|t| {
+        let now = rfc3339(now);
+        t.execute("INSERT INTO users(name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![user, now])
+            .map_err(explain)?;
+        t.execute(
+            "INSERT INTO api_tokens(user, hash, prefix, created_at)
+             VALUES ((SELECT id FROM users WHERE name = ?1), ?2, ?3, ?4)",
+            params![user, hash(&token), token.get(..10), now],
+        )
+        .map_err(explain)
+    })?;
+    Ok(token)
+}
+
+/// The API tokens of `user`, oldest first.
+pub fn list_tokens(store: &Store, user: &str) -> Result<Vec<Listed>> {
+    store.run(|t| {
+        let mut query = t
+            .prepare(
+                "SELECT a.id, a.prefix, a.created_at, a.used_at, a.revoked_at
+                 FROM api_tokens a JOIN users u ON u.id = a.user WHERE u.name = ?1 ORDER BY a.id",
+            )
+            .map_err(explain)?;
+        let rows = query.query_map([user], |row| {
+            Ok(Listed {
+                id: row.get(0)?,
+                prefix: row.get(1)?,
+                created_at: row.get(2)?,
+                used_at: row.get(3)?,
+                revoked_at: row.get(4)?,
+            })
+        });
+        rows.and_then(Iterator::collect).map_err(explain)
+    })
+}
+
+/// Revokes a user's API token and with it every session it opened.
+pub fn revoke_token(store: &Store, user: &str, id: i64, now: SystemTime) -> Result<()> {
+    let changed = store.run(|t| {
+        t.execute(
+            "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, ?3)
+             WHERE id = ?2 AND user = (SELECT id FROM users WHERE name = ?1)",
+            params![user, id, rfc3339(now)],
+        )
+        .map_err(explain)
+    })?;
+    match changed {
+        0 => Err(Error::new(Kind::NotFound, format!("user '{user}' has no token {id}")).hint("see `maxd token list`")),
+        _ => Ok(()),
+    }
+}
+
+struct Pair {
+    access: String,
+    access_expires: SystemTime,
+    refresh: String,
+    expires: SystemTime,
+}
+
+impl Pair {
+    fn new(now: SystemTime) -> Result<Pair> {
+        let (access, refresh) = (format!("acc_{}", random(24)?), format!("ref_{}", random(24)?));
+        Ok(Pair { access, access_expires: now + ACCESS, refresh, expires: now + SESSION })
+    }
+
+    fn tokens(self, user: String) -> Tokens {
+        Tokens {
+            user,
+            access_token: self.access,
+            access_expires_at: rfc3339(self.access_expires),
+            refresh_token: self.refresh,
+            expires_at: rfc3339(self.expires),
+        }
+    }
+}
+
+/// So many random bytes, in hexadecimal.
+fn random(bytes: usize) -> Result<String> {
+    let mut random = vec![0; bytes];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| Error::new(Kind::Internal, "the system has no random numbers"))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn hash(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}
+
+fn unix(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+fn ended() -> Error {
+    Error::new(Kind::Unauthenticated, "the session has ended").hint("run `rig login`")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    async fn world() -> (tempfile::TempDir, Arc<Store>, Auth, String, SystemTime) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let now = SystemTime::now();
+        let token = create_token(&store, "ada", now).unwrap();
+        (dir, Arc::clone(&store), Auth::new(store), token, now)
+    }
+
+    #[tokio::test]
+    async fn a_refresh_rotates_and_a_used_token_ends_the_session() {
+        let (_dir, _store, auth, token, now) = world().await;
+        let first = auth.exchange(&token, now).await.unwrap();
+        let second = auth.refresh(&first.refresh_token, now).await.unwrap();
+        assert!(auth.check(&first.access_token, now).await.is_err());
+        let identity = auth.check(&second.access_token, now).await.unwrap();
+        let mut revoked = auth.revocations();
+        assert!(auth.refresh(&first.refresh_token, now).await.is_err());
+        assert_eq!(revoked.try_recv().unwrap(), identity.session);
+        assert!(auth.check(&second.access_token, now).await.is_err());
+        assert!(auth.refresh(&second.refresh_token, now).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn tokens_end_with_their_time() {
+        let (_dir, _store, auth, token, now) = world().await;
+        let tokens = auth.exchange(&token, now).await.unwrap();
+        assert!(auth.check(&tokens.access_token, now + ACCESS).await.is_ok());
+        assert!(auth.check(&tokens.access_token, now + ACCESS + Duration::from_secs(1)).await.is_err());
+        assert!(auth.refresh(&tokens.refresh_token, now + SESSION + Duration::from_secs(1)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_revoked_api_token_ends_its_sessions() {
+        let (_dir, store, auth, token, now) = world().await;
+        let tokens = auth.exchange(&token, now).await.unwrap();
+        let identity = auth.check(&tokens.access_token, now).await.unwrap();
+        let id = list_tokens(&store, "ada").unwrap().first().unwrap().id;
+        assert!(revoke_token(&store, "bob", id, now).is_err());
+        assert!(auth.stands(identity.session).await);
+        revoke_token(&store, "ada", id, now).unwrap();
+        assert!(!auth.stands(identity.session).await);
+        assert!(auth.check(&tokens.access_token, now).await.is_err());
+        assert!(auth.refresh(&tokens.refresh_token, now).await.is_err());
+        assert!(auth.exchange(&token, now).await.is_err());
+    }
+
+    #[test]
+    fn tokens_are_made_of_harmless_characters() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let token = create_token(&store, "ada", SystemTime::now()).unwrap();
+        assert!(token.starts_with("max_") && token.len() == 44);
+        assert!(token.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        assert!(create_token(&store, "a b", SystemTime::now()).is_err());
+    }
+}

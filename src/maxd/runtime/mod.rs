@@ -1,0 +1,62 @@
+//! Where builds and apps run. This trait is all the supervisor knows of it, so that
+//! a scheduler over many hosts can take the place of plain processes.
+
+pub mod process;
+
+use crate::error::Result;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+
+/// A boxed future, which keeps the traits object-safe.
+pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
+
+/// One of a job's output streams.
+pub type Pipe = Box<dyn AsyncRead + Send + Unpin>;
+
+/// What to run.
+pub struct Task {
+    /// A command line for `sh -c`.
+    pub command: String,
+    /// The release's directory: working directory, home, and writable.
+    pub dir: PathBuf,
+    /// Other directories that are writable.
+    pub writable: Vec<PathBuf>,
+    /// The whole environment besides what every job gets (`PATH`, `HOME`, …).
+    pub env: Vec<(String, String)>,
+}
+
+/// Starts jobs.
+pub trait Runtime: Send + Sync {
+    /// Starts a job.
+    fn start(&self, task: Task) -> Future<'_, Result<Box<dyn Job>>>;
+
+    /// Ends what a previous maxd has left running according to the records in `run`,
+    /// and keeps the records of its own jobs there from now on. Blocks; called once,
+    /// before the first start.
+    fn claim(&self, run: &Path) -> Result<()>;
+}
+
+/// A job that was started. Dropping it kills it.
+pub trait Job: Send {
+    /// The number by which the host's administrator knows it.
+    fn pid(&self) -> Option<u64>;
+
+    /// Its standard output and standard error; none when they were taken before.
+    fn outputs(&mut self) -> Option<(Pipe, Pipe)>;
+
+    /// Waits until it has ended, with everything it started. May be dropped and
+    /// called again.
+    fn wait(&mut self) -> Future<'_, Exit>;
+
+    /// Asks it to end, and after `grace` ends it.
+    fn stop(&mut self, grace: Duration) -> Future<'_, Exit>;
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code; 128 + n after signal n, as shells have it.
+    pub code: i32,
+}

@@ -1,0 +1,139 @@
+//! The state database: one SQLite file, one writer at a time, versioned migrations.
+//!
+//! Every change that is acknowledged is one transaction and on the disk
+//! (`synchronous=FULL`) before the answer leaves.
+
+use crate::error::{Error, Kind, Result};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Each brings the schema one version further; `PRAGMA user_version` counts them.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// The database.
+pub struct Store(Mutex<Connection>);
+
+impl Store {
+    /// Opens (or makes) the database and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Arc<Store>> {
+        let mut connection = connect(path, "FULL")?;
+        migrate(&mut connection, MIGRATIONS, path)?;
+        Ok(Arc::new(Store(Mutex::new(connection))))
+    }
+
+    /// Runs `work` in one transaction, which an error rolls back. Blocks.
+    pub fn run<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(explain)?;
+        Ok(done)
+    }
+
+    /// [`Store::run`] from asynchronous code.
+    pub async fn with<T: Send + 'static>(
+        self: &Arc<Store>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || store.run(work)).await;
+        done.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its database")))
+    }
+}
+
+/// A connection as both databases use it.
+pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
+    let failed = |error| explain(error).hint(format!("the database is '{}'", path.display()));
+    let connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Applies the migrations the database has not seen yet.
+pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+    let version: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
+    if version > migrations.len() {
+        let message = format!("'{}' was written by a newer maxd (schema {version})", path.display());
+        return Err(Error::new(Kind::Failed, message).hint("start that version, or restore a backup"));
+    }
+    for script in migrations.iter().skip(version) {
+        transaction.execute_batch(script).map_err(explain)?;
+    }
+    transaction.pragma_update(None, "user_version", migrations.len()).map_err(explain)?;
+    transaction.commit().map_err(explain)
+}
+
+/// A database error in the server's words.
+pub fn explain(error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => no_space(),
+        Some(ErrorCode::DatabaseBusy) => Error::new(Kind::TimedOut, "the server's database is busy").hint("try again"),
+        _ => Error::new(Kind::Internal, format!("the server's database failed: {error}")),
+    }
+}
+
+/// The disk is full.
+pub fn no_space() -> Error {
+    Error::new(Kind::NoSpace, "the server's disk is full").hint("free some space on it and try again")
+}
+
+/// An I/O error in the data directory.
+pub fn disk(doing: &str, path: &Path, error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => no_space(),
+        _ => Error::io(doing, &path.to_string_lossy(), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_error_rolls_everything_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let insert = |t: &Transaction<'_>| {
+            t.execute("INSERT INTO users(name, created_at) VALUES ('ada', '')", []).map_err(explain)
+        };
+        let failed = store.run(|t| {
+            insert(t)?;
+            Err::<(), _>(Error::usage("no"))
+        });
+        assert!(failed.is_err());
+        store.run(insert).unwrap();
+        assert_eq!(store.run(insert).err().unwrap().kind().code(), "internal");
+    }
+
+    #[test]
+    fn migrations_run_once_and_a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        let mut connection = connect(&path, "NORMAL").unwrap();
+        migrate(&mut connection, &["CREATE TABLE a(x)"], &path).unwrap();
+        migrate(&mut connection, &["CREATE TABLE a(x)", "CREATE TABLE b(x)"], &path).unwrap();
+        let error = migrate(&mut connection, &["CREATE TABLE a(x)"], &path).err().unwrap();
+        assert_eq!(error.message(), format!("'{}' was written by a newer maxd (schema 2)", path.display()));
+    }
+
+    #[test]
+    fn a_full_disk_is_said_and_nothing_is_half_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        store.0.lock().unwrap().pragma_update(None, "max_page_count", 40).unwrap();
+        let insert = |name: String| {
+            store.run(|t| t.execute("INSERT INTO users(name, created_at) VALUES (?1, '')", [name]).map_err(explain))
+        };
+        let error = (0..).find_map(|n| insert(format!("{n}{}", "x".repeat(4000))).err()).unwrap();
+        assert!(error.kind() == Kind::NoSpace, "{error:?}");
+        let check = |t: &Transaction<'_>| t.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).map_err(explain);
+        assert_eq!(store.run(check).unwrap(), "ok");
+    }
+}
