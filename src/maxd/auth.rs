@@ -60,13 +60,13 @@ impl Auth {
 
     /// Exchanges an API token for a session.
     pub async fn exchange(&self, token: &str, now: SystemTime) -> Result<Tokens> {
-        let hash = hash(token);
+        let presented = hash(token);
         self.store.with(move |t| {
             let found = t
                 .query_row(
                     "SELECT a.id, u.name FROM api_tokens a JOIN users u ON u.id = a.user
                      WHERE a.hash = ?1 AND a.revoked_at IS NULL",
-                    params![hash],
+                    params![presented],
                     |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
                 )
                 .optional()
@@ -100,7 +100,7 @@ impl Auth {
     /// A new pair of tokens for a refresh token, which is good once: a used one that
     /// comes again was stolen, and ends the session.
     pub async fn refresh(&self, token: &str, now: SystemTime) -> Result<Tokens> {
-        let hash = hash(token);
+        let presented = hash(token);
         let renewed = self.store.with(move |t| {
             let find = |column: &str| {
                 let query = format!(
@@ -108,7 +108,7 @@ impl Auth {
                      JOIN users u ON u.id = a.user
                      WHERE s.{column} = ?1 AND s.expires >= ?2 AND a.revoked_at IS NULL"
                 );
-                t.query_row(&query, params![hash, unix(now)], |row| {
+                t.query_row(&query, params![presented, unix(now)], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
                 })
                 .optional()
@@ -146,13 +146,13 @@ impl Auth {
 
     /// Whose access token this is.
     pub async fn check(&self, token: &str, now: SystemTime) -> Result<Identity> {
-        let hash = hash(token);
+        let presented = hash(token);
         self.store.with(move |t| {
             t.query_row(
                 "SELECT u.id, u.name, s.id FROM sessions s JOIN api_tokens a ON a.id = s.api_token
                  JOIN users u ON u.id = a.user
                  WHERE s.access_hash = ?1 AND s.access_expires >= ?2 AND a.revoked_at IS NULL",
-                params![hash, unix(now)],
+                params![presented, unix(now)],
                 |row| Ok(Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? }),
             )
             .optional()

@@ -1,6 +1,7 @@
 //! A log line on its way to the log database.
 
 use crate::wire::log::Source;
+use tokio::sync::oneshot;
 
 /// A line that has no sequence number yet. The bounded channel these travel in is
 /// the back-pressure between an app's pipes and the database.
@@ -15,4 +16,6 @@ pub struct NewLine {
     pub source: Source,
     /// Without its line end, valid UTF-8.
     pub text: String,
+    /// Told when this line, and with it all before it, can be read.
+    pub stored: Option<oneshot::Sender<()>>,
 }

@@ -1,0 +1,256 @@
+//! maxd's command line.
+
+use crate::error::{Error, Result};
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What `maxd --help` prints.
+pub const HELP: &str = "\
+maxd, the Max platform for one host
+
+Usage:
+  maxd serve --data DIR [FLAGS]
+  maxd token create --data DIR --user NAME
+  maxd token list   --data DIR --user NAME
+  maxd token revoke --data DIR --user NAME ID
+
+Flags of `maxd serve`:
+  --data DIR            where everything is kept
+  --listen ADDR         where rig connects (127.0.0.1:7070); port 0 takes a free one
+  --apps-listen ADDR    where the apps answer (127.0.0.1:7080)
+  --domain D            apps answer as APP.NETWORK.D (localhost)
+  --tls-cert F          serve TLS with this certificate chain (PEM) …
+  --tls-key F           … and its key
+  --tls-self-signed     serve TLS with a private authority of its own (DIR/tls/ca.pem)
+  --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
+  --source-limit SIZE   the largest source of a deploy (1GiB)
+
+Plain HTTP is served on loopback addresses only.
+
+Examples:
+  # For oneself
+  maxd serve --data ~/max
+  # For others, with a certificate
+  maxd serve --data /var/lib/max --listen 0.0.0.0:443 --apps-listen 0.0.0.0:8443 \\
+    --domain apps.example.com --tls-cert cert.pem --tls-key key.pem
+  # A user's API token, for `rig login`
+  maxd token create --data ~/max --user ada > token
+";
+
+/// What was asked for.
+pub enum Command {
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+    /// `serve`.
+    Serve(Serve),
+    /// `token create`.
+    TokenCreate(Token),
+    /// `token list`.
+    TokenList(Token),
+    /// `token revoke ID`.
+    TokenRevoke(Token, i64),
+}
+
+/// The flags of `serve`.
+pub struct Serve {
+    /// `--data`.
+    pub data: PathBuf,
+    /// `--listen`.
+    pub listen: SocketAddr,
+    /// `--apps-listen`.
+    pub apps_listen: SocketAddr,
+    /// `--domain`.
+    pub domain: String,
+    /// `--tls-…`.
+    pub tls: Tls,
+    /// `--ready-file`.
+    pub ready_file: Option<PathBuf>,
+    /// `--source-limit`, in bytes.
+    pub source_limit: u64,
+}
+
+/// How connections are protected.
+pub enum Tls {
+    /// Not: loopback only.
+    None,
+    /// With these files.
+    Files(PathBuf, PathBuf),
+    /// With an authority of its own.
+    Own,
+}
+
+/// The flags of `token`.
+pub struct Token {
+    /// `--data`.
+    pub data: PathBuf,
+    /// `--user`.
+    pub user: String,
+}
+
+#[derive(Default)]
+struct Given {
+    words: Vec<String>,
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    apps_listen: Option<SocketAddr>,
+    domain: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    own: bool,
+    ready_file: Option<PathBuf>,
+    source_limit: Option<u64>,
+    user: Option<String>,
+}
+
+/// Parses the arguments behind the program's name.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
+    let mut parser = Parser::from_args(args);
+    let mut given = Given::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
+            Arg::Long("data") => given.data = Some(parser.value().map_err(wrong)?.into()),
+            Arg::Long("listen") => given.listen = Some(address(&mut parser, "--listen")?),
+            Arg::Long("apps-listen") => given.apps_listen = Some(address(&mut parser, "--apps-listen")?),
+            Arg::Long("domain") => given.domain = Some(domain(&text(&mut parser)?)?),
+            Arg::Long("tls-cert") => given.certificate = Some(parser.value().map_err(wrong)?.into()),
+            Arg::Long("tls-key") => given.key = Some(parser.value().map_err(wrong)?.into()),
+            Arg::Long("tls-self-signed") => given.own = true,
+            Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
+            Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
+            Arg::Long("user") => given.user = Some(text(&mut parser)?),
+            Arg::Value(word) => given.words.push(word.string().map_err(wrong)?),
+            other => return Err(wrong(other.unexpected())),
+        }
+    }
+    command(given)
+}
+
+fn command(given: Given) -> Result<Command> {
+    let words: Vec<&str> = given.words.iter().map(String::as_str).collect();
+    let data = || given.data.clone().ok_or_else(|| missing("--data DIR"));
+    let token = || {
+        let user = given.user.clone().ok_or_else(|| missing("--user NAME"))?;
+        Ok::<_, Error>(Token { data: data()?, user })
+    };
+    match words.as_slice() {
+        [] => Ok(Command::Help),
+        ["serve"] => {
+            let tls = match (&given.certificate, &given.key, given.own) {
+                (None, None, false) => Tls::None,
+                (None, None, true) => Tls::Own,
+                (Some(certificate), Some(key), false) => Tls::Files(certificate.clone(), key.clone()),
+                _ => return Err(Error::usage("give --tls-cert with --tls-key, or --tls-self-signed alone")),
+            };
+            let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+            let serve = Serve {
+                data: data()?,
+                listen: given.listen.unwrap_or(loopback(7070)),
+                apps_listen: given.apps_listen.unwrap_or(loopback(7080)),
+                domain: given.domain.unwrap_or_else(|| "localhost".to_owned()),
+                tls,
+                ready_file: given.ready_file,
+                source_limit: given.source_limit.unwrap_or(1 << 30),
+            };
+            let open = [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
+            match (&serve.tls, open) {
+                (Tls::None, Some(address)) => Err(Error::usage(format!(
+                    "plain HTTP is served on loopback addresses only, not on '{address}'"
+                ))
+                .hint("add --tls-cert and --tls-key, or --tls-self-signed")),
+                _ => Ok(Command::Serve(serve)),
+            }
+        }
+        ["token", "create"] => Ok(Command::TokenCreate(token()?)),
+        ["token", "list"] => Ok(Command::TokenList(token()?)),
+        ["token", "revoke", id] => {
+            let id = id.parse().map_err(|_| Error::usage(format!("'{id}' is no token's number")).hint("see `maxd token list`"))?;
+            Ok(Command::TokenRevoke(token()?, id))
+        }
+        ["token", "revoke"] => Err(missing("the token's number").hint("see `maxd token list`")),
+        _ => Err(Error::usage(format!("there is no command `maxd {}`", words.join(" "))).hint("see `maxd --help`")),
+    }
+}
+
+fn wrong(error: lexopt::Error) -> Error {
+    Error::usage(error.to_string()).hint("see `maxd --help`")
+}
+
+fn missing(what: &str) -> Error {
+    Error::usage(format!("{what} is missing")).hint("see `maxd --help`")
+}
+
+fn text(parser: &mut Parser) -> Result<String> {
+    parser.value().and_then(ValueExt::string).map_err(wrong)
+}
+
+fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
+    let text = text(parser)?;
+    text.parse().map_err(|_| {
+        Error::usage(format!("{flag} takes an address and a port, not '{text}'")).hint("for instance 127.0.0.1:7070")
+    })
+}
+
+fn domain(text: &str) -> Result<String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let domain = text.to_ascii_lowercase();
+    match domain.split('.').all(label) {
+        true => Ok(domain),
+        false => Err(Error::usage(format!("'{text}' is no domain")).hint("for instance apps.example.com")),
+    }
+}
+
+/// `100KiB`, `512MiB`, `2GiB`, or bytes.
+fn size(text: &str) -> Result<u64> {
+    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let factor = match unit {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for instance 512MiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_defaults_serve_on_loopback() {
+        let Ok(Command::Serve(serve)) = parsed("serve --data d") else { panic!() };
+        assert_eq!(serve.listen.to_string(), "127.0.0.1:7070");
+        assert_eq!(serve.source_limit, 1 << 30);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, message) in [
+            ("serve", "--data DIR is missing"),
+            ("serve --data d --listen x", "--listen takes an address and a port, not 'x'"),
+            ("serve --data d --tls-cert c", "give --tls-cert with --tls-key, or --tls-self-signed alone"),
+            ("serve --data d --listen 0.0.0.0:1", "plain HTTP is served on loopback addresses only, not on '0.0.0.0:1'"),
+            ("serve --data d --source-limit 1TB", "'1TB' is no size"),
+            ("serve --data d --domain a..b", "'a..b' is no domain"),
+            ("token revoke --data d --user u x", "'x' is no token's number"),
+            ("token create --data d", "--user NAME is missing"),
+            ("frob", "there is no command `maxd frob`"),
+        ] {
+            assert_eq!(parsed(line).err().unwrap().message(), message);
+        }
+    }
+}

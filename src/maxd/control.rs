@@ -1,0 +1,39 @@
+//! The events of the topic `control`: which request leads to which use-case.
+
+use super::auth::Identity;
+use super::platform::Platform;
+use crate::error::{Error, Result};
+use crate::wire::{app, deploy, network};
+use miniserde::{Deserialize, Serialize, json};
+use std::sync::Arc;
+
+/// Answers one request with a document.
+pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
+    match event {
+        "session:show" => write(platform.auth.show(who).await),
+        "network:create" => write(platform.create_network(who, read::<network::Create>(event, payload)?).await),
+        "network:list" => write(platform.list_networks(who).await),
+        "network:status" => write(platform.network_status(who, read::<network::Select>(event, payload)?).await),
+        "network:delete" => write(platform.delete_network(who, read::<network::Select>(event, payload)?).await),
+        "app:create" => write(platform.create_app(who, read::<app::Select>(event, payload)?).await),
+        "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
+        "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
+        "app:delete" => write(platform.delete_app(who, read::<app::Select>(event, payload)?).await),
+        "deploy:create" => write(platform.create_deploy(who, read::<deploy::Create>(event, payload)?).await),
+        "deploy:status" => {
+            let request = read::<deploy::Select>(event, payload)?;
+            write(platform.deploy_status(who, request.id).await.map(|(deploy, ..)| deploy))
+        }
+        _ => Err(Error::usage(format!("this server knows no request '{event}'"))
+            .hint("rig and Max may be of different versions")),
+    }
+}
+
+/// Reads a request.
+pub fn read<T: Deserialize>(event: &str, payload: &str) -> Result<T> {
+    json::from_str(payload).map_err(|_| Error::usage(format!("the request '{event}' is malformed")))
+}
+
+fn write<T: Serialize>(answer: Result<T>) -> Result<String> {
+    answer.map(|document| json::to_string(&document))
+}

@@ -1,0 +1,478 @@
+//! Deploys: from the request over the upload and the build to the switch of traffic.
+//! Each state is on the disk before anybody is told.
+
+use super::auth::Identity;
+use super::build::build;
+use super::detect::detect;
+use super::line::NewLine;
+use super::platform::{Address, Platform, find_app, find_network, insert_app};
+use super::store::{disk, explain};
+use super::supervisor::Release;
+use crate::archive::{Limits, unpack};
+use crate::error::{Error, Kind, Result};
+use crate::name::Name;
+use crate::time::{human, rfc3339};
+use crate::wire::deploy::{Create, Deploy, State};
+use crate::wire::log::Source;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+
+/// How many releases of an app are kept.
+const KEEP_RELEASES: i64 = 5;
+/// How long an upload may stay away, in SQLite's words.
+const UPLOAD_WITHIN: &str = "-1 hour";
+/// What compression may add to incompressible source.
+const ARCHIVE_SLACK: u64 = 64 << 20;
+
+/// The deploys under way.
+pub struct Deploys {
+    /// Bumped whenever a deploy changes.
+    version: watch::Sender<u64>,
+    uploading: Mutex<HashSet<u64>>,
+    /// One deploy of an app at a time, in order.
+    queues: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Deploys {
+    /// None yet.
+    pub fn new() -> Deploys {
+        Deploys { version: watch::channel(0).0, uploading: Mutex::default(), queues: Mutex::default() }
+    }
+
+    /// Told whenever a deploy or what it belongs to changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Tells so.
+    pub fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    async fn turn(&self, app: i64) -> OwnedMutexGuard<()> {
+        let queue = {
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+            Arc::clone(queues.entry(app).or_default())
+        };
+        queue.lock_owned().await
+    }
+}
+
+/// An upload that may be received now. Dropping it ends the claim.
+pub struct Upload {
+    platform: Arc<Platform>,
+    /// The deploy.
+    pub deploy: Deploy,
+    app: i64,
+    network: i64,
+    /// Where the archive goes.
+    pub path: PathBuf,
+    /// The most bytes it may have.
+    pub limit: u64,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.platform.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.deploy.id);
+    }
+}
+
+impl Platform {
+    /// `deploy:create`.
+    pub async fn create_deploy(&self, who: &Identity, request: Create) -> Result<Deploy> {
+        let name = Name::parse("app", &request.app)?;
+        for (value, limit, what) in [
+            (request.source_bytes, self.limits.source_bytes, "bytes"),
+            (request.files, self.limits.files, "files"),
+        ] {
+            if value > limit {
+                let message = format!("the source has {value} {what}; this server takes {limit}");
+                return Err(Error::new(Kind::TooLarge, message).field(what));
+            }
+        }
+        let (user, address) = (who.user, self.address.clone());
+        let (deploy, created) = self
+            .store
+            .with(move |t| {
+                let network = find_network(t, user, &request.network)?;
+                let created = if request.create { insert_app(t, network, &name)? } else { None };
+                let app = find_app(t, user, &request.network, name.as_str())?;
+                t.execute(
+                    "INSERT INTO deploys(app, user, state, created_app, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![app.id, user, word(State::Uploading), created.is_some(), rfc3339(SystemTime::now())],
+                )
+                .map_err(explain)?;
+                let id = t.last_insert_rowid();
+                let deploy = find(t, "d.id = ?1", id, &address)?.ok_or_else(|| missing(id as u64))?;
+                Ok((deploy, created))
+            })
+            .await?;
+        if let Some(row) = &created {
+            self.app_created(who, row).await;
+        }
+        Ok(deploy)
+    }
+
+    /// `deploy:status`: the user's deploy with this number, its app and its network.
+    pub async fn deploy_status(&self, who: &Identity, id: u64) -> Result<(Deploy, i64, i64)> {
+        let (user, address) = (who.user, self.address.clone());
+        self.store
+            .with(move |t| {
+                let rows = t
+                    .query_row(
+                        "SELECT a.id, n.id FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network
+                         WHERE d.id = ?1 AND n.owner = ?2",
+                        params![id, user],
+                        |row| Ok((row.get(0)?, row.get(1)?)),
+                    )
+                    .optional()
+                    .map_err(explain)?;
+                let (app, network) = rows.ok_or_else(|| missing(id))?;
+                let deploy = find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))?;
+                Ok((deploy, app, network))
+            })
+            .await
+    }
+
+    /// Claims the upload of a deploy.
+    pub async fn begin_upload(self: &Arc<Platform>, who: &Identity, id: u64) -> Result<Upload> {
+        let (deploy, app, network) = self.deploy_status(who, id).await?;
+        let mut uploading = self.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner);
+        if deploy.state != State::Uploading || !uploading.insert(id) {
+            return Err(Error::new(Kind::Conflict, format!("the source of deploy {id} has been sent already")));
+        }
+        drop(uploading);
+        let path = self.data.join("uploads").join(format!("{id}.tar.gz"));
+        let limit = self.limits.source_bytes.saturating_add(ARCHIVE_SLACK);
+        Ok(Upload { platform: Arc::clone(self), deploy, app, network, path, limit })
+    }
+
+    /// The upload ended early or was refused: the deploy has failed.
+    pub async fn fail_upload(&self, upload: Upload, error: &Error) {
+        let path = upload.path.clone();
+        let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
+        if let Err(error) = self.end(&upload.deploy, State::Uploading, Err(error)).await {
+            eprintln!("maxd: cannot record that deploy {} failed: {error}", upload.deploy.id);
+        }
+    }
+
+    /// The archive is on the disk: the deploy is queued and goes on by itself.
+    pub async fn finish_upload(self: &Arc<Platform>, upload: Upload) -> Result<Deploy> {
+        let (id, app, address) = (upload.deploy.id, upload.app, self.address.clone());
+        let deploy = self
+            .store
+            .with(move |t| {
+                t.execute("UPDATE apps SET releases = releases + 1 WHERE id = ?1", [app]).map_err(explain)?;
+                t.execute(
+                    "UPDATE deploys SET state = ?2, release = (SELECT releases FROM apps WHERE id = ?3) WHERE id = ?1",
+                    params![id, word(State::Queued), app],
+                )
+                .map_err(explain)?;
+                find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))
+            })
+            .await?;
+        self.deploys.changed();
+        let (platform, queued) = (Arc::clone(self), deploy.clone());
+        let (network, path) = (upload.network, upload.path.clone());
+        tokio::spawn(async move { platform.run(queued, app, network, path).await });
+        Ok(deploy)
+    }
+
+    /// A deploy from its queue to its end.
+    async fn run(self: Arc<Platform>, deploy: Deploy, app: i64, network: i64, archive: PathBuf) {
+        let _turn = self.deploys.turn(app).await;
+        let number = deploy.release.unwrap_or(0);
+        let work = Work {
+            platform: &self,
+            deploy: &deploy,
+            app,
+            network,
+            number,
+            directory: self.app_directory(app).join(number.to_string()),
+        };
+        let mut state = State::Queued;
+        let result = work.all(&archive, &mut state).await;
+        let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
+        let last = match &result {
+            Ok(()) => format!("release {number} serves"),
+            Err(error) => format!("failed: {error}"),
+        };
+        work.say_last(last).await;
+        if result.is_err() {
+            work.clear().await;
+        }
+        let result = result.as_ref().map(|()| number);
+        match self.end(&deploy, state, result).await {
+            Ok(true) => work.prune().await,
+            Ok(false) => {
+                // The app was deleted meanwhile.
+                self.supervisor.remove(app).await;
+                work.clear().await;
+            }
+            Err(error) => eprintln!("maxd: cannot record the end of deploy {}: {error}", deploy.id),
+        }
+    }
+
+    /// Records the end of a deploy: the release that serves, or why not. False when its app
+    /// is gone.
+    async fn end(&self, deploy: &Deploy, phase: State, result: Result<u64, &Error>) -> Result<bool> {
+        let id = deploy.id;
+        let error = result.as_ref().err().map(|error| error.message().to_owned());
+        let release = result.ok();
+        let known = self.store.with(move |t| {
+            let now = rfc3339(SystemTime::now());
+            let changed = match release {
+                Some(release) => {
+                    t.execute(
+                        "UPDATE apps SET release = ?2, deployed_at = ?3 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
+                        params![id, release, now],
+                    )
+                    .map_err(explain)?;
+                    t.execute(
+                        "UPDATE deploys SET state = ?2, finished_at = ?3 WHERE id = ?1",
+                        params![id, word(State::Live), now],
+                    )
+                }
+                None => t.execute(
+                    "UPDATE deploys SET state = ?2, phase = ?3, error = ?4, finished_at = ?5 WHERE id = ?1",
+                    params![id, word(State::Failed), word(phase), error, now],
+                ),
+            };
+            changed.map_err(explain)
+        });
+        let known = known.await? > 0;
+        self.deploys.changed();
+        Ok(known)
+    }
+
+    /// Fails the deploys whose source never came.
+    pub async fn fail_stale_uploads(&self) -> Result<()> {
+        let active: Vec<u64> =
+            self.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let failed = self.store.with(move |t| {
+            let mut query = t
+                .prepare("SELECT id FROM deploys WHERE state = ?1 AND datetime(created_at) < datetime('now', ?2)")
+                .map_err(explain)?;
+            let stale = query.query_map(params![word(State::Uploading), UPLOAD_WITHIN], |row| row.get(0));
+            let stale: Vec<u64> = stale.and_then(Iterator::collect).map_err(explain)?;
+            for id in stale.iter().filter(|id| !active.contains(id)) {
+                fail(t, "id = ?1", &id.to_string(), "the source was not sent within an hour")?;
+            }
+            Ok(!stale.is_empty())
+        });
+        if failed.await? {
+            self.deploys.changed();
+        }
+        Ok(())
+    }
+}
+
+/// One deploy being carried out.
+struct Work<'a> {
+    platform: &'a Arc<Platform>,
+    deploy: &'a Deploy,
+    app: i64,
+    network: i64,
+    number: u64,
+    directory: PathBuf,
+}
+
+impl Work<'_> {
+    async fn all(&self, archive: &Path, state: &mut State) -> Result<()> {
+        self.enter(state, State::Unpacking).await?;
+        let started = Instant::now();
+        let unpacked = self.unpack(archive).await?;
+        self.say(format!("unpacked {} files ({} bytes) in {}", unpacked.entries, unpacked.bytes, human(started.elapsed())))
+            .await;
+        let plan = {
+            let directory = self.directory.clone();
+            blocking(move || detect(&directory)).await?
+        };
+        self.say(format!("recognised: {}", plan.kind)).await;
+        self.record_kind(plan.kind.clone()).await?;
+        let release = Release {
+            network: self.network,
+            app: self.app,
+            number: self.number,
+            dir: self.directory.clone(),
+            hostname: self.platform.address.hostname(&self.deploy.network, &self.deploy.app),
+            plan,
+            env: Vec::new(),
+        };
+        if !release.plan.build.is_empty() {
+            self.enter(state, State::Building).await?;
+            build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
+        }
+        self.enter(state, State::Starting).await?;
+        self.platform.supervisor.switch(release).await
+    }
+
+    async fn unpack(&self, archive: &Path) -> Result<crate::archive::Unpacked> {
+        let (archive, directory) = (archive.to_owned(), self.directory.clone());
+        let limits = &self.platform.limits;
+        let limits = Limits { bytes: limits.source_bytes, entries: limits.files };
+        blocking(move || {
+            // A leftover of a deploy that a crash cut off.
+            let _ = fs::remove_dir_all(&directory);
+            fs::create_dir_all(&directory).map_err(|error| disk("make", &directory, &error))?;
+            let file = fs::File::open(&archive).map_err(|error| disk("read", &archive, &error))?;
+            unpack(file, &directory, &limits)
+        })
+        .await
+    }
+
+    async fn enter(&self, state: &mut State, next: State) -> Result<()> {
+        *state = next;
+        let id = self.deploy.id;
+        let store = &self.platform.store;
+        let changed = store
+            .with(move |t| {
+                t.execute("UPDATE deploys SET state = ?2 WHERE id = ?1", params![id, word(next)]).map_err(explain)
+            })
+            .await?;
+        self.platform.deploys.changed();
+        match changed {
+            0 => Err(Error::new(Kind::NotFound, "the app was deleted")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn record_kind(&self, kind: String) -> Result<()> {
+        let id = self.deploy.id;
+        let store = &self.platform.store;
+        store
+            .with(move |t| t.execute("UPDATE deploys SET kind = ?2 WHERE id = ?1", params![id, kind]).map_err(explain))
+            .await
+            .map(drop)
+    }
+
+    fn line(&self, text: String, stored: Option<oneshot::Sender<()>>) -> NewLine {
+        let release = Some(self.number);
+        NewLine { network: self.network, app: Some(self.app), release, source: Source::Build, text, stored }
+    }
+
+    async fn say(&self, text: String) {
+        // The writer only goes when the server does.
+        let _ = self.platform.lines.send(self.line(text, None)).await;
+    }
+
+    /// Says it and waits until it and everything before it can be read: the end is told
+    /// after that.
+    async fn say_last(&self, text: String) {
+        let (stored, wait) = oneshot::channel();
+        if self.platform.lines.send(self.line(text, Some(stored))).await.is_ok() {
+            let _ = tokio::time::timeout(Duration::from_secs(30), wait).await;
+        }
+    }
+
+    async fn clear(&self) {
+        let directory = self.directory.clone();
+        let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(directory)).await;
+    }
+
+    /// Removes the releases that are no longer kept.
+    async fn prune(&self) {
+        let app = self.app;
+        let kept = self.platform.store.with(move |t| kept_releases(t, app)).await;
+        let directory = self.platform.app_directory(app);
+        let pruned = tokio::task::spawn_blocking(move || prune(&directory, &kept?)).await;
+        if let Ok(Err(error)) = pruned {
+            eprintln!("maxd: cannot remove old releases: {error}");
+        }
+    }
+}
+
+/// The numbers of the releases of an app that stay on the disk: the newest that served.
+pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
+    let mut query = t
+        .prepare("SELECT release FROM deploys WHERE app = ?1 AND state = ?2 ORDER BY id DESC LIMIT ?3")
+        .map_err(explain)?;
+    let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+/// Removes an app's release directories but these.
+pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
+    let failed = |error: std::io::Error| disk("read", directory, &error);
+    for item in fs::read_dir(directory).map_err(failed)? {
+        let item = item.map_err(failed)?;
+        let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        if number.is_some_and(|number| !kept.contains(&number)) {
+            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails every deploy that a former maxd left unfinished.
+pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
+    fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")
+}
+
+fn fail(t: &Transaction<'_>, condition: &str, key: &str, reason: &str) -> Result<()> {
+    let query = format!(
+        "UPDATE deploys SET phase = state, state = 'failed', error = ?2, finished_at = ?3 WHERE {condition}"
+    );
+    t.execute(&query, params![key, reason, rfc3339(SystemTime::now())]).map(drop).map_err(explain)
+}
+
+/// An app's newest deploy.
+pub fn newest_deploy(t: &Transaction<'_>, app: i64, address: &Address) -> Result<Option<Deploy>> {
+    find(t, "d.app = ?1 ORDER BY d.id DESC LIMIT 1", app, address)
+}
+
+fn find(t: &Transaction<'_>, condition: &str, key: i64, address: &Address) -> Result<Option<Deploy>> {
+    let query = format!(
+        "SELECT d.id, n.name, a.name, d.state, d.phase, d.error, d.release, d.kind, d.created_app, u.name,
+                d.created_at, d.finished_at
+         FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network JOIN users u ON u.id = d.user
+         WHERE {condition}"
+    );
+    t.query_row(&query, [key], |row| document(row, address)).optional().map_err(explain)
+}
+
+fn document(row: &Row<'_>, address: &Address) -> rusqlite::Result<Deploy> {
+    let id: u64 = row.get(0)?;
+    let (network, app): (String, String) = (row.get(1)?, row.get(2)?);
+    Ok(Deploy {
+        id,
+        url: address.url(&network, &app),
+        network,
+        app,
+        state: state(&row.get::<_, String>(3)?),
+        phase: row.get::<_, Option<String>>(4)?.as_deref().map(state),
+        error: row.get(5)?,
+        release: row.get(6)?,
+        kind: row.get(7)?,
+        upload_path: format!("/api/v1/deploys/{id}/source"),
+        created_app: row.get(8)?,
+        user: row.get(9)?,
+        created_at: row.get(10)?,
+        finished_at: row.get(11)?,
+    })
+}
+
+/// A state's word on the wire, which is also its word in the database.
+fn word(state: State) -> String {
+    miniserde::json::to_string(&state).trim_matches('"').to_owned()
+}
+
+fn state(word: &str) -> State {
+    miniserde::json::from_str(&format!("\"{word}\"")).unwrap_or(State::Failed)
+}
+
+fn missing(id: u64) -> Error {
+    Error::new(Kind::NotFound, format!("deploy {id} does not exist")).field("id")
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at this step")))
+}
+

@@ -1,0 +1,205 @@
+//! The HTTP side of the API: health, sessions, uploads, and the door to the socket.
+
+use super::auth::Identity;
+use super::deploys::Upload;
+use super::platform::Platform;
+use super::socket;
+use super::store::disk;
+use crate::error::{Error, Kind, Result};
+use crate::wire::Failure;
+use crate::wire::auth::{Exchange, Refresh};
+use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Router, body};
+use futures_util::StreamExt;
+use miniserde::{Deserialize, Serialize, json};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+/// The largest JSON body.
+const MAX_JSON: usize = 64 * 1024;
+/// Where the token stands in the list of subprotocols.
+const BEARER: &str = "base64url.bearer.phx.";
+
+type Shared = State<Arc<Platform>>;
+
+/// The routes of the API.
+pub fn router(platform: Arc<Platform>) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/api/v1/auth/exchange", post(exchange))
+        .route("/api/v1/auth/refresh", post(refresh))
+        .route("/api/v1/auth/revoke", post(revoke))
+        .route("/api/v1/deploys/{id}/source", put(source).layer(DefaultBodyLimit::disable()))
+        .route("/socket/websocket", get(websocket))
+        .fallback(|| async { Fault(Error::new(Kind::NotFound, "there is nothing at this path")) })
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .with_state(platform)
+}
+
+/// An error as an answer.
+struct Fault(Error);
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault(error)
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = match self.0.kind() {
+            Kind::Usage => StatusCode::BAD_REQUEST,
+            Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            eprintln!("maxd: {}", self.0);
+        }
+        document(status, &Failure::from(&self.0))
+    }
+}
+
+fn document(status: StatusCode, document: &impl Serialize) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, json, json::to_string(document)).into_response()
+}
+
+fn read<T: Deserialize>(body: &Bytes) -> Result<T> {
+    let text = std::str::from_utf8(body).ok();
+    text.and_then(|text| json::from_str(text).ok()).ok_or_else(|| Error::usage("the request is malformed"))
+}
+
+/// What `GET /healthz` answers.
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+async fn health() -> Response {
+    document(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+async fn exchange(State(platform): Shared, body: Bytes) -> Result<Response, Fault> {
+    let request: Exchange = read(&body)?;
+    Ok(document(StatusCode::OK, &platform.auth.exchange(&request.token, SystemTime::now()).await?))
+}
+
+async fn refresh(State(platform): Shared, body: Bytes) -> Result<Response, Fault> {
+    let request: Refresh = read(&body)?;
+    Ok(document(StatusCode::OK, &platform.auth.refresh(&request.refresh_token, SystemTime::now()).await?))
+}
+
+async fn revoke(State(platform): Shared, headers: HeaderMap) -> Result<Response, Fault> {
+    let who = bearer(&platform, &headers).await?;
+    platform.auth.revoke(who.session).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn bearer(platform: &Platform, headers: &HeaderMap) -> Result<Identity> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+    platform.auth.check(token, SystemTime::now()).await
+}
+
+async fn source(
+    State(platform): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Fault> {
+    let who = bearer(&platform, &headers).await?;
+    let id = id.parse().map_err(|_| Error::new(Kind::NotFound, format!("deploy {id} does not exist")))?;
+    let upload = platform.begin_upload(&who, id).await?;
+    match receive(body, &upload).await {
+        Ok(()) => Ok(document(StatusCode::ACCEPTED, &platform.finish_upload(upload).await?)),
+        Err(error) => {
+            platform.fail_upload(upload, &error).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Writes the body to its file, at constant memory.
+async fn receive(body: body::Body, upload: &Upload) -> Result<()> {
+    let failed = |error: std::io::Error| disk("write", &upload.path, &error);
+    let mut file = File::create(&upload.path).await.map_err(failed)?;
+    let mut chunks = body.into_data_stream();
+    let mut size = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Error::new(Kind::Failed, "the upload ended early").hint("deploy again"))?;
+        size += chunk.len() as u64;
+        if size > upload.limit {
+            return Err(Error::new(Kind::TooLarge, format!("the archive has more than {} bytes", upload.limit)));
+        }
+        file.write_all(&chunk).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)?;
+    file.sync_all().await.map_err(failed)
+}
+
+/// The WebSocket upgrade: the access token comes in the list of subprotocols (Phoenix
+/// 1.8 `authToken`), never in the URL.
+async fn websocket(
+    State(platform): Shared,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Fault> {
+    let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let encoded = protocols.flat_map(|list| list.split(',')).find_map(|item| item.trim().strip_prefix(BEARER));
+    let token = encoded.and_then(decode).unwrap_or_default();
+    let who = platform.auth.check(&token, SystemTime::now()).await?;
+    let upgrade = upgrade
+        .protocols(["phoenix"])
+        .max_frame_size(socket::MAX_FRAME)
+        .max_message_size(socket::MAX_FRAME)
+        .write_buffer_size(0);
+    Ok(upgrade.on_upgrade(move |ws| socket::serve(ws, platform, who)))
+}
+
+/// The text of base64 in either alphabet, with or without padding.
+fn decode(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0u32, 0);
+    for c in encoded.trim_end_matches('=').bytes() {
+        let six = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        (bits, count) = (bits << 6 | u32::from(six), count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 255) as u8);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn both_alphabets_of_base64_are_read() {
+        for (encoded, text) in [("", ""), ("Zg", "f"), ("Zm8=", "fo"), ("Zm9vYmFy", "foobar"), ("Pz8_", "???"), ("Pz8/", "???")] {
+            assert_eq!(super::decode(encoded).as_deref(), Some(text));
+        }
+        assert_eq!(super::decode("a b"), None);
+        assert_eq!(super::decode("//79"), None);
+    }
+}

@@ -1,0 +1,402 @@
+//! The use-cases: what a user can ask for, each one transaction. What belongs to
+//! somebody else is looked up with its owner, so that it is simply not found.
+
+use super::auth::{Auth, Identity};
+use super::deploys::{Deploys, newest_deploy};
+use super::line::NewLine;
+use super::logs::Logs;
+use super::router::Routes;
+use super::runtime::Runtime;
+use super::store::{Store, disk, explain};
+use super::supervisor::Supervisor;
+use crate::error::{Error, Kind, Result};
+use crate::name::Name;
+use crate::time::rfc3339;
+use crate::wire::app::{self, App};
+use crate::wire::deploy::Deploy;
+use crate::wire::log::Source;
+use crate::wire::network::{self, Network};
+use crate::wire::{Limits, Welcome};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::{mpsc, watch};
+
+/// Where the server and its apps are reached.
+#[derive(Clone)]
+pub struct Address {
+    /// The domain under which apps are.
+    pub domain: String,
+    /// `http` or `https`, of the apps.
+    pub scheme: &'static str,
+    /// `:7080`, or nothing for the scheme's own port.
+    pub port: String,
+}
+
+impl Address {
+    /// `APP.NETWORK.DOMAIN`.
+    pub fn hostname(&self, network: &str, app: &str) -> String {
+        format!("{app}.{network}.{}", self.domain)
+    }
+
+    /// Where an app answers.
+    pub fn url(&self, network: &str, app: &str) -> String {
+        format!("{}://{}{}/", self.scheme, self.hostname(network, app), self.port)
+    }
+}
+
+/// The server's parts, shared by all connections.
+pub struct Platform {
+    /// The state.
+    pub store: Arc<Store>,
+    /// Users and sessions.
+    pub auth: Auth,
+    /// The lines.
+    pub logs: Arc<Logs>,
+    /// Where new lines go.
+    pub lines: mpsc::Sender<NewLine>,
+    /// The running releases.
+    pub supervisor: Arc<Supervisor>,
+    /// Where builds run.
+    pub runtime: Arc<dyn Runtime>,
+    /// The hostnames.
+    pub routes: Arc<Routes>,
+    /// The deploys under way.
+    pub deploys: Deploys,
+    /// What is accepted.
+    pub limits: Limits,
+    /// Where apps are reached.
+    pub address: Address,
+    /// The data directory.
+    pub data: PathBuf,
+    /// True once the server shuts down.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// An app's row.
+pub struct AppRow {
+    /// Its row.
+    pub id: i64,
+    /// Its network's row.
+    pub network_id: i64,
+    network: String,
+    name: String,
+    created_at: String,
+    /// The release that serves.
+    pub release: Option<u64>,
+    deployed_at: Option<String>,
+}
+
+impl Platform {
+    /// The answer to joining `control`.
+    pub fn welcome(&self, identity: &Identity) -> Welcome {
+        Welcome {
+            user: identity.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            domain: self.address.domain.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    /// `network:create`.
+    pub async fn create_network(&self, who: &Identity, request: network::Create) -> Result<Network> {
+        let wanted = match request.name {
+            Some(name) => Some(Name::parse("network", &name)?),
+            None => None,
+        };
+        let (owner, now, address) = (who.user, rfc3339(SystemTime::now()), self.address.clone());
+        let (id, network) = self
+            .store
+            .with(move |t| {
+                let name = match wanted {
+                    Some(name) => name.to_string(),
+                    None => unused_name(t)?,
+                };
+                let inserted = t.execute(
+                    "INSERT INTO networks(owner, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT(name) DO NOTHING",
+                    params![owner, name, now],
+                );
+                if inserted.map_err(explain)? == 0 {
+                    return Err(Error::new(Kind::Conflict, format!("network '{name}' already exists"))
+                        .hint("choose another name, or leave it out and Max assigns one")
+                        .field("name"));
+                }
+                let domain = format!("{name}.{}", address.domain);
+                Ok((t.last_insert_rowid(), Network { name, domain, apps: 0, created_at: now }))
+            })
+            .await?;
+        self.event(id, None, format!("network {} created by {}", network.name, who.name)).await;
+        Ok(network)
+    }
+
+    /// `network:list`.
+    pub async fn list_networks(&self, who: &Identity) -> Result<network::List> {
+        let (owner, domain) = (who.user, self.address.domain.clone());
+        let networks = self.store.with(move |t| {
+            let mut query = t
+                .prepare(
+                    "SELECT name, created_at, (SELECT count(*) FROM apps WHERE network = networks.id)
+                     FROM networks WHERE owner = ?1 ORDER BY name",
+                )
+                .map_err(explain)?;
+            let rows = query.query_map([owner], |row| network_document(row, &domain));
+            rows.and_then(Iterator::collect).map_err(explain)
+        });
+        Ok(network::List { networks: networks.await? })
+    }
+
+    /// `network:status`.
+    pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
+        let (owner, domain) = (who.user, self.address.domain.clone());
+        let (network, rows) = self
+            .store
+            .with(move |t| {
+                let id = find_network(t, owner, &request.network)?;
+                let network = t
+                    .query_row(
+                        "SELECT name, created_at, (SELECT count(*) FROM apps WHERE network = networks.id)
+                         FROM networks WHERE id = ?1",
+                        [id],
+                        |row| network_document(row, &domain),
+                    )
+                    .map_err(explain)?;
+                Ok((network, app_rows(t, owner, Some(id))?))
+            })
+            .await?;
+        Ok(network::Status { network, apps: rows.iter().map(|row| self.app_document(row)).collect() })
+    }
+
+    /// `network:delete`, with its apps.
+    pub async fn delete_network(&self, who: &Identity, request: network::Select) -> Result<Network> {
+        let owner = who.user;
+        let status = self.network_status(who, network::Select { network: request.network.clone() }).await?;
+        let (id, apps) = self
+            .store
+            .with(move |t| {
+                let id = find_network(t, owner, &request.network)?;
+                let apps = app_rows(t, owner, Some(id))?;
+                t.execute("DELETE FROM networks WHERE id = ?1", [id]).map_err(explain)?;
+                Ok((id, apps))
+            })
+            .await?;
+        for app in &apps {
+            self.forget_app(app).await;
+        }
+        self.forget_lines(id, None).await;
+        self.deploys.changed();
+        Ok(status.network)
+    }
+
+    /// `app:create`.
+    pub async fn create_app(&self, who: &Identity, request: app::Select) -> Result<App> {
+        let name = Name::parse("app", &request.app)?;
+        let owner = who.user;
+        let row = self
+            .store
+            .with(move |t| {
+                let network = find_network(t, owner, &request.network)?;
+                insert_app(t, network, &name)?.ok_or_else(|| {
+                    let message = format!("app '{name}' already exists in network '{}'", request.network);
+                    Error::new(Kind::Conflict, message).hint("choose another name, or deploy to it").field("name")
+                })
+            })
+            .await?;
+        self.app_created(who, &row).await;
+        Ok(self.app_document(&row))
+    }
+
+    /// What follows from a new app.
+    pub async fn app_created(&self, who: &Identity, row: &AppRow) {
+        self.routes.register(&self.address.hostname(&row.network, &row.name), row.network_id, row.id);
+        self.event(row.network_id, Some(row.id), format!("app {} created by {}", row.name, who.name)).await;
+    }
+
+    /// `app:list`.
+    pub async fn list_apps(&self, who: &Identity, request: app::Filter) -> Result<app::List> {
+        let owner = who.user;
+        let rows = self.store.with(move |t| {
+            let network = match &request.network {
+                Some(name) => Some(find_network(t, owner, name)?),
+                None => None,
+            };
+            app_rows(t, owner, network)
+        });
+        Ok(app::List { apps: rows.await?.iter().map(|row| self.app_document(row)).collect() })
+    }
+
+    /// `app:status`.
+    pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
+        let (owner, address) = (who.user, self.address.clone());
+        let (row, deploy): (AppRow, Option<Deploy>) = self
+            .store
+            .with(move |t| {
+                let row = find_app(t, owner, &request.network, &request.app)?;
+                let deploy = newest_deploy(t, row.id, &address)?;
+                Ok((row, deploy))
+            })
+            .await?;
+        let instances = self.supervisor.status(row.id).instances;
+        Ok(app::Status { app: self.app_document(&row), instances, deploy })
+    }
+
+    /// `app:delete`.
+    pub async fn delete_app(&self, who: &Identity, request: app::Select) -> Result<App> {
+        let owner = who.user;
+        let row = self
+            .store
+            .with(move |t| {
+                let row = find_app(t, owner, &request.network, &request.app)?;
+                t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
+                Ok(row)
+            })
+            .await?;
+        let document = self.app_document(&row);
+        self.forget_app(&row).await;
+        self.forget_lines(row.network_id, Some(row.id)).await;
+        self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
+        self.deploys.changed();
+        Ok(document)
+    }
+
+    /// Stops an app whose row is gone and removes its files. What can't be removed now is
+    /// removed at the next start.
+    async fn forget_app(&self, row: &AppRow) {
+        self.routes.unregister(&self.address.hostname(&row.network, &row.name));
+        self.supervisor.remove(row.id).await;
+        let directory = self.app_directory(row.id);
+        let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(disk("remove", &directory, &error)),
+            _ => Ok(()),
+        });
+        if let Ok(Err(error)) = removed.await {
+            eprintln!("maxd: {error}");
+        }
+    }
+
+    async fn forget_lines(&self, network: i64, app: Option<i64>) {
+        let logs = Arc::clone(&self.logs);
+        let forgotten = tokio::task::spawn_blocking(move || logs.forget(network, app)).await;
+        if let Ok(Err(error)) = forgotten {
+            eprintln!("maxd: cannot remove the logs of a deleted app: {error}");
+        }
+    }
+
+    /// Writes a line about what Max did.
+    pub async fn event(&self, network: i64, app: Option<i64>, text: String) {
+        let line = NewLine { network, app, release: None, source: Source::Event, text, stored: None };
+        // The writer only goes when the server does.
+        let _ = self.lines.send(line).await;
+    }
+
+    /// Where an app's releases are.
+    pub fn app_directory(&self, app: i64) -> PathBuf {
+        self.data.join("apps").join(app.to_string())
+    }
+
+    fn app_document(&self, row: &AppRow) -> App {
+        let status = self.supervisor.status(row.id);
+        App {
+            name: row.name.clone(),
+            network: row.network.clone(),
+            hostname: self.address.hostname(&row.network, &row.name),
+            url: self.address.url(&row.network, &row.name),
+            state: status.state,
+            reason: status.reason,
+            release: row.release,
+            deployed_at: row.deployed_at.clone(),
+            created_at: row.created_at.clone(),
+        }
+    }
+}
+
+/// The user's network of this name.
+pub fn find_network(t: &Transaction<'_>, owner: i64, name: &str) -> Result<i64> {
+    t.query_row("SELECT id FROM networks WHERE owner = ?1 AND name = ?2", params![owner, name], |row| row.get(0))
+        .optional()
+        .map_err(explain)?
+        .ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("network '{name}' does not exist"))
+                .hint("see `rig list networks`")
+                .field("network")
+        })
+}
+
+/// The user's app of this name.
+pub fn find_app(t: &Transaction<'_>, owner: i64, network: &str, app: &str) -> Result<AppRow> {
+    let id = find_network(t, owner, network)?;
+    let query = format!("{APP_ROWS} WHERE n.id = ?1 AND a.name = ?2");
+    t.query_row(&query, params![id, app], app_row).optional().map_err(explain)?.ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("app '{app}' does not exist in network '{network}'"))
+            .hint(format!("see `rig list apps --network {network}`"))
+            .field("app")
+    })
+}
+
+/// Inserts an app; none when there is one of this name.
+pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Option<AppRow>> {
+    let inserted = t
+        .execute(
+            "INSERT INTO apps(network, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![network, name.as_str(), rfc3339(SystemTime::now())],
+        )
+        .map_err(explain)?;
+    if inserted == 0 {
+        return Ok(None);
+    }
+    let query = format!("{APP_ROWS} WHERE a.id = ?1");
+    t.query_row(&query, [t.last_insert_rowid()], app_row).map(Some).map_err(explain)
+}
+
+/// Every app with the names it is reached by; used at the start.
+pub fn all_apps(t: &Transaction<'_>) -> Result<Vec<(AppRow, String, String)>> {
+    let mut query = t.prepare(APP_ROWS).map_err(explain)?;
+    let rows = query.query_map([], |row| {
+        let app = app_row(row)?;
+        let (network, name) = (app.network.clone(), app.name.clone());
+        Ok((app, network, name))
+    });
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+const APP_ROWS: &str = "SELECT a.id, n.id, n.name, a.name, a.created_at, a.release, a.deployed_at
+     FROM apps a JOIN networks n ON n.id = a.network";
+
+fn app_rows(t: &Transaction<'_>, owner: i64, network: Option<i64>) -> Result<Vec<AppRow>> {
+    let query = format!("{APP_ROWS} WHERE n.owner = ?1 AND (?2 IS NULL OR n.id = ?2) ORDER BY n.name, a.name");
+    let mut query = t.prepare(&query).map_err(explain)?;
+    let rows = query.query_map(params![owner, network], app_row);
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+fn app_row(row: &Row<'_>) -> rusqlite::Result<AppRow> {
+    Ok(AppRow {
+        id: row.get(0)?,
+        network_id: row.get(1)?,
+        network: row.get(2)?,
+        name: row.get(3)?,
+        created_at: row.get(4)?,
+        release: row.get(5)?,
+        deployed_at: row.get(6)?,
+    })
+}
+
+fn network_document(row: &Row<'_>, domain: &str) -> rusqlite::Result<Network> {
+    let name: String = row.get(0)?;
+    Ok(Network { domain: format!("{name}.{domain}"), name, created_at: row.get(1)?, apps: row.get(2)? })
+}
+
+/// A readable name that no network has.
+fn unused_name(t: &Transaction<'_>) -> Result<String> {
+    for _ in 0..100 {
+        let Some(name) = petname::petname(2, "-") else { break };
+        let taken: bool = t
+            .query_row("SELECT EXISTS (SELECT 1 FROM networks WHERE name = ?1)", [&name], |row| row.get(0))
+            .map_err(explain)?;
+        if !taken && Name::parse("network", &name).is_ok() {
+            return Ok(name);
+        }
+    }
+    Err(Error::new(Kind::Internal, "the server found no unused name").hint("choose one: `rig create network NAME`"))
+}

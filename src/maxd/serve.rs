@@ -1,0 +1,337 @@
+//! `maxd serve`: puts the parts together, listens, and takes them down in order.
+
+use super::args::{Serve, Tls};
+use super::auth::Auth;
+use super::deploys::{Deploys, fail_unfinished, kept_releases, prune};
+use super::detect::detect;
+use super::http;
+use super::logs::Logs;
+use super::platform::{Address, Platform, all_apps};
+use super::router::{self, Routes};
+use super::runtime::process::Process;
+use super::runtime::Runtime;
+use super::store::{Store, disk};
+use super::supervisor::{Release, Supervisor};
+use super::tls;
+use crate::error::{Error, Kind, Result, io_reason};
+use crate::wire::Limits;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// Files, directories and links in one source.
+const MAX_FILES: u64 = 200_000;
+/// Connections of one listener at a time.
+const CONNECTIONS: usize = 10_000;
+/// How long a client may take for its TLS handshake, and for a request's head.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long requests may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(args: Serve) -> Result<()> {
+    fs::create_dir_all(args.data.join("uploads")).map_err(|error| disk("make", &args.data, &error))?;
+    let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
+    let _lock = lock(&data)?;
+    let listener = listen(args.listen).await?;
+    let apps_listener = listen(args.apps_listen).await?;
+    let acceptor = acceptor(&args, &data)?;
+    let (address, url) = addresses(&args, &acceptor, &listener, &apps_listener)?;
+    let (stop, stopping) = watch::channel(false);
+    let platform = assemble(&args, data, address, stopping.clone()).await?;
+
+    let connections = TaskTracker::new();
+    let api = http::router(Arc::clone(&platform));
+    let handle_api = move |request: hyper::Request<Incoming>, _, _| api.clone().oneshot(request.map(axum::body::Body::new));
+    let routes = Arc::clone(&platform.routes);
+    let handle_app = move |request, peer, secure| {
+        let routes = Arc::clone(&routes);
+        async move { Ok::<_, Infallible>(router::handle(routes, request, peer, secure).await) }
+    };
+    let api = accept(listener, acceptor.clone(), connections.clone(), stopping.clone(), handle_api);
+    let apps = accept(apps_listener, acceptor, connections.clone(), stopping, handle_app);
+    let listeners = [tokio::spawn(api), tokio::spawn(apps)];
+    let janitor = tokio::spawn(keep_house(Arc::clone(&platform)));
+
+    let apps_url = format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
+    eprintln!("maxd: listening at {url}, apps at {apps_url}");
+    if let Some(path) = &args.ready_file {
+        ready(path, &url, &apps_url)?;
+    }
+    wait_for_signal().await?;
+
+    eprintln!("maxd: stopping");
+    stop.send_replace(true);
+    janitor.abort();
+    for listener in listeners {
+        let _ = listener.await;
+    }
+    connections.close();
+    let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+    platform.supervisor.shutdown().await;
+    Ok(())
+}
+
+/// One maxd for one data directory.
+fn lock(data: &Path) -> Result<fs::File> {
+    let path = data.join("lock");
+    let file = fs::File::create(&path).map_err(|error| disk("write", &path, &error))?;
+    file.try_lock().map_err(|_| {
+        Error::new(Kind::Failed, format!("another maxd uses '{}'", data.display()))
+            .hint("stop it, or give this one a directory of its own: --data DIR")
+    })?;
+    Ok(file)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "address in use".to_owned(),
+            _ => io_reason(&error),
+        };
+        Error::new(Kind::Failed, format!("cannot listen on '{address}': {reason}"))
+            .hint("choose another with --listen and --apps-listen; port 0 takes a free one")
+    })
+}
+
+fn acceptor(args: &Serve, data: &Path) -> Result<Option<TlsAcceptor>> {
+    match &args.tls {
+        Tls::None => Ok(None),
+        Tls::Files(certificate, key) => tls::from_files(certificate, key).map(Some),
+        Tls::Own => {
+            // One wildcard stands for one label only, so that apps of a named network can't be
+            // covered by one certificate; rig needs the server's own names.
+            let mut names = vec!["localhost".to_owned(), args.domain.clone(), format!("*.{}", args.domain)];
+            names.dedup();
+            let files = tls::own(&data.join("tls"), &names, args.listen.ip())?;
+            eprintln!("maxd: clients trust this server with --ca {}", files.ca.display());
+            tls::from_files(&files.certificate, &files.key).map(Some)
+        }
+    }
+}
+
+fn addresses(
+    args: &Serve,
+    acceptor: &Option<TlsAcceptor>,
+    listener: &TcpListener,
+    apps: &TcpListener,
+) -> Result<(Address, String)> {
+    let local = |listener: &TcpListener| {
+        listener.local_addr().map_err(|error| Error::io("read", "the address listened on", &error))
+    };
+    let (api, apps) = (local(listener)?, local(apps)?);
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    let port = match (scheme, apps.port()) {
+        ("https", 443) | ("http", 80) => String::new(),
+        (_, port) => format!(":{port}"),
+    };
+    // Certificates of one's own are for names.
+    let host = match (&args.tls, api.ip().is_loopback()) {
+        (Tls::None, _) => api.to_string(),
+        (_, true) => format!("localhost:{}", api.port()),
+        (_, false) => format!("{}:{}", args.domain, api.port()),
+    };
+    Ok((Address { domain: args.domain.clone(), scheme, port }, format!("{scheme}://{host}")))
+}
+
+/// Opens the databases, clears up after a crash, and starts the apps.
+async fn assemble(
+    args: &Serve,
+    data: std::path::PathBuf,
+    address: Address,
+    stopping: watch::Receiver<bool>,
+) -> Result<Arc<Platform>> {
+    let store = Store::open(&data.join("state.db"))?;
+    let (logs, lines) = Logs::open(&data.join("logs.db"))?;
+    let routes = Routes::new(lines.clone(), address.domain.clone());
+    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data)?);
+    let supervisor = Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
+    let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
+    let auth = Auth::new(Arc::clone(&store));
+    let deploys = Deploys::new();
+    let platform =
+        Platform { store, auth, logs, lines, supervisor, runtime, routes, deploys, limits, address, data, stopping };
+    let platform = Arc::new(platform);
+    recover(&platform)?;
+    Ok(platform)
+}
+
+/// After a crash: nothing stays half there, and what was live is started again.
+fn recover(platform: &Platform) -> Result<()> {
+    platform.store.run(fail_unfinished)?;
+    let uploads = platform.data.join("uploads");
+    fs::remove_dir_all(&uploads)
+        .and_then(|()| fs::create_dir(&uploads))
+        .map_err(|error| disk("clear", &uploads, &error))?;
+    let apps = platform.store.run(all_apps)?;
+    remove_strays(&platform.data.join("apps"), &apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())?;
+    for (row, network, name) in apps {
+        let hostname = platform.address.hostname(&network, &name);
+        platform.routes.register(&hostname, row.network_id, row.id);
+        let directory = platform.app_directory(row.id);
+        if directory.exists() {
+            prune(&directory, &platform.store.run(|t| kept_releases(t, row.id))?)?;
+        }
+        let Some(number) = row.release else { continue };
+        let dir = directory.join(number.to_string());
+        match detect(&dir) {
+            Ok(plan) => platform.supervisor.resume(Release {
+                network: row.network_id,
+                app: row.id,
+                number,
+                dir,
+                hostname,
+                plan,
+                env: Vec::new(),
+            }),
+            Err(error) => eprintln!("maxd: cannot start release {number} of {hostname}: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes the directories of apps that are gone.
+fn remove_strays(directory: &Path, apps: &[i64]) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    let items = fs::read_dir(directory).map_err(|error| disk("read", directory, &error))?;
+    for item in items.flatten() {
+        let id = item.file_name().to_str().and_then(|name| name.parse::<i64>().ok());
+        if !id.is_some_and(|id| apps.contains(&id)) {
+            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes connections until the server stops. Each gets a task, which ends its requests
+/// in order.
+async fn accept<H, F, E>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    connections: TaskTracker,
+    stopping: watch::Receiver<bool>,
+    handle: H,
+) where
+    H: Fn(hyper::Request<Incoming>, SocketAddr, bool) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<hyper::Response<axum::body::Body>, E>> + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut stopped = stopping.clone();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopping| *stopping) => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Too many open files, most likely: that passes.
+                eprintln!("maxd: cannot accept a connection: {}", io_reason(&error));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (tls, handle, stopping) = (tls.clone(), handle.clone(), stopping.clone());
+        connections.spawn(async move {
+            connection(stream, peer, tls, stopping, handle).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection<H, F, E>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    mut stopping: watch::Receiver<bool>,
+    handle: H,
+) where
+    H: Fn(hyper::Request<Incoming>, SocketAddr, bool) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<hyper::Response<axum::body::Body>, E>> + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+{
+    let _ = stream.set_nodelay(true);
+    let secure = tls.is_some();
+    let service = service_fn(move |request| handle(request, peer, secure));
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    // What goes wrong on a connection is the client's affair.
+    match tls {
+        None => {
+            let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let mut served = std::pin::pin!(served);
+            tokio::select! {
+                _ = served.as_mut() => return,
+                _ = stopping.wait_for(|stopping| *stopping) => served.as_mut().graceful_shutdown(),
+            }
+            let _ = served.await;
+        }
+        Some(tls) => {
+            let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, tls.accept(stream)).await else { return };
+            let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let mut served = std::pin::pin!(served);
+            tokio::select! {
+                _ = served.as_mut() => return,
+                _ = stopping.wait_for(|stopping| *stopping) => served.as_mut().graceful_shutdown(),
+            }
+            let _ = served.await;
+        }
+    }
+}
+
+/// What is due now and then.
+async fn keep_house(platform: Arc<Platform>) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        if let Err(error) = platform.fail_stale_uploads().await {
+            eprintln!("maxd: {error}");
+        }
+    }
+}
+
+/// What the ready file holds.
+#[derive(miniserde::Serialize)]
+struct Ready<'a> {
+    url: &'a str,
+    apps_url: &'a str,
+}
+
+fn ready(path: &Path, url: &str, apps_url: &str) -> Result<()> {
+    let text = miniserde::json::to_string(&Ready { url, apps_url });
+    let new = path.with_extension("new");
+    let written = fs::File::create(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, path)
+    });
+    written.map_err(|error| disk("write", path, &error))
+}
+
+async fn wait_for_signal() -> Result<()> {
+    let failed = |error: std::io::Error| Error::io("wait for", "signals", &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! Subscriptions: log topics and `deploy:ID`, with cursor and credit as in
+//! docs/protocol.md.
+
+use super::auth::Identity;
+use super::control::read;
+use super::logs::{PAGE, Select};
+use super::platform::{Platform, find_app, find_network};
+use super::socket::Outlet;
+use super::store::explain;
+use crate::error::{Error, Kind, Result};
+use crate::wire::deploy::{Deploy, Follow, State};
+use crate::wire::log::{Credit, End, Gap, Lines, Query};
+use miniserde::json;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What a joined topic sends.
+pub enum Feed {
+    /// Nothing by itself.
+    Nothing,
+    /// A log.
+    Log {
+        /// Which lines.
+        lines: Cursor,
+        /// The network's row.
+        network: i64,
+        /// The app's row, when it is an app's log.
+        app: Option<i64>,
+        /// Whether it goes on with new lines.
+        follow: bool,
+    },
+    /// A deploy.
+    Deploy {
+        /// Who follows.
+        who: Identity,
+        /// Its number.
+        id: u64,
+        /// Its network's row.
+        network: i64,
+        /// Its build's lines.
+        lines: Cursor,
+    },
+}
+
+/// A place in a log, and how much may be sent.
+pub struct Cursor {
+    select: Select,
+    after: u64,
+    credit: u64,
+}
+
+/// Joins `topic`: the reply, and what follows.
+pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params: &str) -> Result<(String, Feed)> {
+    let parts: Vec<&str> = topic.split(':').collect();
+    match parts.as_slice() {
+        ["deploy", id] => {
+            let request: Follow = read("deploy", params)?;
+            let id = id.parse().map_err(|_| unknown(topic))?;
+            let (deploy, app, network) = platform.deploy_status(who, id).await?;
+            // Which release it makes is known once the source has arrived.
+            let select = Select::Build(app, deploy.release.unwrap_or(0));
+            let lines = Cursor { select, after: request.after.unwrap_or(0), credit: request.credit };
+            let feed = Feed::Deploy { who: who.clone(), id, network, lines };
+            Ok((json::to_string(&deploy), feed))
+        }
+        ["logs", kind @ ("app" | "build"), network, app] => {
+            let row = {
+                let (owner, network, app) = (who.user, (*network).to_owned(), (*app).to_owned());
+                platform.store.with(move |t| find_app(t, owner, &network, &app)).await?
+            };
+            let select = if *kind == "app" { Select::App(row.id) } else { Select::Builds(row.id) };
+            log(platform, select, row.network_id, Some(row.id), params).await
+        }
+        ["logs", "network", network] => {
+            let (owner, name) = (who.user, (*network).to_owned());
+            let network = platform.store.with(move |t| find_network(t, owner, &name)).await?;
+            log(platform, Select::Network(network), network, None, params).await
+        }
+        _ => Err(unknown(topic)),
+    }
+}
+
+fn unknown(topic: &str) -> Error {
+    Error::new(Kind::NotFound, format!("this server has no topic '{topic}'"))
+}
+
+async fn log(
+    platform: &Arc<Platform>,
+    select: Select,
+    network: i64,
+    app: Option<i64>,
+    params: &str,
+) -> Result<(String, Feed)> {
+    let request: Query = read("logs", params)?;
+    let logs = Arc::clone(&platform.logs);
+    let after = match (request.after, request.tail) {
+        (Some(after), _) => after,
+        (None, Some(tail)) => blocking(move || logs.before_newest(select, tail)).await?,
+        (None, None) => 0,
+    };
+    let newest = *platform.logs.newest().borrow();
+    // With nothing asked for, begin with what comes next.
+    let after = if request.after.is_none() && request.tail == Some(0) { newest } else { after };
+    let lines = Cursor { select, after, credit: request.credit };
+    let named = request.after.is_some();
+    let feed = Feed::Log { lines, network, app, follow: request.follow };
+    let feed = if named { feed } else { feed.without_gap(platform).await? };
+    Ok((format!("{{\"newest\":{newest}}}"), feed))
+}
+
+impl Feed {
+    /// Who names no cursor misses nothing: what was dropped lies before the beginning.
+    async fn without_gap(mut self, platform: &Arc<Platform>) -> Result<Feed> {
+        if let Feed::Log { lines, .. } = &mut self {
+            let (logs, select) = (Arc::clone(&platform.logs), lines.select);
+            lines.after = lines.after.max(blocking(move || logs.dropped_through(select)).await?);
+        }
+        Ok(self)
+    }
+}
+
+/// Sends until the end of the stream.
+pub async fn run(platform: Arc<Platform>, feed: Feed, outlet: Outlet, mut inputs: mpsc::Receiver<(String, String)>) {
+    let sent = match feed {
+        Feed::Nothing => {
+            while inputs.recv().await.is_some() {}
+            Ok(())
+        }
+        Feed::Log { lines, network, app, follow } => {
+            follow_log(&platform, lines, network, app, follow, &outlet, &mut inputs).await
+        }
+        Feed::Deploy { who, id, network, lines } => {
+            follow_deploy(&platform, &who, id, network, lines, &outlet, &mut inputs).await
+        }
+    };
+    if let Err(error) = sent {
+        eprintln!("maxd: a stream failed: {error}");
+    }
+}
+
+async fn follow_log(
+    platform: &Arc<Platform>,
+    mut lines: Cursor,
+    network: i64,
+    app: Option<i64>,
+    follow: bool,
+    outlet: &Outlet,
+    inputs: &mut mpsc::Receiver<(String, String)>,
+) -> Result<()> {
+    let mut newest = platform.logs.newest();
+    let mut changes = platform.deploys.changes();
+    lines.say_gap(platform, outlet).await?;
+    let mut there = exists(platform, network, app).await?;
+    loop {
+        newest.mark_unchanged();
+        let Some(done) = lines.send(platform, network, outlet, inputs).await? else { return Ok(()) };
+        let reason = match (there, follow) {
+            (false, _) => Some("deleted"),
+            (true, false) if done => Some("done"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            let end = End { reason: reason.to_owned() };
+            outlet.push("end", &json::to_string(&end)).await;
+            return Ok(());
+        }
+        tokio::select! {
+            _ = newest.changed() => {}
+            _ = changes.changed() => there = exists(platform, network, app).await?,
+            input = inputs.recv() => match input {
+                Some(input) => lines.grant(&input),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn follow_deploy(
+    platform: &Arc<Platform>,
+    who: &Identity,
+    id: u64,
+    network: i64,
+    mut lines: Cursor,
+    outlet: &Outlet,
+    inputs: &mut mpsc::Receiver<(String, String)>,
+) -> Result<()> {
+    let mut newest = platform.logs.newest();
+    let mut changes = platform.deploys.changes();
+    let mut told = None;
+    loop {
+        newest.mark_unchanged();
+        changes.mark_unchanged();
+        // The state first: a final one was written after the last line.
+        let deploy: Deploy = match platform.deploy_status(who, id).await {
+            Ok((deploy, ..)) => deploy,
+            // Its app was deleted.
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if let (Select::Build(app, _), Some(release)) = (lines.select, deploy.release) {
+            lines.select = Select::Build(app, release);
+            let Some(_) = lines.send(platform, network, outlet, inputs).await? else { return Ok(()) };
+        }
+        if told != Some(deploy.state) {
+            told = Some(deploy.state);
+            if !outlet.push("state", &json::to_string(&deploy)).await {
+                return Ok(());
+            }
+        }
+        if matches!(deploy.state, State::Live | State::Failed) {
+            return Ok(());
+        }
+        tokio::select! {
+            _ = newest.changed() => {}
+            _ = changes.changed() => {}
+            input = inputs.recv() => match input {
+                Some(input) => lines.grant(&input),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Cursor {
+    /// Says once what the receiver can't get any more.
+    async fn say_gap(&mut self, platform: &Arc<Platform>, outlet: &Outlet) -> Result<()> {
+        let (logs, select) = (Arc::clone(&platform.logs), self.select);
+        let through = blocking(move || logs.dropped_through(select)).await?;
+        if self.after < through {
+            let gap = Gap { after: self.after, through };
+            outlet.push("gap", &json::to_string(&gap)).await;
+            self.after = through;
+        }
+        Ok(())
+    }
+
+    /// Sends all lines there are, waiting for credit. None when the receiver is gone.
+    async fn send(
+        &mut self,
+        platform: &Arc<Platform>,
+        network: i64,
+        outlet: &Outlet,
+        inputs: &mut mpsc::Receiver<(String, String)>,
+    ) -> Result<Option<bool>> {
+        let names = names(platform, network).await?;
+        loop {
+            while self.credit == 0 {
+                match inputs.recv().await {
+                    Some(input) => self.grant(&input),
+                    None => return Ok(None),
+                }
+            }
+            let (logs, select, after) = (Arc::clone(&platform.logs), self.select, self.after);
+            let known = names.clone();
+            let mut page = blocking(move || logs.after(select, after, &|app| known.get(&app).cloned())).await?;
+            let whole = (page.len() as u64) < PAGE;
+            page.truncate(usize::try_from(self.credit).unwrap_or(usize::MAX));
+            let sent = page.len() as u64;
+            let Some(last) = page.last() else { return Ok(Some(true)) };
+            let partial = self.credit == sent;
+            (self.after, self.credit) = (last.seq, self.credit - sent);
+            if !outlet.push("lines", &json::to_string(&Lines { lines: page })).await {
+                return Ok(None);
+            }
+            if whole && !partial {
+                return Ok(Some(true));
+            }
+        }
+    }
+
+    fn grant(&mut self, (event, payload): &(String, String)) {
+        if event == "credit" && let Ok(credit) = json::from_str::<Credit>(payload) {
+            self.credit = self.credit.saturating_add(credit.lines);
+        }
+    }
+}
+
+async fn names(platform: &Arc<Platform>, network: i64) -> Result<Arc<HashMap<i64, String>>> {
+    let names = platform.store.with(move |t| {
+        let mut query = t.prepare_cached("SELECT id, name FROM apps WHERE network = ?1").map_err(explain)?;
+        let rows = query.query_map([network], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.and_then(Iterator::collect).map_err(explain)
+    });
+    names.await.map(Arc::new)
+}
+
+async fn exists(platform: &Arc<Platform>, network: i64, app: Option<i64>) -> Result<bool> {
+    let found = platform.store.with(move |t| {
+        let query = match app {
+            Some(_) => "SELECT EXISTS (SELECT 1 FROM apps WHERE network = ?1 AND id = ?2)",
+            None => "SELECT EXISTS (SELECT 1 FROM networks WHERE id = ?1 AND ?2 IS NULL)",
+        };
+        t.query_row(query, rusqlite::params![network, app], |row| row.get(0)).map_err(explain)
+    });
+    found.await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its logs")))
+}
