@@ -1,9 +1,13 @@
 //! Where builds and apps run. This trait is all the supervisor knows of it, so that
 //! a scheduler over many hosts can take the place of plain processes.
 
+mod proc;
 pub mod process;
+mod record;
+mod sandbox;
 
 use crate::error::Result;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -60,3 +64,28 @@ pub struct Exit {
     /// Its exit code; 128 + n after signal n, as shells have it.
     pub code: i32,
 }
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exited with code {}", self.code)?;
+        match SIGNALS.iter().find(|row| row.0 + 128 == self.code) {
+            Some((_, name)) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The signals that end programs, with their numbers on Linux.
+const SIGNALS: &[(i32, &str)] = &[
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
+    (4, "SIGILL"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (11, "SIGSEGV"),
+    (13, "SIGPIPE"),
+    (15, "SIGTERM"),
+];

@@ -1,27 +1,238 @@
-//! The runtime of a single host: processes.
+//! The runtime of a single host: every job is a process group, inside bubblewrap
+//! where that works.
+//!
+//! A job starts with an environment of its own and nothing of maxd's. When it ends,
+//! is stopped or is dropped, everything it started ends with it: without a sandbox
+//! that is its process group, with one its process namespace.
 
-use super::{Future, Job, Runtime, Task};
-use crate::error::{Error, Result};
-use std::path::Path;
+#[cfg(test)]
+mod tests;
+
+use super::proc::{self, Proc};
+use super::record::{Record, Records};
+use super::sandbox::Sandbox;
+use super::{Exit, Future, Job, Pipe, Runtime, Task};
+use crate::error::{Error, Kind, Result};
+use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+use std::{env, io, thread};
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The `PATH` of jobs when maxd itself has none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How often is looked whether the rest of a group has ended.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Runs jobs as processes of this host.
-pub struct Process {}
+pub struct Process {
+    path: String,
+    sandbox: Option<Sandbox>,
+    records: OnceLock<Records>,
+    spawner: mpsc::Sender<Order>,
+}
+
+/// A process for the spawner to start.
+struct Order {
+    command: Command,
+    handle: Handle,
+    reply: oneshot::Sender<io::Result<Child>>,
+}
 
 impl Process {
-    /// A runtime for the apps below the data directory `data`, which is hidden from
-    /// them but for their own. Blocks while it tries the sandbox.
+    /// A runtime for apps below the data directory `data`, of which each sees only its
+    /// own part. Tries the sandbox, which blocks for a moment, and says on standard
+    /// error whether there is one.
     pub fn new(data: &Path) -> Result<Process> {
-        let _ = data;
-        Ok(Process {})
+        let path = env::var("PATH").unwrap_or_else(|_| PATH.to_owned());
+        let data = canonical(data)?;
+        let sandbox = Sandbox::probe(&data, &path);
+        match &sandbox {
+            Ok(_) => eprintln!("maxd: apps run inside bubblewrap"),
+            Err(why) => eprintln!("maxd: apps run as plain processes: {why}"),
+        }
+        Process::with(path, sandbox.ok())
     }
+
+    /// The same without a sandbox.
+    #[cfg(test)]
+    pub fn plain() -> Result<Process> {
+        Process::with(env::var("PATH").unwrap_or_else(|_| PATH.to_owned()), None)
+    }
+
+    fn with(path: String, sandbox: Option<Sandbox>) -> Result<Process> {
+        let (spawner, orders) = mpsc::channel::<Order>();
+        // `--die-with-parent` means the thread that started the process (prctl(2),
+        // PR_SET_PDEATHSIG), so it must be one that lives as long as maxd.
+        thread::Builder::new()
+            .name("spawner".to_owned())
+            .spawn(move || {
+                for mut order in orders {
+                    let _context = order.handle.enter();
+                    let _ = order.reply.send(order.command.spawn());
+                }
+            })
+            .map_err(|error| Error::io("start the thread", "spawner", &error))?;
+        Ok(Process { path, sandbox, records: OnceLock::new(), spawner })
+    }
+
+    async fn spawn(&self, task: Task) -> Result<Box<dyn Job>> {
+        let dir = canonical(&task.dir)?;
+        let writable = task.writable.iter().map(|path| canonical(path)).collect::<Result<Vec<_>>>()?;
+        let mut command = match &self.sandbox {
+            None => Command::new("/bin/sh"),
+            Some(sandbox) => {
+                let mut command = Command::new(sandbox.program());
+                command.args(sandbox.args(&dir, &writable)).arg("/bin/sh");
+                command
+            }
+        };
+        command
+            .args(["-c", &task.command])
+            .current_dir(&dir)
+            .env_clear()
+            .envs([("PATH", self.path.as_str()), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")])
+            .env("HOME", &dir)
+            .envs(task.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let failed = |error: io::Error| Error::io("start", &task.command, &error);
+        let (reply, child) = oneshot::channel();
+        let order = Order { command, handle: Handle::current(), reply };
+        let gone = || Error::new(Kind::Internal, "the thread that starts processes has ended");
+        self.spawner.send(order).map_err(|_| gone())?;
+        let child = child.await.map_err(|_| gone())?.map_err(failed)?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
+        let mut job =
+            ProcessJob { child, pid, sandboxed: self.sandbox.is_some(), ended: None, _record: None };
+        if let Some(records) = self.records.get() {
+            job._record = Some(records.add(pid, &dir)?);
+        }
+        Ok(Box::new(job))
+    }
+}
+
+/// Mounts name the real place.
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|error| Error::io("open", &path.to_string_lossy(), &error))
 }
 
 impl Runtime for Process {
     fn start(&self, task: Task) -> Future<'_, Result<Box<dyn Job>>> {
-        Box::pin(async move { Err(Error::usage(format!("cannot start '{}'", task.command))) })
+        Box::pin(self.spawn(task))
     }
 
-    fn claim(&self, _run: &Path) -> Result<()> {
-        Ok(())
+    fn claim(&self, run: &Path) -> Result<()> {
+        let records = Records::open(run)?;
+        self.records.set(records).map_err(|_| Error::new(Kind::Internal, "the records are open already"))
+    }
+}
+
+struct ProcessJob {
+    child: Child,
+    /// Also the number of its group.
+    pid: i32,
+    sandboxed: bool,
+    ended: Option<Exit>,
+    _record: Option<Record>,
+}
+
+impl ProcessJob {
+    /// Waits for the process itself; what it left behind is still there.
+    async fn leader(&mut self) -> Exit {
+        if let Some(exit) = self.ended {
+            return exit;
+        }
+        let code = match self.child.wait().await {
+            Ok(status) => status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1),
+            Err(_) => -1,
+        };
+        let exit = Exit { code };
+        self.ended = Some(exit);
+        exit
+    }
+
+    async fn wait_all(&mut self) -> Exit {
+        let first = self.ended.is_none();
+        let exit = self.leader().await;
+        if first {
+            proc::signal_group(self.pid, Signal::KILL);
+        }
+        exit
+    }
+
+    async fn stop_all(&mut self, grace: Duration) -> Exit {
+        if let Some(exit) = self.ended {
+            return exit;
+        }
+        let deadline = Instant::now() + grace;
+        let members = self.members();
+        match self.sandboxed {
+            // Bubblewrap itself would die of the signal and take the others with it
+            // before they have heard of it.
+            true => members.iter().for_each(|one| one.signal(Signal::TERM)),
+            false => proc::signal_group(self.pid, Signal::TERM),
+        }
+        let mut exit = timeout_at(deadline, self.leader()).await.ok();
+        while Instant::now() < deadline && !self.sandboxed && !self.members().is_empty() {
+            sleep(POLL).await;
+        }
+        proc::signal_group(self.pid, Signal::KILL);
+        if exit.is_none() {
+            exit = Some(self.leader().await);
+        }
+        // The namespace is torn down a moment after its outer end is gone.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline && members.iter().any(Proc::lives) {
+            sleep(POLL).await;
+        }
+        exit.unwrap_or(Exit { code: -1 })
+    }
+
+    /// What the job consists of, without its leader.
+    fn members(&self) -> Vec<Proc> {
+        if self.sandboxed {
+            return proc::descendants(self.pid);
+        }
+        let mut all = proc::all();
+        all.retain(|one| one.group == self.pid && one.pid != self.pid);
+        all
+    }
+}
+
+impl Drop for ProcessJob {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            proc::signal_group(self.pid, Signal::KILL);
+        }
+    }
+}
+
+impl Job for ProcessJob {
+    fn pid(&self) -> Option<u64> {
+        u64::try_from(self.pid).ok()
+    }
+
+    fn outputs(&mut self) -> Option<(Pipe, Pipe)> {
+        let (stdout, stderr) = (self.child.stdout.take()?, self.child.stderr.take()?);
+        Some((Box::new(stdout), Box::new(stderr)))
+    }
+
+    fn wait(&mut self) -> Future<'_, Exit> {
+        Box::pin(self.wait_all())
+    }
+
+    fn stop(&mut self, grace: Duration) -> Future<'_, Exit> {
+        Box::pin(self.stop_all(grace))
     }
 }

@@ -1,0 +1,109 @@
+//! The process table, as Linux shows it in `/proc` (proc(5)).
+
+use rustix::process::{Pid, Signal};
+use std::fs;
+
+/// A process that has not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Proc {
+    /// Its number, which may be given to another one later.
+    pub pid: i32,
+    /// When it was started, in ticks since the system was; with `pid` unique.
+    pub start: u64,
+    parent: i32,
+    /// Its process group.
+    pub group: i32,
+}
+
+impl Proc {
+    /// The process with this number.
+    pub fn find(pid: i32) -> Option<Proc> {
+        Proc::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// `PID (NAME) STATE PPID PGRP … STARTTIME …`; the name may hold anything.
+    fn parse(stat: &str) -> Option<Proc> {
+        let (pid, rest) = stat.split_once(" (")?;
+        let (_, rest) = rest.rsplit_once(") ")?;
+        let fields = rest.split(' ').collect::<Vec<_>>();
+        if matches!(fields.first(), Some(&("Z" | "X"))) {
+            return None;
+        }
+        Some(Proc {
+            pid: pid.parse().ok()?,
+            start: fields.get(19)?.parse().ok()?,
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+        })
+    }
+
+    /// Whether it has not ended yet.
+    pub fn lives(&self) -> bool {
+        Proc::find(self.pid).is_some_and(|now| now.start == self.start)
+    }
+
+    /// Sends it a signal; that it has ended meanwhile is no error.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.lives()) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// Whether its environment, as it was when it began, holds `variable=value`.
+    pub fn has_env(&self, pair: &str) -> bool {
+        let environ = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|one| one == pair.as_bytes())
+    }
+}
+
+/// All processes that can be seen.
+pub fn all() -> Vec<Proc> {
+    let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
+    dir.flatten().filter_map(|entry| Proc::find(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Everything below the process `root`, without itself. What lost its parent is found
+/// too when `root` is the outer end of a process namespace.
+pub fn descendants(root: i32) -> Vec<Proc> {
+    let mut rest = all();
+    let mut found: Vec<Proc> = Vec::new();
+    loop {
+        let is_child = |one: &Proc| one.parent == root || found.iter().any(|other| other.pid == one.parent);
+        let (children, others) = rest.into_iter().partition::<Vec<_>, _>(is_child);
+        if children.is_empty() {
+            return found;
+        }
+        found.extend(children);
+        rest = others;
+    }
+}
+
+/// Sends a signal to every process of the group; that there is none is no error.
+pub fn signal_group(group: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(group).filter(|_| group > 1) {
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_name() {
+        let tail = "7 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999";
+        let one = Proc::parse(&format!("42 (a) S 1 (b) S {tail}")).unwrap();
+        assert_eq!(one, Proc { pid: 42, start: 12345, parent: 7, group: 5 });
+        assert_eq!(Proc::parse(&format!("42 (a) Z {tail}")), None);
+        assert_eq!(Proc::parse("42 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_and_lives() {
+        let me = Proc::find(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(me.lives());
+        assert!(!Proc { start: me.start + 1, ..me }.lives());
+        assert!(descendants(me.parent).contains(&me));
+    }
+}
