@@ -1,0 +1,98 @@
+# The only way anything is run. `make` alone lists the targets.
+
+CARGO   ?= cargo
+SHELL   := /bin/sh
+LIMIT   := 1048576
+GOAL    := 1000000
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-real lint demo docs static size static-test bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## both programs: target/debug/rig and target/debug/maxd
+	$(CARGO) build --locked --features server --bins
+
+test: ## all tests that need only Rust, a C compiler and POSIX tools
+	$(CARGO) test --locked --features server
+
+test-real: ## deploy published projects (needs Node, Python and their package registries)
+	RIG_TEST_REAL=1 $(CARGO) test --locked --features server --test it real:: -- --nocapture
+
+lint: ## rustfmt, and clippy with warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --features server -- -D warnings
+	$(CARGO) clippy --locked --bin rig -- -D warnings
+
+demo: build ## the main job with the real rig against a maxd of its own
+	@$(CARGO) run --quiet --locked --features server --example demo
+
+docs: ## write docs/commands.md from the command table
+	UPDATE_DOCS=1 $(CARGO) test --locked --features server --test it help::the_command_reference
+
+# The static binary: see docs/size.md for what each flag is for.
+
+TARGET  := x86_64-unknown-linux-musl
+WORK    := target/static-build
+BUILT   := $(WORK)/$(TARGET)/release/rig
+MUSL    ?= /usr/lib/x86_64-linux-musl
+SMALL_C := -Os -fPIC -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables \
+	-ffunction-sections -fdata-sections
+LDFLAGS := --no-dynamic-linker -Bstatic --icf=all -O2 --gc-sections --build-id=none \
+	--pack-dyn-relocs=relr -e rig_start -z relro -z now
+empty   :=
+comma   := ,
+space   := $(empty) $(empty)
+RUSTFLAGS_STATIC := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no \
+	-Zfmt-debug=none -Zlocation-detail=none \
+	-Crelocation-model=pic -Ctarget-feature=+crt-static -Clink-self-contained=no \
+	-Cllvm-args=-enable-machine-outliner=always \
+	-Clink-arg=-fuse-ld=lld -Clink-arg=-nostartfiles -Clink-arg=-nostdlib -Clink-arg=-static-pie \
+	-Zpre-link-arg=$(WORK)/lib/start.o \
+	-Clink-arg=$(MUSL)/rcrt1.o -Clink-arg=$(MUSL)/crti.o \
+	-Clink-arg=-L$(MUSL) -Clink-arg=-L$(WORK)/lib \
+	-Clink-arg=-Wl,$(subst $(space),$(comma),$(strip $(LDFLAGS))) \
+	-Clink-arg=-Wl,--start-group,-lc,-lgcc,--end-group -Clink-arg=$(MUSL)/crtn.o \
+	--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(HOME)=~
+
+STATIC_BUILD = RUSTC_BOOTSTRAP=1 \
+	CC_x86_64_unknown_linux_musl=musl-gcc CFLAGS_x86_64_unknown_linux_musl="$(SMALL_C)" \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=gcc \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="$(RUSTFLAGS_STATIC)" \
+	$(CARGO) build --locked --release --bin rig --target $(TARGET) --target-dir $(WORK) \
+	-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+
+static: static-tools ## target/static/rig: x86_64 Linux, static-pie, no libc needed
+	@mkdir -p $(WORK)/lib target/static
+	@ln -sf "$$(gcc -print-file-name=libgcc_eh.a)" $(WORK)/lib/libunwind.a
+	musl-gcc $(SMALL_C) -ffreestanding -c src/sys/static/start.c -o $(WORK)/lib/start.o
+	$(STATIC_BUILD)
+	@cp $(BUILT) target/static/rig
+	@ls -l target/static/rig
+
+.PHONY: static-tools
+static-tools:
+	@command -v musl-gcc >/dev/null || { echo "make static needs musl (Debian: musl-tools)" >&2; exit 1; }
+	@command -v ld.lld >/dev/null || { echo "make static needs lld (Debian: lld)" >&2; exit 1; }
+	@test -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" \
+		|| { echo "make static needs the standard library's source: rustup component add rust-src" >&2; exit 1; }
+
+size: static ## the static binary's size, its limit, and the ten largest crates
+	@CARGO_PROFILE_RELEASE_STRIP=false $(STATIC_BUILD) --quiet
+	@nm -S --radix=d -C $(BUILT) | awk ' \
+		NF >= 4 && $$4 ~ /::/ { name = $$4; gsub(/^[<&(\[]+/, "", name); sub(/^(dyn|mut)$$/, "core", name); \
+			sub(/::.*/, "", name); bytes[name] += $$2; next } \
+		NF >= 4 { name = $$4 ~ /^ring_core/ ? "ring" : "(C, data)"; bytes[name] += $$2 } \
+		END { for (name in bytes) printf "%9d %s\n", bytes[name], name }' | sort -rn | head -10
+	@bytes=$$(wc -c < target/static/rig); echo "$$bytes bytes; limit $(LIMIT), goal $(GOAL)"; \
+		[ "$$bytes" -le $(LIMIT) ] || { echo "target/static/rig is over the limit" >&2; exit 1; }
+
+static-test: build ## the static binary in an empty chroot does the main job over TLS (root)
+	sh tests/chroot.sh
+
+bench: static ## ratios against references measured in the same run
+	$(CARGO) bench --locked --bench startup
+
+clean: ## remove everything that was built
+	$(CARGO) clean
