@@ -4,6 +4,7 @@ pub mod build;
 pub mod detect;
 pub mod line;
 pub mod plan;
+mod pump;
 pub mod router;
 pub mod runtime;
 pub mod supervisor;
