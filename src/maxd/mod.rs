@@ -2,6 +2,8 @@
 
 pub mod build;
 pub mod detect;
+mod instance;
+mod keeper;
 pub mod line;
 pub mod plan;
 mod pump;
