@@ -1,10 +1,194 @@
 //! Tells from a project's files how it is built and run.
+//!
+//! `package.json`, `requirements.txt`, `pyproject.toml` and `index.html` say what kind
+//! of project it is; a `Procfile` overrides how it is run; `rig.json` overrides both,
+//! setting by setting. Nothing is executed and nothing is written.
+
+mod node;
+mod python;
+
+#[cfg(test)]
+mod tests;
 
 pub use super::plan::{Health, Plan, Run};
 use crate::error::{Error, Result};
+use crate::time::parse_duration;
+use serde_json::{Map, Value};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::time::Duration;
+
+/// The longest health timeout that can be asked for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+/// A file that describes a project is smaller than this.
+const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+/// What one source of knowledge has to say.
+#[derive(Default)]
+struct Found {
+    kind: &'static str,
+    build: Vec<String>,
+    run: Option<String>,
+}
 
 /// The plan for the project in `dir`.
 pub fn detect(dir: &Path) -> Result<Plan> {
-    Err(Error::usage(format!("cannot tell how to run '{}'", dir.display())))
+    let settings = Settings::read(dir)?;
+    let web = read(dir, "Procfile")?.map(|text| procfile(&text)).transpose()?;
+    let found = project(dir)?;
+    let index = dir.join("index.html").is_file();
+
+    let known = found.as_ref().map(|found| found.kind);
+    let from_file = web.as_ref().map(|_| "procfile").or(settings.run.as_ref().map(|_| "rig.json"));
+    let kind = known.or(from_file).or(index.then_some("static"));
+    let (build, run) = found.map(|found| (found.build, found.run)).unwrap_or_default();
+    let run = match settings.run.or(web).or(run) {
+        Some(command) => Run::Command(command),
+        None if index => Run::Static,
+        None => return Err(unknown(known)),
+    };
+    let kind = kind.unwrap_or("rig.json").to_owned();
+    Ok(Plan { kind, build: settings.build.unwrap_or(build), run, health: settings.health })
+}
+
+/// Where both kinds are there, the one that can be run counts.
+fn project(dir: &Path) -> Result<Option<Found>> {
+    let node = node::find(dir)?;
+    if node.as_ref().is_some_and(|found| found.run.is_some()) {
+        return Ok(node);
+    }
+    Ok(python::find(dir)?.or(node))
+}
+
+fn unknown(known: Option<&str>) -> Error {
+    let message = match known {
+        Some("node") => {
+            "cannot tell how to run this project: 'package.json' has no start script, and there is no \
+             'server.js', no 'bin', no 'main' and no 'index.js'"
+        }
+        Some(_) => {
+            "cannot tell how to run this project: there is no 'app.py', 'main.py', 'wsgi.py', 'server.py' \
+             or 'manage.py'"
+        }
+        None => {
+            "cannot tell how to run this project: it has no 'rig.json' with a run command, no 'Procfile', \
+             'package.json', 'requirements.txt', 'pyproject.toml' or 'index.html' at its top"
+        }
+    };
+    Error::usage(message).hint(
+        "say it in 'rig.json', such as {\"build\": \"cc -o server server.c\", \"run\": \"./server\"}; \
+         the program must listen on the port in the variable PORT",
+    )
+}
+
+/// The command of the `web` line.
+fn procfile(text: &str) -> Result<String> {
+    let lines = text.lines().filter_map(|line| line.trim().split_once(':'));
+    let mut web = lines.filter(|(name, _)| name.trim() == "web").map(|(_, command)| command.trim());
+    match web.next() {
+        Some(command) if !command.is_empty() => Ok(command.to_owned()),
+        _ => Err(Error::usage("'Procfile' has no 'web' process")
+            .hint("add a line such as 'web: ./server'; only that process is run")),
+    }
+}
+
+/// What `rig.json` says; all of it optional. Settings of the client are passed over.
+#[derive(Default)]
+struct Settings {
+    build: Option<Vec<String>>,
+    run: Option<String>,
+    health: Health,
+}
+
+impl Settings {
+    fn read(dir: &Path) -> Result<Settings> {
+        let Some(object) = read_object(dir, "rig.json")? else { return Ok(Settings::default()) };
+        let mut settings = Settings::default();
+        match object.get("build") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(list)) => {
+                let commands = list.iter().map(|one| command("build", one));
+                settings.build = Some(commands.collect::<Result<Vec<_>>>()?);
+            }
+            Some(one) => settings.build = Some(vec![command("build", one)?]),
+        }
+        if let Some(run) = object.get("run").filter(|run| !run.is_null()) {
+            settings.run = Some(command("run", run)?);
+        }
+        match object.get("health") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(health)) => settings.health = read_health(health)?,
+            Some(_) => {
+                return Err(wrong("health", "an object such as {\"path\": \"/up\", \"timeout\": \"30s\"}"));
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn read_health(object: &Map<String, Value>) -> Result<Health> {
+    let mut health = Health::default();
+    match object.get("path") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(path)) if is_path(path) => health.path = Some(path.clone()),
+        Some(_) => return Err(wrong("health.path", "a path such as \"/up\"")),
+    }
+    let timeout = match object.get("timeout") {
+        None | Some(Value::Null) => return Ok(health),
+        Some(Value::String(text)) => parse_duration(text),
+        Some(number) => number.as_u64().map(Duration::from_secs),
+    };
+    let range = Duration::from_secs(1)..=TIMEOUT_MAX;
+    health.timeout = timeout
+        .filter(|timeout| range.contains(timeout))
+        .ok_or_else(|| wrong("health.timeout", "a duration from \"1s\" to \"1h\""))?;
+    Ok(health)
+}
+
+/// Whether this can stand in a request line.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/') && !path.starts_with("//") && path.parse::<hyper::http::uri::PathAndQuery>().is_ok()
+}
+
+fn command(key: &str, value: &Value) -> Result<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() && !text.contains('\0') => Ok(text.clone()),
+        _ if key == "build" => Err(wrong(key, "a command, or a list of commands")),
+        _ => Err(wrong(key, "a command")),
+    }
+}
+
+fn wrong(key: &str, wanted: &str) -> Error {
+    Error::usage(format!("'{key}' in 'rig.json' must be {wanted}")).field(key)
+}
+
+/// A file of the project, if it has one of that name.
+fn read(dir: &Path, name: &str) -> Result<Option<String>> {
+    let path = dir.join(name);
+    let mut bytes = Vec::new();
+    let file = match std::fs::File::open(&path) {
+        Ok(file) if path.is_file() => file,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", name, &error)),
+    };
+    file.take(FILE_MAX).read_to_end(&mut bytes).map_err(|error| Error::io("read", name, &error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()))
+}
+
+/// A JSON file of the project, which must be an object.
+fn read_object(dir: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
+    let Some(text) = read(dir, name)? else { return Ok(None) };
+    match serde_json::from_str::<Value>(&text) {
+        Ok(Value::Object(object)) => Ok(Some(object)),
+        Ok(_) => Err(Error::usage(format!("'{name}' must be a JSON object"))),
+        Err(error) => Err(Error::usage(format!("'{name}' is not valid JSON: {error}"))),
+    }
+}
+
+/// A word as the shell reads it back.
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
 }

@@ -1,5 +1,7 @@
 //! How a release is built and run: what [`detect`](super::detect) found out.
 
+use crate::error::{Error, Kind, Result};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How to build and run a release.
@@ -36,5 +38,58 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Health {
         Health { path: None, timeout: Duration::from_secs(60) }
+    }
+}
+
+impl Plan {
+    /// The plan as JSON, to be kept with its release.
+    pub fn to_json(&self) -> String {
+        let run = match &self.run {
+            Run::Command(command) => Value::from(command.as_str()),
+            Run::Static => Value::Null,
+        };
+        let timeout = u64::try_from(self.health.timeout.as_millis()).unwrap_or(u64::MAX);
+        let health = json!({"path": self.health.path, "timeout_ms": timeout});
+        json!({"kind": self.kind, "build": self.build, "run": run, "health": health}).to_string()
+    }
+
+    /// Reads what [`Plan::to_json`] wrote.
+    pub fn from_json(text: &str) -> Result<Plan> {
+        Plan::read(text).ok_or_else(|| Error::new(Kind::Internal, "the stored plan of a release is damaged"))
+    }
+
+    fn read(text: &str) -> Option<Plan> {
+        let plan = serde_json::from_str::<Value>(text).ok()?;
+        let strings = plan.get("build")?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned));
+        let health = plan.get("health")?;
+        Some(Plan {
+            kind: plan.get("kind")?.as_str()?.to_owned(),
+            build: strings.collect::<Option<Vec<_>>>()?,
+            run: match plan.get("run")? {
+                Value::Null => Run::Static,
+                run => Run::Command(run.as_str()?.to_owned()),
+            },
+            health: Health {
+                path: health.get("path")?.as_str().map(str::to_owned),
+                timeout: Duration::from_millis(health.get("timeout_ms")?.as_u64()?),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_plan_survives_the_round_trip() {
+        let health = Health { path: Some("/up".to_owned()), timeout: Duration::from_millis(1500) };
+        let run = Run::Command("./server \"x\"".to_owned());
+        let plan = Plan { kind: "node".to_owned(), build: vec!["npm ci".to_owned()], run, health };
+        assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        let plan = Plan { run: Run::Static, health: Health::default(), build: Vec::new(), ..plan };
+        assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        assert!(Plan::from_json("{}").is_err());
     }
 }

@@ -1,14 +1,25 @@
 //! Keeps every app's release running.
+//!
+//! Each app has at most one [`Keeper`], which owns the instance that has its traffic
+//! and starts it again when it ends. A switch starts the next release beside it, and
+//! only when that one is healthy a new keeper takes the route; the old one answers
+//! what it has begun and is stopped.
 
+use super::instance::{Instance, Ports};
+use super::keeper::{Keeper, Pace, View};
 use super::line::NewLine;
-use super::plan::Plan;
+use super::plan::{Plan, Run};
+use super::pump::Journal;
 use super::router::Routes;
 use super::runtime::Runtime;
-use crate::error::Result;
-use crate::wire::app::{Instance, State};
+use crate::error::{Error, Kind, Result};
+use crate::wire::app::{self, State};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A release that is unpacked and can be built or run.
 #[derive(Clone)]
@@ -36,11 +47,51 @@ pub struct Status {
     /// Why, when that needs saying: `exited with code 1, 5 times in 40 s`.
     pub reason: Option<String>,
     /// Its running copies.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<app::Instance>,
 }
 
 /// Starts, watches and stops the apps' releases.
-pub struct Supervisor {}
+pub struct Supervisor {
+    parts: Arc<Parts>,
+    apps: Mutex<HashMap<i64, Arc<App>>>,
+    /// Cancelled when maxd ends.
+    ending: CancellationToken,
+}
+
+/// What keepers work with.
+pub struct Parts {
+    /// Where jobs run.
+    pub runtime: Arc<dyn Runtime>,
+    /// Where traffic comes from.
+    pub routes: Arc<Routes>,
+    /// The log.
+    pub lines: mpsc::Sender<NewLine>,
+    /// The instances' ports.
+    pub ports: Arc<Ports>,
+    /// The times they go by.
+    pub pace: Pace,
+}
+
+struct App {
+    /// Held during a switch; what has the traffic.
+    keeper: tokio::sync::Mutex<Option<Arc<Keeper>>>,
+    /// What is shown: the view of the keeper, or of the first switch.
+    view: Mutex<Arc<View>>,
+    /// Cancelled when the app is removed.
+    removed: CancellationToken,
+    /// Keepers at work, also those that end after a switch.
+    tasks: TaskTracker,
+}
+
+impl App {
+    fn show(&self, view: &Arc<View>) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view.clone();
+    }
+
+    fn shown(&self) -> Arc<View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl Supervisor {
     /// A supervisor without apps. What a previous maxd left running according to the
@@ -51,33 +102,151 @@ impl Supervisor {
         lines: mpsc::Sender<NewLine>,
         run_dir: PathBuf,
     ) -> Arc<Supervisor> {
-        let _ = (runtime, routes, lines, run_dir);
-        Arc::new(Supervisor {})
+        if let Err(error) = runtime.claim(&run_dir) {
+            eprintln!("maxd: what runs can't be recorded for the next start: {error}");
+        }
+        Supervisor::with(Parts { runtime, routes, lines, ports: Arc::default(), pace: Pace::default() })
+    }
+
+    pub(super) fn with(parts: Parts) -> Arc<Supervisor> {
+        let (apps, ending) = (Mutex::default(), CancellationToken::new());
+        Arc::new(Supervisor { parts: Arc::new(parts), apps, ending })
+    }
+
+    fn apps(&self) -> MutexGuard<'_, HashMap<i64, Arc<App>>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn app(&self, id: i64) -> Arc<App> {
+        let fresh = || {
+            Arc::new(App {
+                keeper: tokio::sync::Mutex::new(None),
+                view: Mutex::new(View::new(None, State::Empty)),
+                removed: self.ending.child_token(),
+                tasks: TaskTracker::new(),
+            })
+        };
+        self.apps().entry(id).or_insert_with(fresh).clone()
     }
 
     /// Starts the release and, once it is healthy, gives it the app's traffic in place
-    /// of the one before. When it never becomes healthy that one goes on serving.
+    /// of the one before, which then ends by itself. When it never becomes healthy that
+    /// one goes on serving, and nothing of the new one is left. So it is when the future
+    /// is dropped.
     pub async fn switch(&self, release: Release) -> Result<()> {
-        let _ = release;
+        let app = self.app(release.app);
+        let gone = || Error::new(Kind::Conflict, "the app was deleted, or maxd is stopping");
+        tokio::select! {
+            biased;
+            () = app.removed.cancelled() => Err(gone()),
+            result = self.replace(&app, release) => result,
+        }
+    }
+
+    async fn replace(&self, app: &App, release: Release) -> Result<()> {
+        let mut current = app.keeper.lock().await;
+        let view = View::new(Some(release.number), State::Starting);
+        // Only the first release is seen before it serves.
+        let unseen = Unseen { app, before: current.is_none().then(|| app.shown()) };
+        if current.is_none() {
+            app.show(&view);
+        }
+        let journal = Journal::new(&release, &self.parts.lines);
+        let instance = match &release.plan.run {
+            Run::Static => None,
+            Run::Command(command) => {
+                let Parts { runtime, ports, .. } = &*self.parts;
+                let started = |pid, since| view.started(pid, since);
+                let start = Instance::start(command, &release, &**runtime, ports, &journal, started);
+                Some(start.await.map_err(|unhealthy| unhealthy.error)?)
+            }
+        };
+        // From here on nothing waits, so the switch happens or it does not.
+        unseen.done();
+        let old = current.take();
+        if let Some(old) = &old {
+            old.retire();
+        }
+        self.parts.routes.register(&release.hostname, release.network, release.app);
+        app.show(&view);
+        *current = Some(Keeper::begin(self.parts.clone(), release, view, instance, &app.tasks));
+        if let Some(old) = old {
+            let pace = self.parts.pace;
+            app.tasks.spawn(async move { old.end(pace.drain).await });
+        }
         Ok(())
     }
 
     /// Starts the app's current release after a restart of maxd, and goes on trying.
-    pub fn resume(&self, release: Release) {
-        let _ = release;
+    pub fn resume(self: &Arc<Self>, release: Release) {
+        let app = self.app(release.app);
+        let view = View::new(Some(release.number), State::Starting);
+        app.show(&view);
+        let parts = self.parts.clone();
+        let task = app.clone();
+        app.tasks.spawn(async move {
+            let mut current = task.keeper.lock().await;
+            if current.is_none() && !task.removed.is_cancelled() {
+                parts.routes.register(&release.hostname, release.network, release.app);
+                task.show(&view);
+                *current = Some(Keeper::begin(parts, release, view, None, &task.tasks));
+            }
+        });
     }
 
-    /// Stops everything of the app and forgets it.
+    /// Stops everything of the app and forgets it; its hostname is the caller's to
+    /// unregister afterwards.
     pub async fn remove(&self, app: i64) {
-        let _ = app;
+        let app = self.apps().remove(&app);
+        if let Some(app) = app {
+            Supervisor::end(&app).await;
+        }
     }
 
     /// Stops all apps.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.ending.cancel();
+        let apps = self.apps().values().cloned().collect::<Vec<_>>();
+        futures_util::future::join_all(apps.iter().map(|app| Supervisor::end(app))).await;
+    }
+
+    async fn end(app: &App) {
+        app.removed.cancel();
+        let keeper = app.keeper.lock().await.take();
+        if let Some(keeper) = keeper {
+            keeper.retire();
+            keeper.close();
+            keeper.end(std::time::Duration::ZERO).await;
+        }
+        app.tasks.close();
+        app.tasks.wait().await;
+    }
 
     /// What the app does at the moment.
     pub fn status(&self, app: i64) -> Status {
-        let _ = app;
-        Status { state: State::Empty, reason: None, instances: Vec::new() }
+        match self.apps().get(&app) {
+            Some(app) => app.shown().status(),
+            None => Status { state: State::Empty, reason: None, instances: Vec::new() },
+        }
+    }
+}
+
+/// Shows again what was shown before, unless the switch is done.
+struct Unseen<'a> {
+    app: &'a App,
+    before: Option<Arc<View>>,
+}
+
+impl Unseen<'_> {
+    fn done(mut self) {
+        self.before = None;
+    }
+}
+
+impl Drop for Unseen<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            self.app.show(before);
+        }
     }
 }

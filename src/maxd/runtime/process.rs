@@ -98,7 +98,8 @@ impl Process {
             .args(["-c", &task.command])
             .current_dir(&dir)
             .env_clear()
-            .envs([("PATH", self.path.as_str()), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")])
+            .envs([("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")])
+            .env("PATH", search_path(&dir, &self.path))
             .env("HOME", &dir)
             .envs(task.env)
             .stdin(Stdio::null())
@@ -120,6 +121,13 @@ impl Process {
         }
         Ok(Box::new(job))
     }
+}
+
+/// Programs that a build has installed for the app come first, as a Procfile expects.
+fn search_path(dir: &Path, system: &str) -> String {
+    let tools = [".venv/bin", "node_modules/.bin"].map(|tools| dir.join(tools));
+    let there = tools.iter().filter(|tools| tools.is_dir()).map(|tools| tools.to_string_lossy());
+    there.chain([system.into()]).collect::<Vec<_>>().join(":")
 }
 
 /// Mounts name the real place.

@@ -1,0 +1,172 @@
+//! Projects as people have them, and what is made of them.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// The plan for a project of these files.
+fn plan(files: &[(&str, &str)]) -> Result<Plan> {
+    let temp = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = temp.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    detect(temp.path())
+}
+
+/// `kind | build; build | run`.
+fn shown(files: &[(&str, &str)]) -> String {
+    let plan = plan(files).unwrap();
+    let run = match &plan.run {
+        Run::Command(command) => command.as_str(),
+        Run::Static => "(static)",
+    };
+    format!("{} | {} | {run}", plan.kind, plan.build.join("; "))
+}
+
+const VENV: &str = "python3 -m venv .venv; .venv/bin/python -m pip install -r requirements.txt";
+
+#[test]
+fn rig_json_alone_is_enough() {
+    let files = [("rig.json", r#"{"app":"a","network":1,"build":"cc -o server server.c","run":"./server"}"#)];
+    assert_eq!(shown(&files), "rig.json | cc -o server server.c | ./server");
+    let plan = plan(&[(
+        "rig.json",
+        r#"{"build":["a","b"],"run":"c","health":{"path":"/up?x=1","timeout":"1m30s"}}"#,
+    )]);
+    let plan = plan.unwrap();
+    assert_eq!(plan.build, ["a", "b"]);
+    assert_eq!(plan.health, Health { path: Some("/up?x=1".to_owned()), timeout: Duration::from_secs(90) });
+}
+
+#[test]
+fn rig_json_overrides_setting_by_setting() {
+    let node = ("package.json", r#"{"scripts":{"start":"node x"}}"#);
+    let lock = ("package-lock.json", "{}");
+    let run = ("rig.json", r#"{"run":"node other.js"}"#);
+    assert_eq!(shown(&[node, lock, run]), "node | npm ci | node other.js");
+    assert_eq!(shown(&[node, ("rig.json", r#"{"build":[]}"#)]), "node |  | npm start");
+    assert_eq!(
+        shown(&[node, ("Procfile", "worker: x\nweb:  node web.js --flag\n"), ("rig.json", "{}")]),
+        "node | npm install | node web.js --flag"
+    );
+    assert_eq!(shown(&[("Procfile", "web: ./run"), run]), "procfile |  | node other.js");
+    assert_eq!(shown(&[("index.html", ""), ("rig.json", r#"{"build":"make"}"#)]), "static | make | (static)");
+}
+
+#[test]
+fn node_projects_are_recognised() {
+    for (package, others, expected) in [
+        (
+            r#"{"scripts":{"start":"x","build":"y"}}"#,
+            &["npm-shrinkwrap.json"][..],
+            "npm ci; npm run build | npm start",
+        ),
+        (
+            r#"{"name":"@x/tool","main":"lib/x.js","bin":{"a":"a.js","tool":"./bin/tool"}}"#,
+            &["lib/x.js", "a.js", "bin/tool"],
+            "npm install | node ./bin/tool",
+        ),
+        (r#"{"bin":"bin/my tool"}"#, &["bin/my tool"], "npm install | node 'bin/my tool'"),
+        (r#"{"main":"lib/x"}"#, &["lib/x.js"], "npm install | node lib/x.js"),
+        (
+            r#"{"main":"dist/x.js","scripts":{"build":"tsc"}}"#,
+            &[],
+            "npm install; npm run build | node dist/x.js",
+        ),
+        ("{}", &["server.js", "index.js"], "npm install | node server.js"),
+        ("{}", &["index.js"], "npm install | node index.js"),
+    ] {
+        let mut files = vec![("package.json", package)];
+        files.extend(others.iter().map(|name| (*name, "{}")));
+        assert_eq!(shown(&files), format!("node | {expected}"));
+    }
+    let page = [("package.json", r#"{"devDependencies":{"prettier":"3"}}"#), ("index.html", "")];
+    assert_eq!(shown(&page), "static |  | (static)");
+}
+
+#[test]
+fn python_projects_are_recognised() {
+    let flask = "from flask import Flask\napp = Flask(__name__)\n";
+    for (needs, name, text, expected) in [
+        ("Flask==3.0\n", "app.py", flask, ".venv/bin/flask --app app run --host 127.0.0.1 --port $PORT"),
+        ("flask\ngunicorn>=20\n", "main.py", flask, ".venv/bin/gunicorn --bind 127.0.0.1:$PORT main:app"),
+        (
+            "flask\ngunicorn",
+            "wsgi.py",
+            "application = f()",
+            ".venv/bin/gunicorn --bind 127.0.0.1:$PORT wsgi:application",
+        ),
+        (
+            "flask",
+            "app/__init__.py",
+            "def create_app():\n  return Flask(__name__)",
+            ".venv/bin/flask --app app run --host 127.0.0.1 --port $PORT",
+        ),
+        (
+            "fastapi\nuvicorn[standard]",
+            "main.py",
+            "app = FastAPI()",
+            ".venv/bin/uvicorn --host 127.0.0.1 --port $PORT main:app",
+        ),
+        ("requests", "main.py", "print(1)", ".venv/bin/python main.py"),
+        ("django\ngunicorn", "site1/wsgi.py", "", ".venv/bin/gunicorn --bind 127.0.0.1:$PORT site1.wsgi"),
+    ] {
+        let mut files = vec![("requirements.txt", needs), (name, text)];
+        if needs.contains("django") {
+            files.push(("manage.py", ""));
+        }
+        assert_eq!(shown(&files), format!("python | {VENV} | {expected}"));
+    }
+    let project = "[project]\nname = \"x\"\ndependencies = [\"flask>=3\", \"gunicorn\"]\n";
+    assert_eq!(
+        shown(&[("pyproject.toml", project), ("app.py", flask)]),
+        "python | python3 -m venv .venv; .venv/bin/python -m pip install . | .venv/bin/gunicorn --bind 127.0.0.1:$PORT app:app"
+    );
+    assert_eq!(
+        shown(&[("requirements.txt", ""), ("Procfile", "web: gunicorn x:y")]),
+        format!("python | {VENV} | gunicorn x:y")
+    );
+}
+
+#[test]
+fn what_cannot_be_run_says_what_is_looked_for() {
+    for (files, message) in [
+        (
+            &[("readme.md", "")][..],
+            "cannot tell how to run this project: it has no 'rig.json' with a run command, no 'Procfile', 'package.json', 'requirements.txt', 'pyproject.toml' or 'index.html' at its top",
+        ),
+        (
+            &[("package.json", "{}")],
+            "cannot tell how to run this project: 'package.json' has no start script, and there is no 'server.js', no 'bin', no 'main' and no 'index.js'",
+        ),
+        (
+            &[("requirements.txt", "")],
+            "cannot tell how to run this project: there is no 'app.py', 'main.py', 'wsgi.py', 'server.py' or 'manage.py'",
+        ),
+        (&[("Procfile", "worker: x")], "'Procfile' has no 'web' process"),
+        (&[("package.json", "[]")], "'package.json' must be a JSON object"),
+        (&[("rig.json", "{\"run\": }")], "'rig.json' is not valid JSON: expected value at line 1 column 9"),
+    ] {
+        assert_eq!(plan(files).unwrap_err().message(), message);
+    }
+}
+
+#[test]
+fn a_setting_of_the_wrong_type_is_named() {
+    for (text, key, wanted) in [
+        (r#"{"run": 1}"#, "run", "a command"),
+        (r#"{"run": " "}"#, "run", "a command"),
+        (r#"{"build": {}}"#, "build", "a command, or a list of commands"),
+        (r#"{"build": ["a", 1]}"#, "build", "a command, or a list of commands"),
+        (r#"{"health": "/up"}"#, "health", r#"an object such as {"path": "/up", "timeout": "30s"}"#),
+        (r#"{"health": {"path": "up"}}"#, "health.path", r#"a path such as "/up""#),
+        (r#"{"health": {"path": "/a b"}}"#, "health.path", r#"a path such as "/up""#),
+        (r#"{"health": {"timeout": "soon"}}"#, "health.timeout", r#"a duration from "1s" to "1h""#),
+        (r#"{"health": {"timeout": "0"}}"#, "health.timeout", r#"a duration from "1s" to "1h""#),
+    ] {
+        let error = plan(&[("rig.json", text), ("index.html", "")]).unwrap_err();
+        assert_eq!(error.message(), format!("'{key}' in 'rig.json' must be {wanted}"));
+        assert_eq!(error.field_name(), Some(key));
+    }
+}

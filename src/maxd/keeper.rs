@@ -1,0 +1,333 @@
+//! Keeps one release running until it is told to end: an instance that ends is started
+//! again, after a pause that doubles with each failure.
+
+use super::instance::{Instance, Unhealthy};
+use super::plan::Run;
+use super::pump::Journal;
+use super::router::{Place, Target};
+use super::supervisor::{Parts, Release, Status};
+use crate::time::rfc3339;
+use crate::wire::app::{self, State};
+use crate::wire::log::Source;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant as Moment, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// So many failures without a healthy while between them are a crash loop.
+const LOOP: u32 = 5;
+
+/// The times a keeper goes by.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    /// The pause after the first failure.
+    pub pause: Duration,
+    /// The longest pause, and the one of a crash loop.
+    pub longest: Duration,
+    /// After running so long, earlier failures are forgotten.
+    pub healthy: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// How long an old instance may go on answering.
+    pub drain: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            pause: Duration::from_millis(500),
+            longest: Duration::from_secs(30),
+            healthy: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Keeps one release running.
+pub struct Keeper {
+    parts: Arc<Parts>,
+    release: Release,
+    view: Arc<View>,
+    gate: Mutex<Gate>,
+    /// Cancelled when it has to end.
+    stop: CancellationToken,
+    /// Holds the task that keeps.
+    task: TaskTracker,
+}
+
+/// The way to the route: whoever is retired does not get there any more.
+#[derive(Default)]
+struct Gate {
+    retired: bool,
+    target: Option<Arc<Target>>,
+}
+
+impl Keeper {
+    /// Gives the release its app's traffic at once if it is static or has an instance,
+    /// which is healthy; otherwise as soon as it has one. Works in a task of `tasks`
+    /// until [`end`](Keeper::end).
+    pub fn begin(
+        parts: Arc<Parts>,
+        release: Release,
+        view: Arc<View>,
+        instance: Option<Instance>,
+        tasks: &TaskTracker,
+    ) -> Arc<Keeper> {
+        let (gate, stop, task) = (Mutex::default(), CancellationToken::new(), TaskTracker::new());
+        let keeper = Arc::new(Keeper { parts, release, view, gate, stop, task });
+        match (&keeper.release.plan.run, &instance) {
+            (Run::Static, _) => keeper.serve(Place::Files(keeper.release.dir.clone())),
+            (Run::Command(_), Some(instance)) => keeper.serve(Place::Port(instance.port())),
+            (Run::Command(_), None) => {}
+        }
+        let (token, clone) = (keeper.task.token(), keeper.clone());
+        tasks.spawn(async move {
+            clone.keep(instance).await;
+            drop(token);
+        });
+        keeper
+    }
+
+    /// Takes the traffic to `place`.
+    fn serve(&self, place: Place) {
+        self.open(place);
+        // What ends again and again is no healthier for having started.
+        if !self.view.is(State::CrashLoop) {
+            self.view.set(State::Running, None);
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the traffic, unless retired.
+    fn open(&self, place: Place) {
+        let mut gate = self.gate();
+        if !gate.retired {
+            let target = Target::new(self.release.number, place);
+            self.parts.routes.open(&self.release.hostname, &target);
+            gate.target = Some(target);
+        }
+    }
+
+    /// Gives up the traffic, if it still has it.
+    pub fn close(&self) {
+        if let Some(target) = &self.gate().target {
+            self.parts.routes.close(&self.release.hostname, target);
+        }
+    }
+
+    /// From now on the route belongs to another one, and a failure is nobody's matter.
+    pub fn retire(&self) {
+        self.gate().retired = true;
+    }
+
+    /// Waits until what was begun is answered, at most so long, and ends it.
+    pub async fn end(&self, drain: Duration) {
+        let target = self.gate().target.clone();
+        if let Some(target) = target {
+            target.drain(drain).await;
+        }
+        self.stop.cancel();
+        self.task.close();
+        self.task.wait().await;
+    }
+
+    async fn keep(&self, instance: Option<Instance>) {
+        let journal = Journal::new(&self.release, &self.parts.lines);
+        match self.release.plan.run.clone() {
+            Run::Static => {
+                self.serves(&journal).await;
+                self.stop.cancelled().await;
+            }
+            Run::Command(command) => self.run(&command, instance, &journal).await,
+        }
+        self.view.stopped();
+    }
+
+    async fn serves(&self, journal: &Journal) {
+        journal.write(Source::Event, format!("release {} serves", self.release.number)).await;
+    }
+
+    async fn run(&self, command: &str, mut next: Option<Instance>, journal: &Journal) {
+        let mut failures = Failures::default();
+        loop {
+            let how = match self.once(command, next.take(), journal, &mut failures).await {
+                Some(how) => how,
+                None => return,
+            };
+            self.close();
+            if self.gate().retired {
+                return;
+            }
+            let pause = failures.add(&self.parts.pace);
+            match failures.count {
+                LOOP.. => self.view.set(State::CrashLoop, Some(failures.told(&how))),
+                _ => self.view.set(State::Restarting, Some(how.clone())),
+            }
+            self.view.restart();
+            journal.write(Source::Event, format!("{how}; starting again in {}", seconds(pause))).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One life of an instance. How it ended; none when it was told to.
+    async fn once(
+        &self,
+        command: &str,
+        healthy: Option<Instance>,
+        journal: &Journal,
+        failures: &mut Failures,
+    ) -> Option<String> {
+        let mut instance = match healthy {
+            Some(instance) => instance,
+            None => tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                started = self.start(command, journal) => match started {
+                    Ok(instance) => {
+                        self.serve(Place::Port(instance.port()));
+                        instance
+                    }
+                    Err(unhealthy) => return Some(unhealthy.short),
+                },
+            },
+        };
+        self.serves(journal).await;
+        let exit = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            exit = instance.exited() => Some(exit),
+            () = self.forgive(failures) => None,
+        };
+        if let Some(exit) = exit {
+            self.close();
+            instance.stop(Duration::ZERO).await;
+            return Some(exit.to_string());
+        }
+        self.close();
+        instance.stop(self.parts.pace.grace).await;
+        None
+    }
+
+    /// Forgets the failures when the instance has been healthy for long; never returns.
+    async fn forgive(&self, failures: &mut Failures) {
+        sleep(self.parts.pace.healthy).await;
+        *failures = Failures::default();
+        self.view.set(State::Running, None);
+        std::future::pending().await
+    }
+
+    async fn start(&self, command: &str, journal: &Journal) -> Result<Instance, Unhealthy> {
+        let Parts { runtime, ports, .. } = &*self.parts;
+        let started = |pid, since| self.view.started(pid, since);
+        Instance::start(command, &self.release, &**runtime, ports, journal, started).await
+    }
+}
+
+/// Failures without a healthy while between them.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    first: Option<Moment>,
+}
+
+impl Failures {
+    /// One more; how long to pause now.
+    fn add(&mut self, pace: &Pace) -> Duration {
+        self.first.get_or_insert_with(Moment::now);
+        self.count += 1;
+        match self.count {
+            LOOP.. => pace.longest,
+            count => (pace.pause * 2_u32.pow(count - 1)).min(pace.longest),
+        }
+    }
+
+    fn told(&self, how: &str) -> String {
+        let time = self.first.map_or(Duration::ZERO, |first| first.elapsed());
+        format!("{how}, {} times in {} s", self.count, time.as_secs().max(1))
+    }
+}
+
+/// `0.5 s`, `4 s`.
+fn seconds(time: Duration) -> String {
+    match time.subsec_millis() / 100 {
+        0 => format!("{} s", time.as_secs()),
+        tenths => format!("{}.{tenths} s", time.as_secs()),
+    }
+}
+
+/// What is shown of a release's instance.
+pub struct View {
+    release: Option<u64>,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    state: State,
+    reason: Option<String>,
+    pid: Option<u64>,
+    since: Option<SystemTime>,
+    restarts: u64,
+}
+
+impl View {
+    /// A view of a release that has no process yet.
+    pub fn new(release: Option<u64>, state: State) -> Arc<View> {
+        let now = Mutex::new(Now { state, reason: None, pid: None, since: None, restarts: 0 });
+        Arc::new(View { release, now })
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process was started.
+    pub fn started(&self, pid: Option<u64>, since: SystemTime) {
+        let mut now = self.now();
+        (now.pid, now.since) = (pid, Some(since));
+    }
+
+    fn set(&self, state: State, reason: Option<String>) {
+        let mut now = self.now();
+        (now.state, now.reason) = (state, reason);
+        if now.state == State::Running {
+            now.since.get_or_insert_with(SystemTime::now);
+        }
+    }
+
+    fn is(&self, state: State) -> bool {
+        self.now().state == state
+    }
+
+    fn restart(&self) {
+        let mut now = self.now();
+        now.pid = None;
+        now.restarts += 1;
+    }
+
+    fn stopped(&self) {
+        let mut now = self.now();
+        (now.state, now.reason, now.pid) = (State::Stopped, None, None);
+    }
+
+    /// As a document.
+    pub fn status(&self) -> Status {
+        let now = self.now();
+        let instances = self.release.map(|release| app::Instance {
+            number: 1,
+            release,
+            pid: now.pid,
+            state: now.state,
+            started_at: now.since.map(rfc3339),
+            restarts: now.restarts,
+        });
+        Status { state: now.state, reason: now.reason.clone(), instances: instances.into_iter().collect() }
+    }
+}

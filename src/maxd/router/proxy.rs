@@ -1,0 +1,271 @@
+//! Forwards a request to an instance, and its answer back, streaming both ways
+//! (RFC 9110, 7.6; RFC 9112).
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// How long an app may take to begin its answer once it has the request.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// How long a connection is kept for the next request: shorter than app servers
+/// keep theirs, so that they seldom close it just when it is used.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Headers that concern one connection only.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Connections to the instances.
+pub struct Proxy {
+    client: Client<HttpConnector, Body>,
+    answer: Duration,
+}
+
+/// Where a request came from.
+pub struct Origin<'a> {
+    /// The host it is for, as the client wrote it.
+    pub host: &'a str,
+    /// The client.
+    pub peer: SocketAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
+}
+
+impl Proxy {
+    /// No connections yet.
+    pub fn new() -> Proxy {
+        Proxy::with(ANSWER)
+    }
+
+    fn with(answer: Duration) -> Proxy {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Proxy { client, answer }
+    }
+
+    /// The app's answer; or what is wrong with the app, for people.
+    pub async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        port: u16,
+        origin: &Origin<'_>,
+    ) -> Result<(Response<Body>, Upgrade), String> {
+        let protocol = upgrade_of(request.headers());
+        let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        parts.version = Version::HTTP_11;
+        parts.uri = target(&parts.uri, port)?;
+        forwarded(&mut parts.headers, origin);
+        if let Some(protocol) = &protocol {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(header::UPGRADE, protocol.clone());
+        }
+        // An app may close a kept connection in the moment it is used again. What has
+        // no body and no effect can be sent once more.
+        let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let again = (safe && body.is_end_stream() && client.is_none()).then(|| parts.clone());
+        let mut answer = self.send(Request::from_parts(parts, body)).await;
+        if let (Err(Failure::Broken), Some(parts)) = (&answer, again) {
+            answer = self.send(Request::from_parts(parts, Body::empty())).await;
+        }
+        let mut response = answer.map_err(|failure| failure.told(self.answer))?;
+        let server = hyper::upgrade::on(&mut response);
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = match (switched, client) {
+            (true, Some(client)) => Upgrade(Some((client, server))),
+            (true, None) => return Err("The app switches the protocol, which nobody asked for.".to_owned()),
+            (false, _) => Upgrade(None),
+        };
+        let accepted = response.headers().get(header::UPGRADE).cloned().filter(|_| switched);
+        clean(response.headers_mut());
+        if let Some(protocol) = accepted {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            response.headers_mut().insert(header::UPGRADE, protocol);
+        }
+        *response.version_mut() = Version::HTTP_11;
+        Ok((response.map(Body::new), upgrade))
+    }
+
+    /// Sends a request. The time for the answer counts from the last byte the app took.
+    async fn send<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let progress = Arc::new(Mutex::new(Instant::now()));
+        let request = request.map(|inner| Body::new(Upload { inner, progress: progress.clone() }));
+        let mut answer = std::pin::pin!(self.client.request(request));
+        loop {
+            let deadline = *progress.lock().unwrap_or_else(PoisonError::into_inner) + self.answer;
+            match tokio::time::timeout_at(deadline, &mut answer).await {
+                Ok(answer) => return answer.map_err(|error| Failure::of(&error)),
+                Err(_)
+                    if *progress.lock().unwrap_or_else(PoisonError::into_inner) + self.answer <= deadline =>
+                {
+                    return Err(Failure::Late);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// How an app failed to answer.
+enum Failure {
+    Refused,
+    Broken,
+    Late,
+}
+
+impl Failure {
+    fn of(error: &Error) -> Failure {
+        if error.is_connect() { Failure::Refused } else { Failure::Broken }
+    }
+
+    fn told(&self, limit: Duration) -> String {
+        match self {
+            Failure::Refused => "The app does not accept connections.".to_owned(),
+            Failure::Broken => "The app broke off, or answered with something that is no HTTP.".to_owned(),
+            Failure::Late => format!("The app did not begin to answer within {} s.", limit.as_secs()),
+        }
+    }
+}
+
+/// A connection that may become something else.
+pub struct Upgrade(Option<(hyper::upgrade::OnUpgrade, hyper::upgrade::OnUpgrade)>);
+
+impl Upgrade {
+    /// Begins to carry bytes both ways, until both sides have closed, if the app agreed
+    /// to the upgrade. Holds the token meanwhile; otherwise gives it back.
+    pub fn carry(self, token: TaskTrackerToken) -> Option<TaskTrackerToken> {
+        let Some((client, server)) = self.0 else { return Some(token) };
+        tokio::spawn(async move {
+            let _token = token;
+            let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
+            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+            // That one of them left is how these end.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+        None
+    }
+}
+
+fn target(uri: &Uri, port: u16) -> Result<Uri, String> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let whole = match path {
+        "*" => format!("http://127.0.0.1:{port}"),
+        path => format!("http://127.0.0.1:{port}{path}"),
+    };
+    whole.parse().map_err(|_| "The path of the request is malformed.".to_owned())
+}
+
+/// The protocol a request wants to switch to.
+fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = connection_words(headers).any(|word| word.eq_ignore_ascii_case("upgrade"));
+    headers.get(header::UPGRADE).filter(|_| asks).cloned()
+}
+
+fn connection_words(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Removes what concerns one connection only, also by the message's own word.
+fn clean(headers: &mut HeaderMap) {
+    // The length and the host can't be declared away.
+    let fixed = [header::HOST, header::CONTENT_LENGTH];
+    let named = connection_words(headers)
+        .filter_map(|word| HeaderName::try_from(word).ok())
+        .filter(|name| !fixed.contains(name));
+    for name in named.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
+    }
+}
+
+/// The headers of a request as the app gets them.
+fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
+    clean(headers);
+    // The body is sent in any case, and `100 Continue` is maxd's to say; `Proxy` would
+    // become a CGI program's HTTP_PROXY.
+    headers.remove(header::EXPECT);
+    headers.remove("proxy");
+    let before = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let peer = origin.peer.ip().to_canonical().to_string();
+    let chain = before.chain([peer.as_str()]).collect::<Vec<_>>().join(", ");
+    let protocol = if origin.secure { "https" } else { "http" };
+    for (name, value) in [
+        ("x-forwarded-for", chain.as_str()),
+        ("x-forwarded-proto", protocol),
+        ("x-forwarded-host", origin.host),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    if let Ok(host) = HeaderValue::try_from(origin.host) {
+        headers.insert(header::HOST, host);
+    }
+}
+
+/// A request's body that notes when the app took a part of it.
+struct Upload<B> {
+    inner: B,
+    progress: Arc<Mutex<Instant>>,
+}
+
+impl<B> HttpBody for Upload<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<axum::BoxError>,
+{
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_ready() {
+            *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
