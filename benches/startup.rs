@@ -27,7 +27,9 @@ fn times() -> bool {
     }
     let (rig, reference) = (median(rig), median(reference));
     let ratio = rig.as_secs_f64() / reference.as_secs_f64();
-    println!("startup: rig --version {rig:?}, /bin/true {reference:?} (medians of {ROUNDS}): ratio {ratio:.2}, at most {MAX_RATIO}");
+    println!(
+        "startup: rig --version {rig:?}, /bin/true {reference:?} (medians of {ROUNDS}): ratio {ratio:.2}, at most {MAX_RATIO}"
+    );
     ratio <= MAX_RATIO
 }
 

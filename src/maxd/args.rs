@@ -157,7 +157,8 @@ fn command(given: Given) -> Result<Command> {
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
             };
-            let open = [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
+            let open =
+                [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
             match (&serve.tls, open) {
                 (Tls::None, Some(address)) => Err(Error::usage(format!(
                     "plain HTTP is served on loopback addresses only, not on '{address}'"
@@ -169,11 +170,16 @@ fn command(given: Given) -> Result<Command> {
         ["token", "create"] => Ok(Command::TokenCreate(token()?)),
         ["token", "list"] => Ok(Command::TokenList(token()?)),
         ["token", "revoke", id] => {
-            let id = id.parse().map_err(|_| Error::usage(format!("'{id}' is no token's number")).hint("see `maxd token list`"))?;
+            let id = id.parse().map_err(|_| {
+                Error::usage(format!("'{id}' is no token's number")).hint("see `maxd token list`")
+            })?;
             Ok(Command::TokenRevoke(token()?, id))
         }
         ["token", "revoke"] => Err(missing("the token's number").hint("see `maxd token list`")),
-        _ => Err(Error::usage(format!("there is no command `maxd {}`", words.join(" "))).hint("see `maxd --help`")),
+        _ => {
+            Err(Error::usage(format!("there is no command `maxd {}`", words.join(" ")))
+                .hint("see `maxd --help`"))
+        }
     }
 }
 
@@ -192,13 +198,15 @@ fn text(parser: &mut Parser) -> Result<String> {
 fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
     let text = text(parser)?;
     text.parse().map_err(|_| {
-        Error::usage(format!("{flag} takes an address and a port, not '{text}'")).hint("for instance 127.0.0.1:7070")
+        Error::usage(format!("{flag} takes an address and a port, not '{text}'"))
+            .hint("for instance 127.0.0.1:7070")
     })
 }
 
 fn domain(text: &str) -> Result<String> {
     let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     let domain = text.to_ascii_lowercase();
     match domain.split('.').all(label) {
@@ -217,7 +225,8 @@ fn size(text: &str) -> Result<u64> {
         "GiB" => Some(1 << 30),
         _ => None,
     };
-    let bytes = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    let bytes =
+        digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
     bytes.ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for instance 512MiB"))
 }
 
@@ -243,7 +252,10 @@ mod tests {
             ("serve", "--data DIR is missing"),
             ("serve --data d --listen x", "--listen takes an address and a port, not 'x'"),
             ("serve --data d --tls-cert c", "give --tls-cert with --tls-key, or --tls-self-signed alone"),
-            ("serve --data d --listen 0.0.0.0:1", "plain HTTP is served on loopback addresses only, not on '0.0.0.0:1'"),
+            (
+                "serve --data d --listen 0.0.0.0:1",
+                "plain HTTP is served on loopback addresses only, not on '0.0.0.0:1'",
+            ),
             ("serve --data d --source-limit 1TB", "'1TB' is no size"),
             ("serve --data d --domain a..b", "'a..b' is no domain"),
             ("token revoke --data d --user u x", "'x' is no token's number"),

@@ -147,19 +147,20 @@ impl Auth {
     /// Whose access token this is.
     pub async fn check(&self, token: &str, now: SystemTime) -> Result<Identity> {
         let presented = hash(token);
-        self.store.with(move |t| {
-            t.query_row(
-                "SELECT u.id, u.name, s.id FROM sessions s JOIN api_tokens a ON a.id = s.api_token
+        self.store
+            .with(move |t| {
+                t.query_row(
+                    "SELECT u.id, u.name, s.id FROM sessions s JOIN api_tokens a ON a.id = s.api_token
                  JOIN users u ON u.id = a.user
                  WHERE s.access_hash = ?1 AND s.access_expires >= ?2 AND a.revoked_at IS NULL",
-                params![presented, unix(now)],
-                |row| Ok(Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? }),
-            )
-            .optional()
-            .map_err(explain)?
-            .ok_or_else(ended)
-        })
-        .await
+                    params![presented, unix(now)],
+                    |row| Ok(Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? }),
+                )
+                .optional()
+                .map_err(explain)?
+                .ok_or_else(ended)
+            })
+            .await
     }
 
     /// Whether the session still stands; its API token may have been revoked.
@@ -171,12 +172,13 @@ impl Auth {
     /// The session, as `session:show` answers it.
     pub async fn show(&self, identity: &Identity) -> Result<Session> {
         let identity = identity.clone();
-        self.store.with(move |t| {
-            let (created_at, expires) = session_row(t, identity.session)?.ok_or_else(ended)?;
-            let expires_at = rfc3339(UNIX_EPOCH + Duration::from_secs(expires));
-            Ok(Session { id: identity.session as u64, user: identity.name, created_at, expires_at })
-        })
-        .await
+        self.store
+            .with(move |t| {
+                let (created_at, expires) = session_row(t, identity.session)?.ok_or_else(ended)?;
+                let expires_at = rfc3339(UNIX_EPOCH + Duration::from_secs(expires));
+                Ok(Session { id: identity.session as u64, user: identity.name, created_at, expires_at })
+            })
+            .await
     }
 
     /// Ends a session and its sockets.
@@ -210,8 +212,11 @@ pub fn create_token(store: &Store, user: &str, now: SystemTime) -> Result<String
     let token = format!("max_{}", random(20)?);
     store.run(|t| {
         let now = rfc3339(now);
-        t.execute("INSERT INTO users(name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![user, now])
-            .map_err(explain)?;
+        t.execute(
+            "INSERT INTO users(name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![user, now],
+        )
+        .map_err(explain)?;
         t.execute(
             "INSERT INTO api_tokens(user, hash, prefix, created_at)
              VALUES ((SELECT id FROM users WHERE name = ?1), ?2, ?3, ?4)",
@@ -255,7 +260,8 @@ pub fn revoke_token(store: &Store, user: &str, id: i64, now: SystemTime) -> Resu
         .map_err(explain)
     })?;
     match changed {
-        0 => Err(Error::new(Kind::NotFound, format!("user '{user}' has no token {id}")).hint("see `maxd token list`")),
+        0 => Err(Error::new(Kind::NotFound, format!("user '{user}' has no token {id}"))
+            .hint("see `maxd token list`")),
         _ => Ok(()),
     }
 }

@@ -11,10 +11,16 @@ use std::sync::Arc;
 pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
     match event {
         "session:show" => write(platform.auth.show(who).await),
-        "network:create" => write(platform.create_network(who, read::<network::Create>(event, payload)?).await),
+        "network:create" => {
+            write(platform.create_network(who, read::<network::Create>(event, payload)?).await)
+        }
         "network:list" => write(platform.list_networks(who).await),
-        "network:status" => write(platform.network_status(who, read::<network::Select>(event, payload)?).await),
-        "network:delete" => write(platform.delete_network(who, read::<network::Select>(event, payload)?).await),
+        "network:status" => {
+            write(platform.network_status(who, read::<network::Select>(event, payload)?).await)
+        }
+        "network:delete" => {
+            write(platform.delete_network(who, read::<network::Select>(event, payload)?).await)
+        }
         "app:create" => write(platform.create_app(who, read::<app::Select>(event, payload)?).await),
         "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),

@@ -79,7 +79,12 @@ pub struct Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.platform.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.deploy.id);
+        self.platform
+            .deploys
+            .uploading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.deploy.id);
     }
 }
 
@@ -145,7 +150,10 @@ impl Platform {
         let (deploy, app, network) = self.deploy_status(who, id).await?;
         let mut uploading = self.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner);
         if deploy.state != State::Uploading || !uploading.insert(id) {
-            return Err(Error::new(Kind::Conflict, format!("the source of deploy {id} has been sent already")));
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("the source of deploy {id} has been sent already"),
+            ));
         }
         drop(uploading);
         let path = self.data.join("uploads").join(format!("{id}.tar.gz"));
@@ -257,7 +265,9 @@ impl Platform {
             self.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         let failed = self.store.with(move |t| {
             let mut query = t
-                .prepare("SELECT id FROM deploys WHERE state = ?1 AND datetime(created_at) < datetime('now', ?2)")
+                .prepare(
+                    "SELECT id FROM deploys WHERE state = ?1 AND datetime(created_at) < datetime('now', ?2)",
+                )
                 .map_err(explain)?;
             let stale = query.query_map(params![word(State::Uploading), UPLOAD_WITHIN], |row| row.get(0));
             let stale: Vec<u64> = stale.and_then(Iterator::collect).map_err(explain)?;
@@ -288,8 +298,13 @@ impl Work<'_> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
         let unpacked = self.unpack(archive).await?;
-        self.say(format!("unpacked {} files ({} bytes) in {}", unpacked.entries, unpacked.bytes, human(started.elapsed())))
-            .await;
+        self.say(format!(
+            "unpacked {} files ({} bytes) in {}",
+            unpacked.entries,
+            unpacked.bytes,
+            human(started.elapsed())
+        ))
+        .await;
         let plan = {
             let directory = self.directory.clone();
             blocking(move || detect(&directory)).await?
@@ -333,7 +348,8 @@ impl Work<'_> {
         let store = &self.platform.store;
         let changed = store
             .with(move |t| {
-                t.execute("UPDATE deploys SET state = ?2 WHERE id = ?1", params![id, word(next)]).map_err(explain)
+                t.execute("UPDATE deploys SET state = ?2 WHERE id = ?1", params![id, word(next)])
+                    .map_err(explain)
             })
             .await?;
         self.platform.deploys.changed();
@@ -347,7 +363,9 @@ impl Work<'_> {
         let id = self.deploy.id;
         let store = &self.platform.store;
         store
-            .with(move |t| t.execute("UPDATE deploys SET kind = ?2 WHERE id = ?1", params![id, kind]).map_err(explain))
+            .with(move |t| {
+                t.execute("UPDATE deploys SET kind = ?2 WHERE id = ?1", params![id, kind]).map_err(explain)
+            })
             .await
             .map(drop)
     }
@@ -475,4 +493,3 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at this step")))
 }
-

@@ -140,10 +140,14 @@ async fn receive(body: body::Body, upload: &Upload) -> Result<()> {
     let mut chunks = body.into_data_stream();
     let mut size = 0;
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Error::new(Kind::Failed, "the upload ended early").hint("deploy again"))?;
+        let chunk =
+            chunk.map_err(|_| Error::new(Kind::Failed, "the upload ended early").hint("deploy again"))?;
         size += chunk.len() as u64;
         if size > upload.limit {
-            return Err(Error::new(Kind::TooLarge, format!("the archive has more than {} bytes", upload.limit)));
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("the archive has more than {} bytes", upload.limit),
+            ));
         }
         file.write_all(&chunk).await.map_err(failed)?;
     }
@@ -158,8 +162,10 @@ async fn websocket(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Fault> {
-    let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let encoded = protocols.flat_map(|list| list.split(',')).find_map(|item| item.trim().strip_prefix(BEARER));
+    let protocols =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let encoded =
+        protocols.flat_map(|list| list.split(',')).find_map(|item| item.trim().strip_prefix(BEARER));
     let token = encoded.and_then(decode).unwrap_or_default();
     let who = platform.auth.check(&token, SystemTime::now()).await?;
     let upgrade = upgrade
@@ -196,7 +202,9 @@ fn decode(encoded: &str) -> Option<String> {
 mod tests {
     #[test]
     fn both_alphabets_of_base64_are_read() {
-        for (encoded, text) in [("", ""), ("Zg", "f"), ("Zm8=", "fo"), ("Zm9vYmFy", "foobar"), ("Pz8_", "???"), ("Pz8/", "???")] {
+        for (encoded, text) in
+            [("", ""), ("Zg", "f"), ("Zm8=", "fo"), ("Zm9vYmFy", "foobar"), ("Pz8_", "???"), ("Pz8/", "???")]
+        {
             assert_eq!(super::decode(encoded).as_deref(), Some(text));
         }
         assert_eq!(super::decode("a b"), None);

@@ -99,7 +99,11 @@ impl Logs {
         let mut writer = connect(path, "NORMAL")?;
         migrate(&mut writer, SCHEMA, path)?;
         let newest: u64 = writer
-            .query_row("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'lines'), 0)", [], |row| row.get(0))
+            .query_row(
+                "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'lines'), 0)",
+                [],
+                |row| row.get(0),
+            )
             .map_err(explain)?;
         let reader = connect(path, "NORMAL")?;
         let (sender, lines) = mpsc::channel(QUEUE);
@@ -117,7 +121,12 @@ impl Logs {
     }
 
     /// At most [`PAGE`] lines behind `after`, in order; `name` gives an app its name.
-    pub fn after(&self, select: Select, after: u64, name: &dyn Fn(i64) -> Option<String>) -> Result<Vec<Line>> {
+    pub fn after(
+        &self,
+        select: Select,
+        after: u64,
+        name: &dyn Fn(i64) -> Option<String>,
+    ) -> Result<Vec<Line>> {
         let (key, release) = select.keys();
         let query = format!(
             "SELECT seq, time, source, app, release, text FROM lines WHERE {} AND seq > ?3 ORDER BY seq LIMIT ?4",

@@ -199,7 +199,9 @@ impl Platform {
                 let network = find_network(t, owner, &request.network)?;
                 insert_app(t, network, &name)?.ok_or_else(|| {
                     let message = format!("app '{name}' already exists in network '{}'", request.network);
-                    Error::new(Kind::Conflict, message).hint("choose another name, or deploy to it").field("name")
+                    Error::new(Kind::Conflict, message)
+                        .hint("choose another name, or deploy to it")
+                        .field("name")
                 })
             })
             .await?;
@@ -267,7 +269,9 @@ impl Platform {
         self.supervisor.remove(row.id).await;
         let directory = self.app_directory(row.id);
         let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(disk("remove", &directory, &error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(disk("remove", &directory, &error))
+            }
             _ => Ok(()),
         });
         if let Ok(Err(error)) = removed.await {
@@ -313,14 +317,16 @@ impl Platform {
 
 /// The user's network of this name.
 pub fn find_network(t: &Transaction<'_>, owner: i64, name: &str) -> Result<i64> {
-    t.query_row("SELECT id FROM networks WHERE owner = ?1 AND name = ?2", params![owner, name], |row| row.get(0))
-        .optional()
-        .map_err(explain)?
-        .ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("network '{name}' does not exist"))
-                .hint("see `rig list networks`")
-                .field("network")
-        })
+    t.query_row("SELECT id FROM networks WHERE owner = ?1 AND name = ?2", params![owner, name], |row| {
+        row.get(0)
+    })
+    .optional()
+    .map_err(explain)?
+    .ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("network '{name}' does not exist"))
+            .hint("see `rig list networks`")
+            .field("network")
+    })
 }
 
 /// The user's app of this name.
@@ -364,7 +370,8 @@ const APP_ROWS: &str = "SELECT a.id, n.id, n.name, a.name, a.created_at, a.relea
      FROM apps a JOIN networks n ON n.id = a.network";
 
 fn app_rows(t: &Transaction<'_>, owner: i64, network: Option<i64>) -> Result<Vec<AppRow>> {
-    let query = format!("{APP_ROWS} WHERE n.owner = ?1 AND (?2 IS NULL OR n.id = ?2) ORDER BY n.name, a.name");
+    let query =
+        format!("{APP_ROWS} WHERE n.owner = ?1 AND (?2 IS NULL OR n.id = ?2) ORDER BY n.name, a.name");
     let mut query = t.prepare(&query).map_err(explain)?;
     let rows = query.query_map(params![owner, network], app_row);
     rows.and_then(Iterator::collect).map_err(explain)
@@ -398,5 +405,6 @@ fn unused_name(t: &Transaction<'_>) -> Result<String> {
             return Ok(name);
         }
     }
-    Err(Error::new(Kind::Internal, "the server found no unused name").hint("choose one: `rig create network NAME`"))
+    Err(Error::new(Kind::Internal, "the server found no unused name")
+        .hint("choose one: `rig create network NAME`"))
 }

@@ -8,8 +8,8 @@ use super::http;
 use super::logs::Logs;
 use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
-use super::runtime::process::Process;
 use super::runtime::Runtime;
+use super::runtime::process::Process;
 use super::store::{Store, disk};
 use super::supervisor::{Release, Supervisor};
 use super::tls;
@@ -56,7 +56,9 @@ pub async fn serve(args: Serve) -> Result<()> {
 
     let connections = TaskTracker::new();
     let api = http::router(Arc::clone(&platform));
-    let handle_api = move |request: hyper::Request<Incoming>, _, _| api.clone().oneshot(request.map(axum::body::Body::new));
+    let handle_api = move |request: hyper::Request<Incoming>, _, _| {
+        api.clone().oneshot(request.map(axum::body::Body::new))
+    };
     let routes = Arc::clone(&platform.routes);
     let handle_app = move |request, peer, secure| {
         let routes = Arc::clone(&routes);
@@ -67,7 +69,8 @@ pub async fn serve(args: Serve) -> Result<()> {
     let listeners = [tokio::spawn(api), tokio::spawn(apps)];
     let janitor = tokio::spawn(keep_house(Arc::clone(&platform)));
 
-    let apps_url = format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
+    let apps_url =
+        format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
     eprintln!("maxd: listening at {url}, apps at {apps_url}");
     if let Some(path) = &args.ready_file {
         ready(path, &url, &apps_url)?;
@@ -159,12 +162,25 @@ async fn assemble(
     let (logs, lines) = Logs::open(&data.join("logs.db"))?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
     let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data)?);
-    let supervisor = Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
+    let supervisor =
+        Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
     let auth = Auth::new(Arc::clone(&store));
     let deploys = Deploys::new();
-    let platform =
-        Platform { store, auth, logs, lines, supervisor, runtime, routes, deploys, limits, address, data, stopping };
+    let platform = Platform {
+        store,
+        auth,
+        logs,
+        lines,
+        supervisor,
+        runtime,
+        routes,
+        deploys,
+        limits,
+        address,
+        data,
+        stopping,
+    };
     let platform = Arc::new(platform);
     recover(&platform)?;
     Ok(platform)

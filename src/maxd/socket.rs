@@ -10,8 +10,8 @@ use super::platform::Platform;
 use super::stream::{self, Feed};
 use crate::error::{Error, Kind};
 use crate::phx::frame::{
-    Binary, CLOSE, Frame, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Payload, Ref, Side, encode_binary, encode_reply,
-    encode_text,
+    Binary, CLOSE, Frame, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Payload, Ref, Side, encode_binary,
+    encode_reply, encode_text,
 };
 use crate::wire::{CONTROL, Failure};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -184,7 +184,9 @@ impl Socket {
         let Payload::Json(params) = frame.payload else { return Err(End::Malformed) };
         if self.channels.len() >= MAX_CHANNELS && !self.channels.contains_key(&topic) {
             let error = Error::usage(format!("a socket has at most {MAX_CHANNELS} channels"));
-            return self.send(encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "error", &failure(&error))).await;
+            return self
+                .send(encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "error", &failure(&error)))
+                .await;
         }
         let joined = if topic == CONTROL {
             let welcome = self.platform.welcome(&self.who);
@@ -195,7 +197,8 @@ impl Socket {
         let (reply, feed) = match joined {
             Ok(joined) => joined,
             Err(error) => {
-                let reply = encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "error", &failure(&error));
+                let reply =
+                    encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "error", &failure(&error));
                 return self.send(reply).await;
             }
         };

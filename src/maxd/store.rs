@@ -26,7 +26,8 @@ impl Store {
     /// Runs `work` in one transaction, which an error rolls back. Blocks.
     pub fn run<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
         let done = work(&transaction)?;
         transaction.commit().map_err(explain)?;
         Ok(done)
@@ -56,8 +57,10 @@ pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
 
 /// Applies the migrations the database has not seen yet.
 pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) -> Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
-    let version: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+    let version: usize =
+        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
     if version > migrations.len() {
         let message = format!("'{}' was written by a newer maxd (schema {version})", path.display());
         return Err(Error::new(Kind::Failed, message).hint("start that version, or restore a backup"));
@@ -73,7 +76,9 @@ pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) ->
 pub fn explain(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => no_space(),
-        Some(ErrorCode::DatabaseBusy) => Error::new(Kind::TimedOut, "the server's database is busy").hint("try again"),
+        Some(ErrorCode::DatabaseBusy) => {
+            Error::new(Kind::TimedOut, "the server's database is busy").hint("try again")
+        }
         _ => Error::new(Kind::Internal, format!("the server's database failed: {error}")),
     }
 }
@@ -129,11 +134,15 @@ mod tests {
         let store = Store::open(&dir.path().join("state.db")).unwrap();
         store.0.lock().unwrap().pragma_update(None, "max_page_count", 40).unwrap();
         let insert = |name: String| {
-            store.run(|t| t.execute("INSERT INTO users(name, created_at) VALUES (?1, '')", [name]).map_err(explain))
+            store.run(|t| {
+                t.execute("INSERT INTO users(name, created_at) VALUES (?1, '')", [name]).map_err(explain)
+            })
         };
         let error = (0..).find_map(|n| insert(format!("{n}{}", "x".repeat(4000))).err()).unwrap();
         assert!(error.kind() == Kind::NoSpace, "{error:?}");
-        let check = |t: &Transaction<'_>| t.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).map_err(explain);
+        let check = |t: &Transaction<'_>| {
+            t.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).map_err(explain)
+        };
         assert_eq!(store.run(check).unwrap(), "ok");
     }
 }

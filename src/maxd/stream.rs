@@ -51,7 +51,12 @@ pub struct Cursor {
 }
 
 /// Joins `topic`: the reply, and what follows.
-pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params: &str) -> Result<(String, Feed)> {
+pub async fn join(
+    platform: &Arc<Platform>,
+    who: &Identity,
+    topic: &str,
+    params: &str,
+) -> Result<(String, Feed)> {
     let parts: Vec<&str> = topic.split(':').collect();
     match parts.as_slice() {
         ["deploy", id] => {
@@ -121,7 +126,12 @@ impl Feed {
 }
 
 /// Sends until the end of the stream.
-pub async fn run(platform: Arc<Platform>, feed: Feed, outlet: Outlet, mut inputs: mpsc::Receiver<(String, String)>) {
+pub async fn run(
+    platform: Arc<Platform>,
+    feed: Feed,
+    outlet: Outlet,
+    mut inputs: mpsc::Receiver<(String, String)>,
+) {
     let sent = match feed {
         Feed::Nothing => {
             while inputs.recv().await.is_some() {}
@@ -253,7 +263,8 @@ impl Cursor {
             }
             let (logs, select, after) = (Arc::clone(&platform.logs), self.select, self.after);
             let known = names.clone();
-            let mut page = blocking(move || logs.after(select, after, &|app| known.get(&app).cloned())).await?;
+            let mut page =
+                blocking(move || logs.after(select, after, &|app| known.get(&app).cloned())).await?;
             let whole = (page.len() as u64) < PAGE;
             page.truncate(usize::try_from(self.credit).unwrap_or(usize::MAX));
             let sent = page.len() as u64;
@@ -270,7 +281,9 @@ impl Cursor {
     }
 
     fn grant(&mut self, (event, payload): &(String, String)) {
-        if event == "credit" && let Ok(credit) = json::from_str::<Credit>(payload) {
+        if event == "credit"
+            && let Ok(credit) = json::from_str::<Credit>(payload)
+        {
             self.credit = self.credit.saturating_add(credit.lines);
         }
     }

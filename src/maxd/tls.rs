@@ -4,7 +4,8 @@
 use super::store::disk;
 use crate::error::{Error, Kind, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,7 +22,8 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 /// TLS with the operator's certificate chain and key (PEM).
 pub fn from_files(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
     let broken = |path: &Path, what: &str| {
-        Error::usage(format!("'{}' holds no {what}", path.display())).hint("give PEM files with --tls-cert and --tls-key")
+        Error::usage(format!("'{}' holds no {what}", path.display()))
+            .hint("give PEM files with --tls-cert and --tls-key")
     };
     let read = |path: &Path| fs::read(path).map_err(|error| disk("read", path, &error));
     let chain = CertificateDer::pem_slice_iter(&read(certificate)?)

@@ -73,7 +73,8 @@ impl Write for Stream {
 pub fn dial(url: &Url, tls: &Arc<ClientConfig>, timeout: Duration) -> Result<Stream> {
     let deadline = Instant::now() + timeout;
     let addresses = resolve(url, timeout)?;
-    let mut last = Error::new(Kind::Unreachable, format!("cannot reach Max at '{url}': its name has no address"));
+    let mut last =
+        Error::new(Kind::Unreachable, format!("cannot reach Max at '{url}': its name has no address"));
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -144,8 +145,8 @@ fn secure(url: &Url, tls: &Arc<ClientConfig>, mut socket: TcpStream, timeout: Du
     }
     let name = ServerName::try_from(url.host().to_owned())
         .map_err(|_| Error::usage(format!("'{}' is no host name that a certificate can have", url.host())))?;
-    let mut connection =
-        ClientConnection::new(Arc::clone(tls), name).map_err(|error| tls::explain(&error, &url.to_string()))?;
+    let mut connection = ClientConnection::new(Arc::clone(tls), name)
+        .map_err(|error| tls::explain(&error, &url.to_string()))?;
     while connection.is_handshaking() {
         connection.complete_io(&mut socket).map_err(|error| failed(&error))?;
     }

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
 use ureq::{Agent, SendBody};
 
 /// The largest answer that is read.
@@ -92,11 +94,17 @@ impl Http {
         let mut answer = answer.map_err(|error| self.explain(error))?;
         let status = answer.status().as_u16();
         if (300..400).contains(&status) {
-            let to = answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or("elsewhere");
+            let to =
+                answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or("elsewhere");
             return Err(Error::new(Kind::Unreachable, format!("'{}' redirects to '{to}'", self.url))
                 .hint("tokens are not sent on; log in at the address that is meant"));
         }
-        let text = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_string().map_err(|error| self.explain(error))?;
+        let text = answer
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER)
+            .read_to_string()
+            .map_err(|error| self.explain(error))?;
         match status {
             200..300 => Ok(text),
             _ => Err(failure(&text, status, &self.url)),
@@ -110,8 +118,10 @@ impl Http {
                 Err(error) => lost(&self.url, self.timeout, &error),
             },
             ureq::Error::Timeout(_) => silent(&self.url, self.timeout),
-            other => Error::new(Kind::Unreachable, format!("'{}' does not answer as Max does: {other}", self.url))
-                .hint("check the URL"),
+            other => {
+                Error::new(Kind::Unreachable, format!("'{}' does not answer as Max does: {other}", self.url))
+                    .hint("check the URL")
+            }
         }
     }
 }
@@ -120,8 +130,11 @@ impl Http {
 pub fn failure(text: &str, status: u16, url: &Url) -> Error {
     match miniserde::json::from_str::<Failure>(text) {
         Ok(failure) => failure.into(),
-        Err(_) => Error::new(Kind::Unreachable, format!("'{url}' answered with HTTP status {status}, and not as Max does"))
-            .hint("check the URL, and what stands between: a proxy may answer in its place"),
+        Err(_) => Error::new(
+            Kind::Unreachable,
+            format!("'{url}' answered with HTTP status {status}, and not as Max does"),
+        )
+        .hint("check the URL, and what stands between: a proxy may answer in its place"),
     }
 }
 
@@ -200,7 +213,9 @@ impl Transport for Wire {
         let output = self.buffers.output().get(..amount).unwrap_or(&[]);
         match self.stream.write_all(output).and_then(|()| self.stream.flush()) {
             // The peer has had enough: it has answered already.
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
                 self.broken.store(true, Ordering::Relaxed);
                 Ok(())
             }
@@ -228,7 +243,12 @@ impl Transport for Wire {
 struct NoResolver;
 
 impl Resolver for NoResolver {
-    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut one = self.empty();
         one.push(([0, 0, 0, 0], 0).into());
         Ok(one)

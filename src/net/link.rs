@@ -89,11 +89,28 @@ pub struct Subscription {
 }
 
 enum Command {
-    Request { event: String, payload: String, answer: Sender<Result<String>> },
-    Welcome { answer: Sender<Result<String>> },
-    Subscribe { topic: String, params: Box<dyn FnMut() -> String + Send>, answer: Sender<Joined>, events: Sender<Event> },
-    Push { channel: ChannelId, event: String, payload: String },
-    Leave { channel: ChannelId },
+    Request {
+        event: String,
+        payload: String,
+        answer: Sender<Result<String>>,
+    },
+    Welcome {
+        answer: Sender<Result<String>>,
+    },
+    Subscribe {
+        topic: String,
+        params: Box<dyn FnMut() -> String + Send>,
+        answer: Sender<Joined>,
+        events: Sender<Event>,
+    },
+    Push {
+        channel: ChannelId,
+        event: String,
+        payload: String,
+    },
+    Leave {
+        channel: ChannelId,
+    },
     Stop,
 }
 
@@ -129,7 +146,11 @@ impl Link {
 
     /// Joins `topic`: the join's reply, and what comes after it. `params` is asked at each
     /// join. A refused join is the server's error.
-    pub fn subscribe(&self, topic: &str, params: Box<dyn FnMut() -> String + Send>) -> Result<(String, Subscription)> {
+    pub fn subscribe(
+        &self,
+        topic: &str,
+        params: Box<dyn FnMut() -> String + Send>,
+    ) -> Result<(String, Subscription)> {
         let (answer, wait) = bounded(1);
         let (sender, events) = bounded(EVENTS);
         self.command(Command::Subscribe { topic: topic.to_owned(), params, answer, events: sender })?;
@@ -421,7 +442,10 @@ impl Driver {
     }
 
     fn tell(&mut self, channel: ChannelId, event: Event) {
-        let Some(subscriber) = self.subscribers.iter().find(|subscriber| subscriber.channel == channel) else { return };
+        let Some(subscriber) = self.subscribers.iter().find(|subscriber| subscriber.channel == channel)
+        else {
+            return;
+        };
         match subscriber.events.try_send(event) {
             Ok(()) => {}
             Err(TrySendError::Disconnected(_)) => {
@@ -464,7 +488,8 @@ impl Driver {
             return;
         }
         let options = &mut self.options;
-        let connected = (options.token)().and_then(|token| connect(&options.url, &options.tls, &token, options.timeout));
+        let connected =
+            (options.token)().and_then(|token| connect(&options.url, &options.tls, &token, options.timeout));
         match connected {
             Ok(ws) => {
                 self.ws = Some(ws);
@@ -514,7 +539,8 @@ fn text(body: Body) -> String {
 fn failure(response: String) -> Error {
     match miniserde::json::from_str::<Failure>(&response) {
         Ok(failure) => failure.into(),
-        Err(_) => Error::new(Kind::Failed, "Max refused without saying why").hint("rig and Max may be of different versions"),
+        Err(_) => Error::new(Kind::Failed, "Max refused without saying why")
+            .hint("rig and Max may be of different versions"),
     }
 }
 

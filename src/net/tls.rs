@@ -16,7 +16,8 @@ use rustls::sign::SigningKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{
-    AlgorithmIdentifier, CertificateDer, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm, alg_id,
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm,
+    alg_id,
 };
 use std::sync::Arc;
 use webpki::ring as algorithms;
@@ -78,7 +79,10 @@ pub fn explain(error: &rustls::Error, url: &str) -> Error {
             CertificateError::BadSignature => {
                 untrusted("the signature of its certificate is wrong", "somebody may be listening in")
             }
-            _ => untrusted("its certificate is not acceptable", "a server certificate needs a name and the right usage"),
+            _ => untrusted(
+                "its certificate is not acceptable",
+                "a server certificate needs a name and the right usage",
+            ),
         },
         rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(_) => {
             Error::new(Kind::Unreachable, format!("Max at '{url}' and rig have no TLS version in common"))

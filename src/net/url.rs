@@ -19,7 +19,8 @@ impl Url {
     /// Parses `text`; `https://` may be left out.
     pub fn parse(text: &str) -> Result<Url> {
         let invalid = |why: &str| {
-            Error::usage(format!("'{text}' is no server address: {why}")).hint("write for instance https://max.example.com")
+            Error::usage(format!("'{text}' is no server address: {why}"))
+                .hint("write for instance https://max.example.com")
         };
         let (secure, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
@@ -40,7 +41,11 @@ impl Url {
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
-            Some(digits) => digits.parse().ok().filter(|port| *port > 0).ok_or_else(|| invalid("its port is no number"))?,
+            Some(digits) => digits
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| invalid("its port is no number"))?,
             None if port.is_empty() && secure => 443,
             None if port.is_empty() => 80,
             None => return Err(invalid("its port is no number")),
@@ -160,7 +165,9 @@ mod tests {
 
     #[test]
     fn plain_http_stays_on_this_machine() {
-        for text in ["http://max.example.com", "http://10.0.0.1", "http://localhost.example.com", "http://[::2]"] {
+        for text in
+            ["http://max.example.com", "http://10.0.0.1", "http://localhost.example.com", "http://[::2]"]
+        {
             let error = Url::parse(text).err().unwrap();
             assert_eq!(error.message(), format!("'{text}' would send your token unencrypted"));
         }

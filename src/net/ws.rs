@@ -60,7 +60,11 @@ pub fn connect(url: &Url, tls: &Arc<ClientConfig>, token: &Secret, timeout: Dura
     Ok(Ws { socket, unsent: false })
 }
 
-fn refused(error: HandshakeError<tungstenite::handshake::client::ClientHandshake<Stream>>, url: &Url, timeout: Duration) -> Error {
+fn refused(
+    error: HandshakeError<tungstenite::handshake::client::ClientHandshake<Stream>>,
+    url: &Url,
+    timeout: Duration,
+) -> Error {
     match error {
         // The socket's time limit ran out.
         HandshakeError::Interrupted(_) => silent(url, timeout),
@@ -125,12 +129,14 @@ impl Ws {
             return match self.socket.read() {
                 Ok(Message::Text(text)) => Received::Text(text.as_str().to_owned()),
                 Ok(Message::Binary(bytes)) => Received::Binary(bytes.to_vec()),
-                Ok(Message::Close(frame)) => Received::Closed(match frame.map(|frame| u16::from(frame.code)) {
-                    Some(1001 | 1012) => "the server is restarting".to_owned(),
-                    Some(4001) => "the session was revoked".to_owned(),
-                    Some(code) => format!("the server closed it with code {code}"),
-                    None => "the server closed it".to_owned(),
-                }),
+                Ok(Message::Close(frame)) => {
+                    Received::Closed(match frame.map(|frame| u16::from(frame.code)) {
+                        Some(1001 | 1012) => "the server is restarting".to_owned(),
+                        Some(4001) => "the session was revoked".to_owned(),
+                        Some(code) => format!("the server closed it with code {code}"),
+                        None => "the server closed it".to_owned(),
+                    })
+                }
                 // A ping is answered with the next flush.
                 Ok(_) => {
                     self.unsent = true;
@@ -179,7 +185,9 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     #[test]
     fn base64_is_that_of_rfc_4648_without_padding() {
-        for (text, expected) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (text, expected) in
+            [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(super::base64(text.as_bytes()), expected);
         }
     }

@@ -14,8 +14,8 @@
 //! ```
 
 use super::frame::{
-    Binary, CLOSE, ERROR, Frame, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Malformed, Payload, REPLY, Ref, Side,
-    encode_binary, encode_text,
+    Binary, CLOSE, ERROR, Frame, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Malformed, Payload, REPLY, Ref,
+    Side, encode_binary, encode_text,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -163,7 +163,8 @@ impl Client {
         timeout: Option<Duration>,
     ) -> PushId {
         let id = PushId(self.count());
-        let waiting = self.pushes.iter().filter(|push| push.channel == channel && push.reference.is_none()).count();
+        let waiting =
+            self.pushes.iter().filter(|push| push.channel == channel && push.reference.is_none()).count();
         if waiting >= MAX_WAITING || !self.channels.iter().any(|known| known.id == channel) {
             self.events.push_back(Event::Lost(id));
             return id;
@@ -275,7 +276,8 @@ impl Client {
         // A broadcast carries no join_ref; a message of an earlier join is dropped
         // (phoenix.js `isMember`).
         let member = |channel: &&mut Channel| {
-            channel.topic == frame.topic && frame.join_ref.as_ref().is_none_or(|join_ref| *join_ref == channel.join_ref)
+            channel.topic == frame.topic
+                && frame.join_ref.as_ref().is_none_or(|join_ref| *join_ref == channel.join_ref)
         };
         let Some(channel) = self.channels.iter_mut().find(member) else { return };
         let id = channel.id;
@@ -297,7 +299,9 @@ impl Client {
         let (Some(reference), Some(reply)) = (&frame.reference, frame.reply()) else { return };
         let (ok, response) = (reply.status == "ok", body(reply.response));
         let joining = |channel: &&mut Channel| {
-            matches!(channel.state, State::Joining(_)) && channel.join_ref == *reference && channel.topic == frame.topic
+            matches!(channel.state, State::Joining(_))
+                && channel.join_ref == *reference
+                && channel.topic == frame.topic
         };
         if let Some(channel) = self.channels.iter_mut().find(joining) {
             let id = channel.id;
@@ -312,11 +316,15 @@ impl Client {
             }
             return;
         }
-        let Some(at) = self.pushes.iter().position(|push| push.reference.as_ref() == Some(reference)) else { return };
+        let Some(at) = self.pushes.iter().position(|push| push.reference.as_ref() == Some(reference)) else {
+            return;
+        };
         let push = self.pushes.remove(at);
         // An answer without a join_ref reached no channel: the server forgot this one.
         let forgotten = frame.join_ref.is_none() && !ok;
-        if forgotten && let Some(channel) = self.channels.iter_mut().find(|channel| channel.id == push.channel) {
+        if forgotten
+            && let Some(channel) = self.channels.iter_mut().find(|channel| channel.id == push.channel)
+        {
             channel.state = State::Waiting(now + pause(&mut channel.failures));
             self.events.push_back(Event::Crashed(push.channel));
             self.events.push_back(Event::Lost(push.id));
@@ -364,11 +372,18 @@ impl Client {
         if !matches!(channel.state, State::Joined) {
             return;
         }
-        for push in self.pushes.iter_mut().filter(|push| push.channel == channel.id && push.reference.is_none()) {
+        for push in
+            self.pushes.iter_mut().filter(|push| push.channel == channel.id && push.reference.is_none())
+        {
             self.counter += 1;
             let reference = Ref::number(self.counter);
-            let frame =
-                encode_text(Some(&channel.join_ref), Some(&reference), &channel.topic, &push.event, &push.payload);
+            let frame = encode_text(
+                Some(&channel.join_ref),
+                Some(&reference),
+                &channel.topic,
+                &push.event,
+                &push.payload,
+            );
             self.transmits.push_back(Transmit::Text(frame));
             push.reference = Some(reference);
         }
@@ -377,7 +392,13 @@ impl Client {
 
     fn send_leave(&mut self, join_ref: &Ref, topic: &str) {
         let reference = Ref::number(self.count());
-        self.transmits.push_back(Transmit::Text(encode_text(Some(join_ref), Some(&reference), topic, LEAVE, "{}")));
+        self.transmits.push_back(Transmit::Text(encode_text(
+            Some(join_ref),
+            Some(&reference),
+            topic,
+            LEAVE,
+            "{}",
+        )));
     }
 
     /// Sends bytes on a joined channel; none when it isn't joined or the names are too long.

@@ -86,7 +86,9 @@ impl Drop for Access {
 impl Access {
     fn send(&self, text: String) -> bool {
         let (network, app, release) = (self.network, Some(self.app), self.release);
-        self.lines.try_send(NewLine { network, app, release, source: Source::Access, text, stored: None }).is_ok()
+        self.lines
+            .try_send(NewLine { network, app, release, source: Source::Access, text, stored: None })
+            .is_ok()
     }
 }
 
