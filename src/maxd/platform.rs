@@ -7,6 +7,7 @@ use super::line::NewLine;
 use super::logs::Logs;
 use super::router::Routes;
 use super::runtime::Runtime;
+use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use crate::error::{Error, Kind, Result};
@@ -71,6 +72,8 @@ pub struct Platform {
     pub address: Address,
     /// The data directory.
     pub data: PathBuf,
+    /// The connections of channels.
+    pub sockets: Arc<Sockets>,
     /// True once the server shuts down.
     pub stopping: watch::Receiver<bool>,
 }

@@ -4,13 +4,16 @@
 mod harness;
 
 mod apps;
+mod channels;
 mod crash;
 mod deploy;
 mod errors;
+mod frames;
 mod help;
 mod isolation;
 mod json;
 mod login;
 mod logs;
+mod phx;
 mod tidy;
 mod tls;
