@@ -67,19 +67,11 @@ pub const URL: Flag = Flag {
     help: "the Max server (else RIG_URL, else where you logged in)",
 };
 /// `--timeout`.
-pub const TIMEOUT: Flag = Flag {
-    long: "timeout",
-    short: None,
-    value: "TIME",
-    help: "how long to wait for an answer: `10s` (the default), `2m`",
-};
+pub const TIMEOUT: Flag =
+    Flag { long: "timeout", short: None, value: "TIME", help: "how long to wait for an answer (else 10s)" };
 /// `--ca`.
-pub const CA: Flag = Flag {
-    long: "ca",
-    short: None,
-    value: "FILE",
-    help: "also trust the certificates in this PEM file (else RIG_CA)",
-};
+pub const CA: Flag =
+    Flag { long: "ca", short: None, value: "FILE", help: "also trust this PEM file (else RIG_CA)" };
 /// `--help`.
 pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "show what a command does" };
 /// `--version`.

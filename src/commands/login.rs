@@ -19,7 +19,7 @@ const TOKEN: Flag = Flag {
     long: "token",
     short: None,
     value: "TOKEN",
-    help: "the API token; other users can see it, prefer --token-stdin",
+    help: "the API token; others can see it: prefer --token-stdin",
 };
 const TOKEN_STDIN: Flag =
     Flag { long: "token-stdin", short: None, value: "", help: "read the API token from standard input" };
@@ -27,7 +27,7 @@ const STORE: Flag = Flag {
     long: "store",
     short: None,
     value: "PLACE",
-    help: "keep the session in the `keyring` (the default where there is one) or in a `file`",
+    help: "keep the session in the `keyring` or in a `file`",
 };
 
 /// `rig login`.
@@ -35,8 +35,9 @@ pub const LOGIN: Command = Command {
     words: "login",
     aliases: &[],
     summary: "Log in: exchange an API token for a session",
-    about: "The token itself is not kept. The session goes to the system's keyring, or, where there\n\
-            is none, to a file only you can read. With RIG_URL and RIG_TOKEN no login is needed.",
+    about: "The token itself is not kept. The session goes to the system's keyring, or to \
+            a file only you can read where there is none. With RIG_URL and RIG_TOKEN no login \
+            is needed.",
     args: &[],
     flags: &[&TOKEN_STDIN, &TOKEN, &STORE],
     examples: &[

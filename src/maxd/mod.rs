@@ -41,6 +41,7 @@ use store::{Store, disk};
 
 /// The server's whole life: arguments in, exit code out.
 pub fn main() -> ExitCode {
+    crate::sys::signals::unblock();
     match args::parse(std::env::args_os().skip(1)).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

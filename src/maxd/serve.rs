@@ -166,7 +166,7 @@ async fn assemble(
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
     let auth = Auth::new(Arc::clone(&store));
-    let deploys = Deploys::new();
+    let deploys = Deploys::default();
     let platform = Platform {
         store,
         auth,
