@@ -5,6 +5,7 @@ use super::auth::Identity;
 use super::build::build;
 use super::detect::detect;
 use super::line::NewLine;
+use super::once::Once;
 use super::platform::{Address, Platform, find_app, find_network, insert_app};
 use super::store::{disk, explain};
 use super::supervisor::Release;
@@ -83,7 +84,7 @@ impl Drop for Upload {
 
 impl Platform {
     /// `deploy:create`.
-    pub async fn create_deploy(&self, who: &Identity, request: Create) -> Result<Deploy> {
+    pub async fn create_deploy(&self, who: &Identity, once: Once, request: Create) -> Result<Deploy> {
         let name = Name::parse("app", &request.app)?;
         for (value, limit, what) in [
             (request.source_bytes, self.limits.source_bytes, "bytes"),
@@ -98,6 +99,7 @@ impl Platform {
         let (deploy, created) = self
             .store
             .with(move |t| {
+                once.run(t, || {
                 let network = find_network(t, user, &request.network)?;
                 let created = if request.create { insert_app(t, network, &name)? } else { None };
                 let app = find_app(t, user, &request.network, name.as_str())?;
@@ -109,10 +111,11 @@ impl Platform {
                 let id = t.last_insert_rowid();
                 let deploy = find(t, "d.id = ?1", id, &address)?.ok_or_else(|| missing(id as u64))?;
                 Ok((deploy, created))
+                })
             })
             .await?;
-        if let Some(row) = &created {
-            self.app_created(who, row).await;
+        if let Some(row) = created.flatten() {
+            self.app_created(who, &row).await;
         }
         Ok(deploy)
     }

@@ -19,6 +19,7 @@ mod instance;
 mod keeper;
 pub mod line;
 pub mod logs;
+pub mod once;
 pub mod plan;
 pub mod platform;
 mod pump;
