@@ -293,15 +293,16 @@ pub fn revoke_token(store: &Store, user: &str, id: i64, now: SystemTime) -> Resu
 struct Pair {
     access: String,
     access_expires: SystemTime,
+    lifetime: Duration,
     refresh: String,
     expires: SystemTime,
 }
 
 impl Pair {
-    fn new(now: SystemTime, access: Duration) -> Result<Pair> {
-        let (access_expires, expires) = (now + access, now + SESSION);
+    fn new(now: SystemTime, lifetime: Duration) -> Result<Pair> {
+        let (access_expires, expires) = (now + lifetime, now + SESSION);
         let (access, refresh) = (format!("acc_{}", random(24)?), format!("ref_{}", random(24)?));
-        Ok(Pair { access, access_expires, refresh, expires })
+        Ok(Pair { access, access_expires, lifetime, refresh, expires })
     }
 
     fn tokens(self, user: String) -> Tokens {
@@ -309,6 +310,7 @@ impl Pair {
             user,
             access_token: self.access,
             access_expires_at: rfc3339(self.access_expires),
+            access_expires_in: self.lifetime.as_secs(),
             refresh_token: self.refresh,
             expires_at: rfc3339(self.expires),
         }

@@ -29,6 +29,12 @@ impl Stream {
         }
     }
 
+    /// How long each read and write may take from now on.
+    pub fn limit(&self, patience: Duration) -> io::Result<()> {
+        self.socket().set_read_timeout(Some(patience))?;
+        self.socket().set_write_timeout(Some(patience))
+    }
+
     /// Whether bytes wait to be written that the socket did not take yet.
     pub fn wants_write(&self) -> bool {
         match self {

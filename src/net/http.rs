@@ -52,13 +52,35 @@ impl Http {
         Http { url, timeout, agent: Agent::with_parts(config, dialler, NoResolver), broken }
     }
 
+    /// How long each silence may last.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends JSON to `path` and gives the JSON that comes back (nothing for 204).
     pub fn post(&self, path: &str, bearer: Option<&Secret>, body: &str) -> Result<String> {
-        let mut request = self.agent.post(self.address(path)).header("content-type", "application/json");
-        if let Some(token) = bearer {
-            request = request.header("authorization", authorization(token).reveal());
+        let bearer = bearer.map(authorization);
+        let json = ("content-type", "application/json");
+        match &bearer {
+            Some(bearer) => self.call("POST", path, &[json, ("authorization", bearer.reveal())], Some(body)),
+            None => self.call("POST", path, &[json], Some(body)),
         }
-        self.answer(request.send(body))
+    }
+
+    /// Sends a request and gives the text of a good answer.
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<String> {
+        let mut request = ureq::http::Request::builder().method(method).uri(self.address(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = body.unwrap_or_default();
+        self.answer(request.body(body).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)))
     }
 
     /// Streams `body` to `path`; chunked when its length is not known. An answer that

@@ -10,26 +10,28 @@
 //! next deadline; it never spins. When the connection is lost it is made anew, with a
 //! growing, jittered pause, as long as a subscription or a request needs it.
 
+mod connector;
 mod driver;
 
 use super::url::Url;
-use super::ws::connect;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::ChannelId;
 use crate::redact::Secret;
 use crate::sys::wait::Waiter;
+use connector::Connector;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use driver::Driver;
 use rustls::ClientConfig;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands on their way to the thread.
 const COMMANDS: usize = 64;
 /// Events on their way to one subscriber. The credit it grants is smaller, so only a
 /// server that ignores credit can fill it; then the connection is given up.
 const EVENTS: usize = 4096;
+/// How long [`Link::close`] waits for what was sent last to go out.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a connection needs.
 pub struct Options {
@@ -39,8 +41,36 @@ pub struct Options {
     pub tls: Arc<ClientConfig>,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// A valid access token; asked before each connection.
-    pub token: Box<dyn FnMut() -> Result<Secret> + Send>,
+    /// Which transport to use.
+    pub transport: Transport,
+    /// Gives tokens.
+    pub token: Token,
+    /// Remembers which transport got through.
+    pub memory: Memory,
+}
+
+/// A valid access token and when to ask for the next; asked before each connection, with
+/// the one that was refused if there is one. May wait for the network.
+pub type Token = Arc<dyn Fn(Option<&Secret>) -> Result<(Secret, Instant)> + Send + Sync>;
+
+/// Whether long polling was needed the last time; told when that changes.
+#[derive(Clone)]
+pub struct Memory {
+    /// It was.
+    pub longpoll: bool,
+    /// Keeps it.
+    pub keep: Arc<dyn Fn(bool) + Send + Sync>,
+}
+
+/// How frames travel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Over a WebSocket, or where none gets through by long polling.
+    Auto,
+    /// Over a WebSocket.
+    WebSocket,
+    /// By long polling.
+    LongPoll,
 }
 
 /// A handle on the socket thread.
@@ -49,7 +79,8 @@ pub struct Link {
     waiter: Arc<Waiter>,
     timeout: Duration,
     url: Url,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    end: Receiver<()>,
 }
 
 /// What happens on a subscription.
@@ -116,16 +147,21 @@ type Joined = Result<(ChannelId, String)>;
 
 impl Link {
     /// Connects, and says so or why not.
-    pub fn open(mut options: Options) -> Result<Link> {
-        let token = (options.token)()?;
-        let ws = connect(&options.url, &options.tls, &token, options.timeout)?;
+    pub fn open(options: Options) -> Result<Link> {
         let failed = |error: std::io::Error| Error::io("start", "the socket thread", &error);
         let waiter = Arc::new(Waiter::new().map_err(failed)?);
         let (commands, receiver) = bounded(COMMANDS);
         let (timeout, url) = (options.timeout, options.url.clone());
-        let driver = Driver::new(options, ws, receiver, Arc::clone(&waiter));
-        let thread = std::thread::Builder::new().spawn(|| driver.run()).map_err(failed)?;
-        Ok(Link { commands, waiter, timeout, url, thread: Some(thread) })
+        let mut connector = Connector::new(options, Arc::clone(&waiter));
+        let first = connector.connect()?;
+        let driver = Driver::new(connector, first, receiver, Arc::clone(&waiter));
+        let (ended, end) = bounded(0);
+        let work = move || {
+            let _ended: Sender<()> = ended;
+            driver.run();
+        };
+        std::thread::Builder::new().spawn(work).map_err(failed)?;
+        Ok(Link { commands, waiter, timeout, url, end })
     }
 
     /// Asks on `control`: the response, or the server's error.
@@ -158,10 +194,10 @@ impl Link {
     }
 
     /// Ends the connection in order.
-    pub fn close(mut self) {
-        let _ = self.command(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    pub fn close(self) {
+        if self.command(Command::Stop).is_ok() {
+            // A thread that is just connecting is not waited for.
+            let _ = self.end.recv_timeout(GOODBYE);
         }
     }
 

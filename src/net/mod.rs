@@ -1,8 +1,11 @@
 //! The network: addresses, TLS, HTTP, and the socket thread.
 
+pub mod base64;
+mod connection;
 pub mod dial;
 pub mod http;
 pub mod link;
+mod longpoll;
 pub mod tls;
 pub mod url;
 mod ws;

@@ -1,16 +1,16 @@
 //! The WebSocket of a Phoenix server (RFC 6455, by tungstenite): the handshake with the
 //! access token, then frames without blocking.
 
-use super::dial::{Stream, dial, lost, silent};
+use super::base64;
+use super::connection::{Connection, Received};
+use super::dial::{Stream, lost, silent};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
 use crate::redact::Secret;
-use rustls::ClientConfig;
 use std::io;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 use tungstenite::client::ClientRequestBuilder;
 use tungstenite::handshake::HandshakeError;
@@ -29,25 +29,13 @@ pub struct Ws {
     unsent: bool,
 }
 
-/// What was received.
-pub enum Received {
-    /// A text frame.
-    Text(String),
-    /// A binary frame.
-    Binary(Vec<u8>),
-    /// Nothing at the moment.
-    Nothing,
-    /// The server closed the connection; why, in words.
-    Closed(String),
-}
-
-/// Connects and authenticates.
-pub fn connect(url: &Url, tls: &Arc<ClientConfig>, token: &Secret, timeout: Duration) -> Result<Ws> {
-    let stream = dial(url, tls, timeout)?;
+/// Asks the server behind `stream` for a WebSocket and authenticates.
+pub fn upgrade(stream: Stream, url: &Url, token: &Secret, timeout: Duration) -> Result<Ws> {
     let scheme = if url.secure() { "wss" } else { "ws" };
     let address = format!("{scheme}://{}{}/socket/websocket?vsn=2.0.0", url.authority(), url.path());
     let address = address.parse().map_err(|_| Error::usage(format!("'{url}' is no server address")))?;
-    let bearer = Secret::new(format!("{BEARER}{}", base64(token.reveal().as_bytes())));
+    let encoded = base64::encode(token.reveal().as_bytes());
+    let bearer = Secret::new(format!("{BEARER}{}", encoded.trim_end_matches('=')));
     let request = ClientRequestBuilder::new(address)
         .with_header("User-Agent", USER_AGENT)
         .with_sub_protocol("phoenix")
@@ -81,33 +69,6 @@ fn refused(
 }
 
 impl Ws {
-    /// The socket to wait for.
-    pub fn socket(&self) -> &TcpStream {
-        self.socket.get_ref().socket()
-    }
-
-    /// Whether something waits to be written.
-    pub fn wants_write(&self) -> bool {
-        self.unsent || self.socket.get_ref().wants_write()
-    }
-
-    /// Writes a frame, or keeps it until the socket takes it. `Err` says in words why the
-    /// connection is gone.
-    pub fn send(&mut self, frame: Transmit) -> Result<(), String> {
-        let message = match frame {
-            Transmit::Text(text) => Message::text(text),
-            Transmit::Binary(bytes) => Message::binary(bytes),
-        };
-        let written = self.socket.write(message);
-        self.written(written)
-    }
-
-    /// Goes on writing what waits.
-    pub fn flush(&mut self) -> Result<(), String> {
-        let flushed = self.socket.flush();
-        self.written(flushed)
-    }
-
     fn written(&mut self, result: Result<(), WsError>) -> Result<(), String> {
         match result {
             Ok(()) => {
@@ -121,10 +82,32 @@ impl Ws {
             Err(error) => Err(reason(&error)),
         }
     }
+}
 
-    /// The next frame that has arrived. To be called until there is nothing more: TLS and
-    /// the WebSocket hold bytes that no longer show in the socket.
-    pub fn receive(&mut self) -> Received {
+impl Connection for Ws {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.socket.get_ref().socket())
+    }
+
+    fn wants_write(&self) -> bool {
+        self.unsent || self.socket.get_ref().wants_write()
+    }
+
+    fn send(&mut self, frame: Transmit) -> Result<(), String> {
+        let message = match frame {
+            Transmit::Text(text) => Message::text(text),
+            Transmit::Binary(bytes) => Message::binary(bytes),
+        };
+        let written = self.socket.write(message);
+        self.written(written)
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        let flushed = self.socket.flush();
+        self.written(flushed)
+    }
+
+    fn receive(&mut self) -> Received {
         loop {
             return match self.socket.read() {
                 Ok(Message::Text(text)) => Received::Text(text.as_str().to_owned()),
@@ -148,8 +131,7 @@ impl Ws {
         }
     }
 
-    /// Says goodbye; waits for nothing.
-    pub fn close(mut self) {
+    fn close(mut self: Box<Self>) {
         // Best effort: the peer notices the end of the connection anyway.
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
@@ -162,33 +144,5 @@ fn reason(error: &WsError) -> String {
         WsError::ConnectionClosed | WsError::AlreadyClosed => "the server closed it".to_owned(),
         WsError::Protocol(_) => "the connection broke off".to_owned(),
         _ => "the server sent something malformed".to_owned(),
-    }
-}
-
-/// The standard alphabet without padding (RFC 4648, section 4), which is what Phoenix
-/// decodes.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for index in 0..=group.len() {
-            let six = bits >> (18 - 6 * index) & 63;
-            out.push(char::from(ALPHABET[six as usize]));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_is_that_of_rfc_4648_without_padding() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(super::base64(text.as_bytes()), expected);
-        }
     }
 }

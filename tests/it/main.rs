@@ -3,7 +3,10 @@
 
 mod harness;
 
+mod api;
 mod apps;
+mod chaos;
+mod context;
 mod crash;
 mod deploy;
 mod errors;
@@ -12,5 +15,7 @@ mod isolation;
 mod json;
 mod login;
 mod logs;
+mod relay;
+mod session;
 mod tidy;
 mod tls;

@@ -1,14 +1,15 @@
 //! What the socket thread does: it hands commands to the [`Client`], frames to the
 //! connection and events to whom they concern, and connects anew.
 
-use super::{Command, Event, Joined, Options};
+use super::connector::Connector;
+use super::{Command, Event, Joined};
 use crate::error::{Error, Kind, Result};
+use crate::net::connection::{Connection, Received};
 use crate::net::dial::silent;
-use crate::net::ws::{Received, Ws, connect};
 use crate::phx::client::{Body, ChannelId, Client, Event as PhxEvent, PushId};
 use crate::sys::wait::Waiter;
 use crate::wire::{CONTROL, Failure};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use nanorand::{Rng, WyRand};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,17 +25,23 @@ struct Subscriber {
     events: Sender<Event>,
 }
 
+/// A request, until it is answered. It carries a key, so that it may be sent again when
+/// the connection broke before the answer: Max does it once.
 struct Request {
     push: PushId,
     event: String,
+    payload: String,
+    deadline: Instant,
+    /// It was sent at least once and its answer did not come.
+    lost: bool,
     answer: Sender<Result<String>>,
 }
 
 /// The thread's state.
 pub struct Driver {
-    options: Options,
+    connector: Connector,
     client: Client,
-    ws: Option<Ws>,
+    connection: Option<Box<dyn Connection>>,
     commands: Receiver<Command>,
     waiter: Arc<Waiter>,
     control: ChannelId,
@@ -44,20 +51,29 @@ pub struct Driver {
     subscribers: Vec<Subscriber>,
     failures: usize,
     retry_at: Option<Instant>,
+    /// Until then something must have come, or the WebSocket is given up.
+    trial: Option<Instant>,
+    renewed: (Sender<Option<Instant>>, Receiver<Option<Instant>>),
     random: WyRand,
 }
 
 impl Driver {
     /// A driver on a connection that was just made.
-    pub fn new(options: Options, ws: Ws, commands: Receiver<Command>, waiter: Arc<Waiter>) -> Driver {
-        let mut client = Client::new(options.timeout);
+    pub fn new(
+        connector: Connector,
+        first: Box<dyn Connection>,
+        commands: Receiver<Command>,
+        waiter: Arc<Waiter>,
+    ) -> Driver {
+        let mut client = Client::new(connector.timeout());
         let now = Instant::now();
         client.handle_connected(now);
         let control = client.join(now, CONTROL, Box::new(|| "{}".to_owned()));
         Driver {
-            options,
+            trial: connector.probation().map(|probation| now + probation),
+            connector,
             client,
-            ws: Some(ws),
+            connection: Some(first),
             commands,
             waiter,
             control,
@@ -67,6 +83,7 @@ impl Driver {
             subscribers: Vec::new(),
             failures: 0,
             retry_at: None,
+            renewed: bounded(1),
             random: WyRand::new(),
         }
     }
@@ -80,27 +97,30 @@ impl Driver {
             self.receive();
             self.client.handle_timeout(Instant::now());
             self.settle();
+            self.judge();
+            self.renew();
             self.reconnect();
             self.transmit();
-            if self.settle() || !self.commands.is_empty() {
+            // What can't be written yet is waited for, whatever else is to be done.
+            if self.settle() || !(self.commands.is_empty() || self.stuck()) {
                 continue;
             }
-            let write = self.ws.as_ref().is_some_and(Ws::wants_write);
-            let socket = self.ws.as_ref().map(Ws::socket);
-            let deadline = [self.client.poll_timeout(), self.retry_at].into_iter().flatten().min();
-            if self.waiter.wait(socket, write, deadline).is_err() {
+            let socket = self.connection.as_ref().and_then(|connection| connection.socket());
+            let deadlines = [self.client.poll_timeout(), self.retry_at, self.trial, self.connector.renew_at];
+            let deadline = deadlines.into_iter().flatten().min();
+            if self.waiter.wait(socket, self.stuck(), deadline).is_err() {
                 break;
             }
         }
-        if let Some(ws) = self.ws {
-            ws.close();
+        if let Some(connection) = self.connection {
+            connection.close();
         }
     }
 
     /// False when it is time to end.
     fn take_commands(&mut self) -> bool {
         // What can't be written yet must not be joined by more.
-        while !self.ws.as_ref().is_some_and(Ws::wants_write) {
+        while !self.stuck() {
             match self.commands.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Ok(command) => self.take(command),
@@ -111,12 +131,25 @@ impl Driver {
         true
     }
 
+    fn stuck(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.wants_write())
+    }
+
     fn take(&mut self, command: Command) {
         let now = Instant::now();
         match command {
             Command::Request { event, payload, answer } => {
-                let push = self.client.push(now, self.control, &event, payload, Some(self.options.timeout));
-                self.requests.push(Request { push, event, answer });
+                let payload = self.keyed(payload);
+                let timeout = self.connector.timeout();
+                let push = self.client.push(now, self.control, &event, payload.clone(), Some(timeout));
+                self.requests.push(Request {
+                    push,
+                    event,
+                    payload,
+                    deadline: now + timeout,
+                    lost: false,
+                    answer,
+                });
             }
             Command::Welcome { answer } => match &self.welcome {
                 Some(welcome) => drop(answer.send(Ok(welcome.clone()))),
@@ -137,10 +170,25 @@ impl Driver {
         }
     }
 
+    /// The payload with a key by which Max knows the request when it comes again.
+    fn keyed(&mut self, payload: String) -> String {
+        let Some(members) = payload.trim_start().strip_prefix('{') else { return payload };
+        let mut keyed = String::from("{\"idempotency_key\":\"");
+        for _ in 0..2 {
+            push_hex(&mut keyed, self.random.generate());
+        }
+        keyed.push('"');
+        if !members.trim_start().starts_with('}') {
+            keyed.push(',');
+        }
+        keyed.push_str(members);
+        keyed
+    }
+
     fn receive(&mut self) {
-        while let Some(ws) = &mut self.ws {
+        while let Some(connection) = &mut self.connection {
             let now = Instant::now();
-            let handled = match ws.receive() {
+            let handled = match connection.receive() {
                 Received::Nothing => return,
                 Received::Text(text) => self.client.handle_text(now, &text),
                 Received::Binary(bytes) => self.client.handle_binary(now, &bytes),
@@ -149,16 +197,43 @@ impl Driver {
             if handled.is_err() {
                 return self.lost("the server sent something malformed");
             }
+            if self.trial.take().is_some() {
+                self.connector.proves();
+            }
             self.settle();
         }
     }
 
+    /// Gives up a WebSocket that carries nothing.
+    fn judge(&mut self) {
+        if self.trial.is_some_and(|end| end <= Instant::now()) {
+            self.connector.give_up_websocket();
+            self.lost("the WebSocket carries nothing");
+            self.retry_at = None;
+        }
+    }
+
+    /// Keeps the session alive while a stream goes on.
+    fn renew(&mut self) {
+        if let Ok(renew_at) = self.renewed.1.try_recv() {
+            self.connector.renew_at = renew_at;
+        }
+        if self.connector.renew_at.is_some_and(|at| at <= Instant::now()) {
+            self.connector.renew_at = None;
+            let (told, waiter) = (self.renewed.0.clone(), Arc::clone(&self.waiter));
+            self.connector.renew(move |renew_at| {
+                let _ = told.try_send(renew_at);
+                waiter.wake();
+            });
+        }
+    }
+
     fn transmit(&mut self) {
-        while let Some(ws) = &mut self.ws {
+        while let Some(connection) = &mut self.connection {
             let sent = match self.client.poll_transmit() {
-                Some(frame) => ws.send(frame),
+                Some(frame) => connection.send(frame),
                 None => {
-                    if let Err(reason) = ws.flush() {
+                    if let Err(reason) = connection.flush() {
                         self.lost(&reason);
                     }
                     return;
@@ -189,10 +264,10 @@ impl Driver {
                 false => Err(failure(text(body))),
             }),
             PhxEvent::TimedOut(push) => {
-                let error = silent(&self.options.url, self.options.timeout);
-                self.reply(push, |_| Err(error));
+                let late = silent(self.connector.url(), self.connector.timeout());
+                self.reply(push, |request| Err(if request.lost { unanswered(&request.event) } else { late }));
             }
-            PhxEvent::Lost(push) => self.reply(push, |event| Err(unanswered(event))),
+            PhxEvent::Lost(push) => self.repeat(push),
             PhxEvent::Message(channel, event, Body::Json(payload)) => {
                 self.tell(channel, Event::Message { event, payload });
             }
@@ -235,12 +310,25 @@ impl Driver {
         self.subscribers.retain(|subscriber| subscriber.channel != channel);
     }
 
-    fn reply(&mut self, push: PushId, answer: impl FnOnce(&str) -> Result<String>) {
+    fn reply(&mut self, push: PushId, answer: impl FnOnce(&Request) -> Result<String>) {
         if let Some(at) = self.requests.iter().position(|request| request.push == push) {
             let request = self.requests.swap_remove(at);
             // Whoever asked may have stopped waiting.
-            let _ = request.answer.send(answer(&request.event));
+            let _ = request.answer.send(answer(&request));
         }
+    }
+
+    /// Sends a request again whose answer was lost, as long as somebody waits for it.
+    fn repeat(&mut self, push: PushId) {
+        let now = Instant::now();
+        let Some(request) = self.requests.iter_mut().find(|request| request.push == push) else { return };
+        let left = request.deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return self.reply(push, |request| Err(unanswered(&request.event)));
+        }
+        request.lost = true;
+        request.push =
+            self.client.push(now, self.control, &request.event, request.payload.clone(), Some(left));
     }
 
     fn tell(&mut self, channel: ChannelId, event: Event) {
@@ -250,11 +338,9 @@ impl Driver {
         };
         match subscriber.events.try_send(event) {
             Ok(()) => {}
-            Err(TrySendError::Disconnected(_)) => {
-                self.client.leave(channel);
-                self.subscribers.retain(|subscriber| subscriber.channel != channel);
-            }
-            Err(TrySendError::Full(_)) => {
+            // Nobody listens any more, or the server ignores the credit it was given. The
+            // subscriber sees the end of its events.
+            Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => {
                 self.client.leave(channel);
                 self.subscribers.retain(|subscriber| subscriber.channel != channel);
             }
@@ -262,7 +348,8 @@ impl Driver {
     }
 
     fn lost(&mut self, reason: &str) {
-        self.ws = None;
+        self.connection = None;
+        self.trial = None;
         self.client.handle_disconnected(Instant::now());
         for subscriber in self.subscribers.iter().filter(|subscriber| subscriber.answer.is_none()) {
             // A full queue already holds enough to say that something is wrong.
@@ -282,21 +369,20 @@ impl Driver {
     /// Connects again when it is time and somebody needs it.
     fn reconnect(&mut self) {
         let needed = !(self.subscribers.is_empty() && self.requests.is_empty() && self.welcomes.is_empty());
-        if self.ws.is_some() || !needed {
+        if self.connection.is_some() || !needed {
             self.retry_at = None;
             return;
         }
         if self.retry_at.is_some_and(|at| at > Instant::now()) {
             return;
         }
-        let options = &mut self.options;
-        let connected =
-            (options.token)().and_then(|token| connect(&options.url, &options.tls, &token, options.timeout));
-        match connected {
-            Ok(ws) => {
-                self.ws = Some(ws);
+        match self.connector.connect() {
+            Ok(connection) => {
+                let now = Instant::now();
+                self.connection = Some(connection);
                 self.retry_at = None;
-                self.client.handle_connected(Instant::now());
+                self.trial = self.connector.probation().map(|probation| now + probation);
+                self.client.handle_connected(now);
             }
             // An answer: trying again would not change it.
             Err(error) if matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::Usage) => {
@@ -328,6 +414,12 @@ impl Driver {
             self.client.leave(subscriber.channel);
         }
         self.retry_at = None;
+    }
+}
+
+fn push_hex(out: &mut String, number: u64) {
+    for shift in (0..16).rev() {
+        out.push(char::from_digit((number >> (4 * shift) & 15) as u32, 16).unwrap_or('0'));
     }
 }
 
