@@ -16,6 +16,7 @@ mod json;
 mod login;
 mod logs;
 mod relay;
+mod scripted;
 mod session;
 mod tidy;
 mod tls;
