@@ -1,6 +1,7 @@
 //! The network: addresses, TLS, HTTP, and the socket thread.
 
 pub mod dial;
+mod exchange;
 pub mod http;
 pub mod link;
 pub mod tls;
