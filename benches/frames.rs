@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     let rig = (0..ROUNDS).map(|_| round(&frames)).min().unwrap_or_default();
     let rig = FRAMES as f64 / rig.as_secs_f64();
     let Some(node) = phoenix(&frames) else {
-        println!("frames: rig {rig:.0}/s; Node or phoenix.js is not there to compare with (`make bench-frames`)");
+        println!(
+            "frames: rig {rig:.0}/s; Node or phoenix.js is not there to compare with (`make bench-frames`)"
+        );
         return ExitCode::FAILURE;
     };
     let ratio = rig / node;

@@ -1,6 +1,8 @@
 //! The socket thread: how long a request takes through it, against a bare tungstenite
 //! client on the same server; how often an idle connection wakes, and its memory.
 
+#![allow(clippy::expect_used, clippy::result_large_err)]
+
 use rig::net::link::{Link, Memory, Options, Transport};
 use rig::net::tls;
 use rig::net::url::Url;
@@ -85,7 +87,9 @@ fn latency() -> bool {
     link.close();
     let (through, direct) = (median(through), median(direct));
     let ratio = through.as_secs_f64() / direct.as_secs_f64();
-    println!("link: a request takes {through:?}, bare tungstenite {direct:?} (medians of {REQUESTS}): ratio {ratio:.2}, goal {MAX_RATIO}");
+    println!(
+        "link: a request takes {through:?}, bare tungstenite {direct:?} (medians of {REQUESTS}): ratio {ratio:.2}, goal {MAX_RATIO}"
+    );
     ratio <= MAX_RATIO
 }
 
@@ -129,8 +133,12 @@ fn idle() -> bool {
         std::thread::park_timeout(Duration::from_millis(10));
     }
     let text = fs::read_to_string(&ready).expect("the ready file");
-    let url = text.split("\"url\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a URL").to_owned();
-    let token = Command::new("target/debug/maxd").args(["token", "create", "--user", "ada", "--data"]).arg(&data).output();
+    let url =
+        text.split("\"url\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a URL").to_owned();
+    let token = Command::new("target/debug/maxd")
+        .args(["token", "create", "--user", "ada", "--data"])
+        .arg(&data)
+        .output();
     let token = String::from_utf8(token.expect("a token").stdout).expect("text");
     let rig = |args: &[&str]| {
         let mut command = Command::new("target/static/rig");
@@ -150,18 +158,24 @@ fn idle() -> bool {
     }
     let woke = wakeups(pid) - before;
     let resident = status(&format!("/proc/{pid}/status"), "VmRSS:") * 1024;
-    println!("link: idle for a minute: {woke} wake-ups, at most {MAX_WAKEUPS}; {resident} bytes resident, at most {MAX_RESIDENT}");
+    println!(
+        "link: idle for a minute: {woke} wake-ups, at most {MAX_WAKEUPS}; {resident} bytes resident, at most {MAX_RESIDENT}"
+    );
     woke <= MAX_WAKEUPS && resident <= MAX_RESIDENT
 }
 
 /// How often the process's threads went to sleep by themselves.
 fn wakeups(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("rig runs");
-    tasks.flatten().map(|task| status(&format!("{}/status", task.path().display()), "voluntary_ctxt_switches:")).sum()
+    tasks
+        .flatten()
+        .map(|task| status(&format!("{}/status", task.path().display()), "voluntary_ctxt_switches:"))
+        .sum()
 }
 
 fn status(path: &str, name: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    let value =
+        text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
     value.unwrap_or_else(|| panic!("{path} has no {name}"))
 }

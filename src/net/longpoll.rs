@@ -11,6 +11,7 @@
 
 use super::base64;
 use super::connection::{Connection, Received};
+use super::exchange::Body;
 use super::http::Http;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
@@ -133,7 +134,7 @@ fn batch(frames: &Receiver<String>) -> Option<String> {
 
 fn post(http: &Http, session: &Secret, body: &str) -> Result<(), String> {
     let headers = [("content-type", "application/x-ndjson"), ("x-phoenix-longpoll-token", session.reveal())];
-    let text = http.call("POST", PATH, &headers, Some(body)).map_err(said)?;
+    let text = http.call("POST", PATH, &headers, Some(Body::text(&mut body.as_bytes()))).map_err(said)?;
     match json::from_str(&text) {
         Ok(Answer { status: 200, .. }) => Ok(()),
         Ok(Answer { status, .. }) => Err(over(status)),

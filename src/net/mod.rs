@@ -3,6 +3,7 @@
 pub mod base64;
 mod connection;
 pub mod dial;
+mod exchange;
 pub mod http;
 pub mod link;
 mod longpoll;

@@ -3,22 +3,31 @@
 
 use super::base64;
 use super::connection::{Connection, Received};
-use super::dial::{Stream, lost, silent};
+use super::dial::{Stream, lost};
+use super::exchange::{Answer, Request, exchange};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
 use crate::redact::Secret;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
-use tungstenite::client::ClientRequestBuilder;
-use tungstenite::handshake::HandshakeError;
-use tungstenite::protocol::WebSocketConfig;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message, WebSocket};
 
 /// The largest frame that is read (Phoenix's `max_frame_size`).
 const MAX_FRAME: usize = 8_000_000;
+/// The largest body of a refusal.
+const MAX_REFUSAL: usize = 64 * 1024;
+/// Phoenix's address for protocol 2.0.0.
+const PATH: &str = "/socket/websocket?vsn=2.0.0";
+/// The subprotocol.
+const PHOENIX: &str = "phoenix";
+/// What the accepting side appends to the key (RFC 6455, section 1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Where the token stands in the list of subprotocols (Phoenix 1.8, `authToken`).
 const BEARER: &str = "base64url.bearer.phx.";
 
@@ -30,42 +39,63 @@ pub struct Ws {
 }
 
 /// Asks the server behind `stream` for a WebSocket and authenticates.
-pub fn upgrade(stream: Stream, url: &Url, token: &Secret, timeout: Duration) -> Result<Ws> {
-    let scheme = if url.secure() { "wss" } else { "ws" };
-    let address = format!("{scheme}://{}{}/socket/websocket?vsn=2.0.0", url.authority(), url.path());
-    let address = address.parse().map_err(|_| Error::usage(format!("'{url}' is no server address")))?;
-    let encoded = base64::encode(token.reveal().as_bytes());
-    let bearer = Secret::new(format!("{BEARER}{}", encoded.trim_end_matches('=')));
-    let request = ClientRequestBuilder::new(address)
-        .with_header("User-Agent", USER_AGENT)
-        .with_sub_protocol("phoenix")
-        .with_sub_protocol(bearer.reveal());
+pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, timeout: Duration) -> Result<Ws> {
+    let protocols = base64::encode(token.reveal().as_bytes());
+    let protocols = Secret::new(format!("{PHOENIX}, {BEARER}{}", protocols.trim_end_matches('=')));
+    let lost = |error| lost(url, timeout, &error);
+    let mut nonce = [0; 16];
+    SystemRandom::new().fill(&mut nonce).map_err(|_| lost(io::Error::other("no random numbers")))?;
+    let key = base64::encode(&nonce);
+    let headers = [
+        ("user-agent", USER_AGENT),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", &key),
+        ("sec-websocket-protocol", protocols.reveal()),
+    ];
+    let request = Request { method: "GET", url, path: PATH, headers: &headers };
+    let answer = exchange(&mut stream, &request, None).map_err(lost)?;
+    if answer.status != 101 {
+        let status = answer.status;
+        let body = answer.body(&mut stream, MAX_REFUSAL).map_err(lost)?;
+        return Err(failure(&String::from_utf8_lossy(&body), status, url));
+    }
+    if let Some(wrong) = flaw(&answer, &key) {
+        let message = format!("'{url}' does not open a WebSocket: its answer has a wrong '{wrong}'");
+        return Err(
+            Error::new(Kind::Unreachable, message).hint("check the URL, and whether a proxy stands between")
+        );
+    }
+    stream.socket().set_nonblocking(true).map_err(lost)?;
     let limits = WebSocketConfig::default().max_frame_size(Some(MAX_FRAME)).max_message_size(Some(MAX_FRAME));
-    let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(limits))
-        .map_err(|error| refused(error, url, timeout))?;
-    let unusable = |error: io::Error| lost(url, timeout, &error);
-    socket.get_ref().socket().set_nonblocking(true).map_err(unusable)?;
+    let socket = WebSocket::from_partially_read(stream, answer.rest(), Role::Client, Some(limits));
     Ok(Ws { socket, unsent: false })
 }
 
-fn refused(
-    error: HandshakeError<tungstenite::handshake::client::ClientHandshake<Stream>>,
-    url: &Url,
-    timeout: Duration,
-) -> Error {
-    match error {
-        // The socket's time limit ran out.
-        HandshakeError::Interrupted(_) => silent(url, timeout),
-        HandshakeError::Failure(WsError::Http(response)) => {
-            let text = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            failure(&text, response.status().as_u16(), url)
+/// The header that keeps `answer` from being the end of a handshake (RFC 6455, section
+/// 4.1) that was begun with `key`.
+fn flaw(answer: &Answer, key: &str) -> Option<&'static str> {
+    let accept = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
+    let accept = base64::encode(accept.as_ref());
+    let rules = [
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-accept", accept.as_str()),
+        ("sec-websocket-protocol", PHOENIX),
+    ];
+    let holds = |name, wanted: &str| {
+        let value = answer.header(name).unwrap_or_default();
+        match name {
+            "upgrade" | "connection" => {
+                value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted))
+            }
+            _ => value == wanted,
         }
-        HandshakeError::Failure(WsError::Io(error)) => lost(url, timeout, &error),
-        HandshakeError::Failure(error) => {
-            Error::new(Kind::Unreachable, format!("'{url}' does not open a WebSocket: {error}"))
-                .hint("check the URL, and whether a proxy stands between")
-        }
-    }
+    };
+    let broken = rules.iter().find(|(name, wanted)| !holds(name, wanted)).map(|(name, _)| *name);
+    // None was offered.
+    broken.or_else(|| answer.header("sec-websocket-extensions").map(|_| "sec-websocket-extensions"))
 }
 
 impl Ws {
@@ -144,5 +174,48 @@ fn reason(error: &WsError) -> String {
         WsError::ConnectionClosed | WsError::AlreadyClosed => "the server closed it".to_owned(),
         WsError::Protocol(_) => "the connection broke off".to_owned(),
         _ => "the server sent something malformed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::net::exchange::receive;
+    use std::io::Cursor;
+
+    /// The key and its answer are those of RFC 6455, section 1.3.
+    #[test]
+    fn each_header_of_the_handshake_is_checked() {
+        const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+        const GOOD: &[&str] = &[
+            "Upgrade: WebSocket",
+            "Connection: keep-alive, upgrade",
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            "Sec-WebSocket-Protocol: phoenix",
+        ];
+        let flaw_of = |lines: &[&str]| {
+            let head = format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n\r\n", lines.join("\r\n"));
+            flaw(&receive(&mut Cursor::new(head.into_bytes())).unwrap(), KEY)
+        };
+        assert_eq!(flaw_of(GOOD), None);
+        for (index, bad) in [
+            "Upgrade: h2c",
+            "Connection: close",
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOp=",
+            "Sec-WebSocket-Protocol: other",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = bad.split_once(':').unwrap().0.to_lowercase();
+            let mut lines = GOOD.to_vec();
+            lines[index] = bad;
+            assert_eq!(flaw_of(&lines), Some(name.as_str()));
+            lines.remove(index);
+            assert_eq!(flaw_of(&lines), Some(name.as_str()));
+        }
+        let extended = [GOOD, &["Sec-WebSocket-Extensions: permessage-deflate"]].concat();
+        assert_eq!(flaw_of(&extended), Some("sec-websocket-extensions"));
     }
 }

@@ -277,7 +277,7 @@ fn a_full_standard_output_is_an_error() {
 
 #[test]
 fn a_full_disk_on_the_server_fails_the_deploy_and_spoils_nothing() {
-    let Some(max) = Max::on_a_disk_of(6) else {
+    let Some(max) = Max::on_a_disk_of(6, &[]) else {
         eprintln!("skipped: this machine allows no mount namespace");
         return;
     };
