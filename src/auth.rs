@@ -11,9 +11,10 @@ use crate::time::parse_rfc3339;
 use crate::wire::auth::{Exchange, Refresh, Tokens};
 use miniserde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-/// An access token that ends sooner than this is renewed first.
+/// How long before its end an access token is renewed; a short-lived one in the last
+/// quarter of its life.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// What the vault keeps: the tokens and the server they are for, so that they can't
@@ -39,61 +40,108 @@ pub struct Auth {
     http: Arc<Http>,
     url: String,
     source: Source,
-    tokens: Mutex<Option<Tokens>>,
+    held: Mutex<Option<Held>>,
+}
+
+/// An access token, and when to ask for the next one.
+pub struct Access {
+    /// The token.
+    pub token: Secret,
+    /// When to renew it.
+    pub renew_at: Instant,
+}
+
+struct Held {
+    tokens: Tokens,
+    renew_at: Instant,
+}
+
+impl Held {
+    /// Tokens that have just arrived.
+    fn new(tokens: Tokens) -> Held {
+        let lifetime = Duration::from_secs(tokens.access_expires_in);
+        Held { tokens, renew_at: Instant::now() + lifetime - MARGIN.min(lifetime / 4) }
+    }
+
+    /// Tokens that were kept: all there is to go by is the clock.
+    fn kept(tokens: Tokens) -> Held {
+        let left = parse_rfc3339(&tokens.access_expires_at)
+            .and_then(|end| end.duration_since(SystemTime::now()).ok())
+            .unwrap_or_default();
+        let margin = MARGIN.min(Duration::from_secs(tokens.access_expires_in) / 4);
+        Held { tokens, renew_at: Instant::now() + left.saturating_sub(margin) }
+    }
+
+    fn fresh(&self) -> bool {
+        self.renew_at > Instant::now()
+    }
+
+    fn access(&self) -> Access {
+        Access { token: Secret::new(self.tokens.access_token.clone()), renew_at: self.renew_at }
+    }
 }
 
 impl Auth {
     /// Nothing is sent or read yet.
     pub fn new(http: Arc<Http>, url: String, source: Source) -> Auth {
-        Auth { http, url, source, tokens: Mutex::new(None) }
+        Auth { http, url, source, held: Mutex::new(None) }
     }
 
-    /// A valid access token; the stored one, a refreshed one, or one for the API token.
-    pub fn access(&self) -> Result<Secret> {
-        let mut held = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = match held.take() {
-            Some(tokens) if fresh(&tokens) => tokens,
-            _ => self.obtain(None)?,
+    /// A valid access token: the one that is held, the one that is kept, or a new one.
+    /// `refused` is one that Max did not take (it was revoked, or this machine's clock is
+    /// wrong).
+    pub fn access(&self, refused: Option<&Secret>) -> Result<Access> {
+        let good = |held: &Held| {
+            held.fresh() && refused.is_none_or(|refused| refused.reveal() != held.tokens.access_token)
         };
-        Ok(Secret::new(held.insert(tokens).access_token.clone()))
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = held.as_ref().filter(|held| good(held)) {
+            return Ok(held.access());
+        }
+        let renewed = match &self.source {
+            Source::ApiToken(token) => self.exchanged(token, held.as_ref())?,
+            Source::Vault(vault, place) => self.renewed(vault, *place, good)?,
+        };
+        Ok(held.insert(renewed).access())
     }
 
-    /// Replaces the access token `refused` by Max (revoked, or this machine's clock is
-    /// wrong) by a new one.
-    pub fn renew(&self, refused: &Secret) -> Result<Secret> {
-        let mut held = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = self.obtain(Some(refused))?;
-        Ok(Secret::new(held.insert(tokens).access_token.clone()))
+    /// The session goes on as long as it can; one that has ended is begun anew.
+    fn exchanged(&self, token: &Secret, former: Option<&Held>) -> Result<Held> {
+        let refreshed = former.map(|held| self.refresh(&held.tokens));
+        match refreshed {
+            Some(Err(error)) if error.kind() != Kind::Unauthenticated => Err(error),
+            Some(Ok(held)) => Ok(held),
+            _ => exchange(&self.http, token).map(Held::new),
+        }
     }
 
-    fn obtain(&self, refused: Option<&Secret>) -> Result<Tokens> {
-        let (vault, place) = match &self.source {
-            Source::ApiToken(token) => return exchange(&self.http, token),
-            Source::Vault(vault, place) => (vault, *place),
-        };
-        let good = |tokens: &Tokens| {
-            fresh(tokens) && refused.is_none_or(|refused| refused.reveal() != tokens.access_token)
-        };
-        let kept = self.load(vault, place)?;
+    fn renewed(&self, vault: &Vault, place: Place, good: impl Fn(&Held) -> bool) -> Result<Held> {
+        let kept = Held::kept(self.load(vault, place)?);
         if good(&kept) {
             return Ok(kept);
         }
         // Another rig may be renewing: wait for it and look again. On a read-only disk
         // nothing can be kept either way.
         let _lock = atomic::lock(&vault.lock())?;
-        let kept = self.load(vault, place)?;
+        let kept = Held::kept(self.load(vault, place)?);
         if good(&kept) {
             return Ok(kept);
         }
-        let body = Refresh { refresh_token: kept.refresh_token.clone() };
-        let answer = self.http.post("/api/v1/auth/refresh", None, &miniserde::json::to_string(&body));
-        let tokens = tokens(&answer.map_err(|error| match error.kind() {
+        let held = self.refresh(&kept.tokens)?;
+        let kept = Kept { url: self.url.clone(), tokens: held.tokens };
+        vault.replace(place, &miniserde::json::to_string(&kept))?;
+        Ok(Held { tokens: kept.tokens, renew_at: held.renew_at })
+    }
+
+    fn refresh(&self, former: &Tokens) -> Result<Held> {
+        let body =
+            Secret::new(miniserde::json::to_string(&Refresh { refresh_token: former.refresh_token.clone() }));
+        let answer = self.http.post("/api/v1/auth/refresh", None, body.reveal());
+        let answer = answer.map_err(|error| match error.kind() {
             Kind::Unauthenticated => ended(),
             _ => error,
-        })?)?;
-        let kept = Kept { url: self.url.clone(), tokens };
-        vault.replace(place, &miniserde::json::to_string(&kept))?;
-        Ok(kept.tokens)
+        })?;
+        tokens(&answer).map(Held::new)
     }
 
     fn load(&self, vault: &Vault, place: Place) -> Result<Tokens> {
@@ -131,10 +179,6 @@ pub fn revoke(http: &Http, access: &Secret) -> Result<()> {
 fn tokens(answer: &str) -> Result<Tokens> {
     miniserde::json::from_str(answer)
         .map_err(|_| Error::new(Kind::Failed, "Max's answer to the login is malformed"))
-}
-
-fn fresh(tokens: &Tokens) -> bool {
-    parse_rfc3339(&tokens.access_expires_at).is_some_and(|end| end > SystemTime::now() + MARGIN)
 }
 
 fn ended() -> Error {

@@ -3,15 +3,17 @@
 
 use crate::api::Max;
 use crate::auth::{Auth, Source};
-use crate::cli::{CA, Flag, Matches, TIMEOUT, URL};
+use crate::cli::{CA, CONTEXT, Flag, Matches, TIMEOUT, TRANSPORT, URL};
 use crate::error::{Error, Kind, Result};
 use crate::name::{Name, split_app};
 use crate::net::http::Http;
+use crate::net::link::{Memory, Transport};
 use crate::net::tls;
 use crate::net::url::Url;
 use crate::redact::Secret;
-use crate::store::config::{self, Config};
+use crate::store::config::{self, Config, Context};
 use crate::store::project::{self, Project};
+use crate::store::transport;
 use crate::store::vault::Vault;
 use crate::term::output::Output;
 use crate::time::parse_duration;
@@ -42,6 +44,8 @@ pub struct Session {
     pub limit: Option<Duration>,
     url: Option<String>,
     ca: Option<String>,
+    context: Option<String>,
+    transport: Transport,
     max: OnceCell<Max>,
 }
 
@@ -72,7 +76,21 @@ impl Session {
             None => None,
         };
         let own = |flag: &Flag| matches.value(flag).map(str::to_owned);
-        Ok(Session { output, limit, url: own(&URL), ca: own(&CA), max: OnceCell::new() })
+        let context = own(&CONTEXT).or_else(|| environment("RIG_CONTEXT"));
+        if let Some(name) = &context {
+            config::check_name(name)?;
+        }
+        let transport = match matches.value(&TRANSPORT) {
+            None => Transport::Auto,
+            Some("websocket") => Transport::WebSocket,
+            Some("longpoll") => Transport::LongPoll,
+            Some(other) => {
+                return Err(Error::usage(format!("'{other}' is no transport"))
+                    .hint("use `--transport websocket` or `--transport longpoll`"));
+            }
+        };
+        let (url, ca, max) = (own(&URL), own(&CA), OnceCell::new());
+        Ok(Session { output, limit, url, ca, context, transport, max })
     }
 
     /// How long an answer may take.
@@ -98,17 +116,31 @@ impl Session {
         })
     }
 
-    /// Where the user is logged in; none also without a home directory.
-    pub fn config(&self) -> Result<Option<Config>> {
-        config::directory(environment).map_or(Ok(None), |directory| config::load(&directory))
+    /// Where the user is logged in; nowhere also without a home directory.
+    pub fn config(&self) -> Result<Config> {
+        config::directory(environment)
+            .map_or_else(|| Ok(Config::empty()), |directory| config::load(&directory))
     }
 
-    /// The server: `--url`, else `RIG_URL`, else where the user is logged in.
-    pub fn target(&self, config: Option<&Config>) -> Result<Option<Target>> {
+    /// `--context`, else `RIG_CONTEXT`.
+    pub fn context_name(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// The context that is named, or the current one. One that is named must exist.
+    pub fn context(&self, config: &Config) -> Result<Option<Context>> {
+        match &self.context {
+            Some(name) => find_context(config, name).map(Some),
+            None => Ok(config.current().cloned()),
+        }
+    }
+
+    /// The server: `--url`, else `RIG_URL`, else that of the context.
+    pub fn target(&self, context: Option<&Context>) -> Result<Option<Target>> {
         let flag = self.url.clone().map(|url| (url, "flag"));
         let chosen = flag
             .or_else(|| Some((environment("RIG_URL")?, "RIG_URL")))
-            .or_else(|| Some((config?.url.clone(), "store")));
+            .or_else(|| Some((context?.url.clone(), "store")));
         match chosen {
             Some((url, source)) => Ok(Some(Target { url: Url::parse(&url)?, source })),
             None => Ok(None),
@@ -142,30 +174,50 @@ impl Session {
 
     fn connect(&self) -> Result<Max> {
         let config = self.config()?;
-        let target = self.target(config.as_ref())?.ok_or_else(|| match self.token() {
+        let context = self.context(&config)?;
+        let target = self.target(context.as_ref())?.ok_or_else(|| match self.token() {
             Some(_) => {
                 Error::usage("RIG_TOKEN is set, but no server is named").hint("set RIG_URL or use --url")
             }
-            None => not_logged_in(),
+            None => not_logged_in(&config),
         })?;
         let url = target.url.to_string();
-        let ca = self.ca().or_else(|| config.as_ref().filter(|config| config.url == url)?.ca.clone());
+        // A server that is named finds its own context.
+        let context = match (&self.context, context) {
+            (None, context) => config.on(&url).cloned().or(context),
+            (Some(_), context) => context,
+        };
+        let there = context.as_ref().filter(|context| context.url == url);
+        let ca = self.ca().or_else(|| there?.ca.clone());
         let (http, tls) = self.http(&target.url, ca.as_deref())?;
-        let source = match (self.token(), config) {
-            (Some(token), _) => Source::ApiToken(token),
-            (None, Some(config)) if config.url == url => {
-                Source::Vault(Vault::new(&self.directory()?), config.place)
-            }
-            (None, Some(config)) => {
-                let message = format!("you are logged in to '{}', not to '{url}'", config.url);
+        let source = match (self.token(), there, &context) {
+            (Some(token), ..) => Source::ApiToken(token),
+            (None, Some(there), _) => Source::Vault(Vault::new(&self.directory()?, &there.name), there.place),
+            (None, None, Some(context)) => {
+                let message = format!("you are logged in to '{}', not to '{url}'", context.url);
                 return Err(
                     Error::new(Kind::Unauthenticated, message).hint(format!("run `rig login --url {url}`"))
                 );
             }
-            (None, None) => return Err(not_logged_in()),
+            (None, None, None) => return Err(not_logged_in(&config)),
         };
+        let how = (self.transport, self.memory(&url));
         let auth = Auth::new(Arc::clone(&http), url, source);
-        Ok(Max::new(target.url, http, auth, tls, self.timeout()))
+        Ok(Max::new(target.url, http, auth, tls, how))
+    }
+
+    /// What is remembered of the way to `url`.
+    fn memory(&self, url: &str) -> Memory {
+        let directory = config::directory(environment);
+        let longpoll =
+            directory.as_ref().is_some_and(|directory| transport::polls(directory, url, self.now()));
+        let url = url.to_owned();
+        let keep = move |longpoll| {
+            if let Some(directory) = &directory {
+                transport::remember(directory, &url, longpoll, SystemTime::now());
+            }
+        };
+        Memory { longpoll, keep: Arc::new(keep) }
     }
 
     /// Ends the connection in order.
@@ -227,7 +279,17 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn not_logged_in() -> Error {
-    Error::new(Kind::Unauthenticated, "you are not logged in")
-        .hint("run `rig login --url URL`, or set RIG_URL and RIG_TOKEN")
+/// The context of this name.
+pub fn find_context(config: &Config, name: &str) -> Result<Context> {
+    config.find(name).cloned().ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("there is no context '{name}'")).hint("see `rig context list`")
+    })
+}
+
+fn not_logged_in(config: &Config) -> Error {
+    let error = Error::new(Kind::Unauthenticated, "you are not logged in");
+    match config.contexts.is_empty() {
+        true => error.hint("run `rig login --url URL`, or set RIG_URL and RIG_TOKEN"),
+        false => error.hint("choose a login with `rig context use NAME`; see `rig context list`"),
+    }
 }

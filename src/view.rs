@@ -158,6 +158,7 @@ fn state_colour(state: &str) -> Option<Colour> {
 fn ago(text: &str, now: SystemTime) -> String {
     let Some(time) = parse_rfc3339(text) else { return text.to_owned() };
     match now.duration_since(time) {
+        Ok(since) if since.as_secs() == 0 => "just now".to_owned(),
         Ok(since) => format!("{} ago", human(since)),
         Err(ahead) => format!("in {}", human(ahead.duration())),
     }

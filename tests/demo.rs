@@ -28,7 +28,14 @@ impl Drop for Demo {
         if let Some(mut maxd) = self.maxd.take() {
             // SIGTERM, so that it stops the apps too.
             let _ = Command::new("kill").arg(maxd.id().to_string()).status();
-            let _ = maxd.wait();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while matches!(maxd.try_wait(), Ok(None)) {
+                if Instant::now() > deadline {
+                    eprintln!("demo: maxd does not stop; it is killed");
+                    let _ = maxd.kill();
+                }
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
         }
     }
 }

@@ -6,9 +6,8 @@ pub mod stream;
 use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
 use crate::net::http::Http;
-use crate::net::link::{Link, Options};
+use crate::net::link::{Link, Memory, Options, Subscription, Transport};
 use crate::net::url::Url;
-use crate::redact::Secret;
 use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
 use rustls::ClientConfig;
@@ -27,13 +26,22 @@ pub struct Max {
     pub auth: Arc<Auth>,
     tls: Arc<ClientConfig>,
     timeout: Duration,
+    transport: Transport,
+    memory: Memory,
     link: OnceCell<Link>,
 }
 
 impl Max {
-    /// Nothing is sent yet.
-    pub fn new(url: Url, http: Arc<Http>, auth: Auth, tls: Arc<ClientConfig>, timeout: Duration) -> Max {
-        Max { url, http, auth: Arc::new(auth), tls, timeout, link: OnceCell::new() }
+    /// Nothing is sent yet. `memory` keeps which transport gets through.
+    pub fn new(
+        url: Url,
+        http: Arc<Http>,
+        auth: Auth,
+        tls: Arc<ClientConfig>,
+        how: (Transport, Memory),
+    ) -> Max {
+        let (timeout, (transport, memory)) = (http.timeout(), how);
+        Max { url, http, auth: Arc::new(auth), tls, timeout, transport, memory, link: OnceCell::new() }
     }
 
     /// Asks on `control` and gives the answer as Max wrote it.
@@ -51,36 +59,36 @@ impl Max {
         decode(&self.link()?.welcome()?)
     }
 
+    /// Joins `topic`: the answer, and what comes. `params` is asked at each join.
+    pub fn subscribe(
+        &self,
+        topic: &str,
+        params: Box<dyn FnMut() -> String + Send>,
+    ) -> Result<(String, Subscription)> {
+        self.link()?.subscribe(topic, params)
+    }
+
     /// Sends `body` to `path`.
     pub fn upload(&self, path: &str, content_type: &str, body: &mut dyn Read) -> Result<String> {
-        self.http.put(path, &self.auth.access()?, content_type, None, body)
+        self.http.put(path, &self.auth.access(None)?.token, content_type, None, body)
     }
 
     fn link(&self) -> Result<&Link> {
         if let Some(link) = self.link.get() {
             return Ok(link);
         }
-        let token = self.auth.access()?;
-        let opened = match self.open(token.clone()) {
-            Err(error) if error.kind() == Kind::Unauthenticated => self.open(self.auth.renew(&token)?)?,
-            opened => opened?,
-        };
-        Ok(self.link.get_or_init(|| opened))
-    }
-
-    fn open(&self, first: Secret) -> Result<Link> {
-        let auth = Arc::clone(&self.auth);
-        let mut first = Some(first);
-        let token = move || match first.take() {
-            Some(token) => Ok(token),
-            None => auth.access(),
-        };
-        Link::open(Options {
+        let (auth, memory) = (Arc::clone(&self.auth), self.memory.clone());
+        let opened = Link::open(Options {
             url: self.url.clone(),
             tls: Arc::clone(&self.tls),
             timeout: self.timeout,
-            token: Box::new(token),
-        })
+            transport: self.transport,
+            token: Arc::new(move |refused| {
+                auth.access(refused).map(|access| (access.token, access.renew_at))
+            }),
+            memory,
+        })?;
+        Ok(self.link.get_or_init(|| opened))
     }
 
     /// Closes the socket in order.

@@ -45,7 +45,7 @@ impl Stream {
         let cursor = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&cursor);
         let params = Box::new(move || params(Some(seen.load(Ordering::Relaxed)).filter(|seq| *seq > 0)));
-        let (_, subscription) = max.link()?.subscribe(topic, params)?;
+        let (_, subscription) = max.subscribe(topic, params)?;
         Ok(Stream { subscription, cursor, unacknowledged: 0 })
     }
 
@@ -71,11 +71,14 @@ impl Stream {
     }
 
     fn take(&mut self, payload: &str) -> Result<Vec<Line>> {
-        let lines = decode::<Lines>(payload)?.lines;
+        let mut lines = decode::<Lines>(payload)?.lines;
+        self.unacknowledged += lines.len() as u64;
+        // What still waited here when the connection broke comes again with the rejoin.
+        let seen = self.cursor.load(Ordering::Relaxed);
+        lines.retain(|line| line.seq > seen);
         if let Some(last) = lines.last() {
             self.cursor.store(last.seq, Ordering::Relaxed);
         }
-        self.unacknowledged += lines.len() as u64;
         if self.unacknowledged >= CREDIT / 2 {
             let credit = Credit { lines: std::mem::take(&mut self.unacknowledged) };
             self.subscription.push("credit", json::to_string(&credit))?;

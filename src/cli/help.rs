@@ -2,6 +2,9 @@
 
 use super::{Command, Flag, GLOBAL};
 
+/// The columns that help fits in.
+const WIDTH: usize = 80;
+
 /// The help on the command `words`, or on all that begin with them.
 pub fn help(commands: &[Command], words: &str) -> String {
     match commands.iter().find(|command| command.words == words) {
@@ -30,10 +33,10 @@ fn overview(commands: &[Command], prefix: &str) -> String {
     out.push_str("\nFlags of every command:\n");
     columns(&mut out, GLOBAL.iter().map(|flag| (flag_usage(flag), flag.help)).collect());
     out.push_str(
-        "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a login;\n\
-         RIG_CA, RIG_CONFIG_DIR, NO_COLOR.\n\
-         Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable,\n\
-         6 conflict, 7 deployment failed, 8 timed out, 130 interrupted.\n\
+        "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a\n\
+         login; RIG_CONTEXT, RIG_CA, RIG_CONFIG_DIR, NO_COLOR.\n\
+         Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed,\n\
+         5 unreachable, 6 conflict, 7 deployment failed, 8 timed out, 130 interrupted.\n\
          `rig help COMMAND` shows one command with examples.\n",
     );
     out
@@ -46,8 +49,7 @@ fn one(command: &Command) -> String {
     out.push('\n');
     if !command.about.is_empty() {
         out.push('\n');
-        out.push_str(command.about);
-        out.push('\n');
+        wrapped(&mut out, command.about);
     }
     if !command.args.is_empty() {
         out.push_str("\nArguments:\n");
@@ -99,6 +101,23 @@ fn flag_usage(flag: &Flag) -> String {
         out.push_str(flag.value);
     }
     out
+}
+
+/// A paragraph in lines that fit a terminal.
+fn wrapped(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split(' ') {
+        let more = word.chars().count() + 1;
+        if width > 0 {
+            let fits = width + more <= WIDTH;
+            out.push(if fits { ' ' } else { '\n' });
+            width = if fits { width + more } else { more - 1 };
+        } else {
+            width = more - 1;
+        }
+        out.push_str(word);
+    }
+    out.push('\n');
 }
 
 fn columns(out: &mut String, rows: Vec<(String, &str)>) {

@@ -67,18 +67,20 @@ pub const URL: Flag = Flag {
     help: "the Max server (else RIG_URL, else where you logged in)",
 };
 /// `--timeout`.
-pub const TIMEOUT: Flag = Flag {
-    long: "timeout",
-    short: None,
-    value: "TIME",
-    help: "how long to wait for an answer: `10s` (the default), `2m`",
-};
+pub const TIMEOUT: Flag =
+    Flag { long: "timeout", short: None, value: "TIME", help: "how long to wait for an answer (else 10s)" };
 /// `--ca`.
-pub const CA: Flag = Flag {
-    long: "ca",
+pub const CA: Flag =
+    Flag { long: "ca", short: None, value: "FILE", help: "also trust this PEM file (else RIG_CA)" };
+/// `--context`.
+pub const CONTEXT: Flag =
+    Flag { long: "context", short: None, value: "NAME", help: "the login to use (else RIG_CONTEXT)" };
+/// `--transport`.
+pub const TRANSPORT: Flag = Flag {
+    long: "transport",
     short: None,
-    value: "FILE",
-    help: "also trust the certificates in this PEM file (else RIG_CA)",
+    value: "WAY",
+    help: "`websocket` or `longpoll` (else whichever works)",
 };
 /// `--help`.
 pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "show what a command does" };
@@ -86,7 +88,7 @@ pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "
 pub const VERSION: Flag = Flag { long: "version", short: Some('V'), value: "", help: "show rig's version" };
 
 /// The flags every command has.
-pub const GLOBAL: &[&Flag] = &[&OUTPUT, &URL, &TIMEOUT, &CA, &HELP, &VERSION];
+pub const GLOBAL: &[&Flag] = &[&OUTPUT, &CONTEXT, &URL, &TIMEOUT, &CA, &TRANSPORT, &HELP, &VERSION];
 
 /// A command line that was understood.
 pub struct Matches {

@@ -136,8 +136,8 @@ fn check(command: &'static Command, matches: &Matches) -> Result<()> {
     if let Some(extra) = matches.args.get(command.args.len()) {
         return Err(Error::usage(format!("`rig {}` does not take '{extra}'", command.words)).hint(hint()));
     }
-    let required = command.args.iter().filter(|arg| arg.required).map(|arg: &Arg| arg.name);
-    if let Some(missing) = required.skip(matches.args.len()).next() {
+    let mut required = command.args.iter().filter(|arg| arg.required).map(|arg: &Arg| arg.name);
+    if let Some(missing) = required.nth(matches.args.len()) {
         return Err(Error::usage(format!("`rig {}` needs {missing}", command.words)).hint(hint()));
     }
     Ok(())

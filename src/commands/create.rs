@@ -13,8 +13,9 @@ pub const NETWORK: Command = Command {
     words: "create network",
     aliases: &[],
     summary: "Create a network for apps",
-    about: "Its name becomes the subdomain of its apps and is unique in the whole system. A name has\n\
-            1 to 63 of a-z, 0-9 and -, and starts with a letter. Without one Max assigns one.",
+    about: "Its name becomes the subdomain of its apps and is unique in the whole system. A \
+            name has 1 to 63 of a-z, 0-9 and -, and starts with a letter. Without one Max \
+            assigns one.",
     args: &[Arg { name: "NAME", help: "the network's name", required: false }],
     flags: &[],
     examples: &[
@@ -29,7 +30,8 @@ pub const APP: Command = Command {
     words: "create app",
     aliases: &[],
     summary: "Create an app in a network",
-    about: "Its name becomes its host name: APP.NETWORK.DOMAIN. `rig deploy --create` does it too.",
+    about: "Its name becomes its host name: APP.NETWORK.DOMAIN. `rig deploy --create` does it \
+            too.",
     args: &[Arg { name: "APP", help: "the app's name, or APP.NETWORK", required: true }],
     flags: &[&session::NETWORK],
     examples: &[("An app `web` in the network `blue`", "rig create app web --network blue")],

@@ -33,12 +33,13 @@ const LAST_LINES: usize = 10;
 pub const DEPLOY: Command = Command {
     words: "deploy",
     aliases: &[],
-    summary: "Send source code, build it, and switch to it once it is healthy",
-    about: "Sends the files of a directory (without .git and what .rigignore, or .gitignore where there\n\
-            is none, leaves out), shows the build, waits until the new release is healthy, and prints\n\
-            its URL. When anything fails the old release goes on serving and the exit code is 7.\n\
-            A rig.json in the directory may hold \"app\" and \"network\", so that `rig deploy` alone\n\
-            suffices, and \"build\", \"run\" and \"health\". --timeout limits the whole deploy.",
+    summary: "Send source code, build it, and switch to it once healthy",
+    about: "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
+            where there is none, leaves out), shows the build, waits until the new release is \
+            healthy, and prints its URL. When anything fails the old release goes on serving \
+            and the exit code is 7. A rig.json in the directory may hold \"app\" and \
+            \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\" and \
+            \"health\". --timeout limits the whole deploy.",
     args: &[Arg { name: "PATH", help: "the directory (this one by default)", required: false }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK],
     examples: &[
@@ -167,7 +168,6 @@ fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Resu
     let mut stream = Stream::open(session.max()?, &format!("deploy:{}", deploy.id), params)?;
     let output = &session.output;
     let mut last = VecDeque::with_capacity(LAST_LINES);
-    let mut state = deploy.state;
     loop {
         let item = stream.next(deadline).map_err(|error| match error.kind() {
             Kind::TimedOut => late(deploy),
@@ -186,10 +186,7 @@ fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Resu
             Item::State(now) => match now.state {
                 State::Live => return Ok(*now),
                 State::Failed => return Err(failed(&now, last.make_contiguous(), output.json)),
-                _ if now.state != state => {
-                    state = now.state;
-                    output.note(phase(state));
-                }
+                // The lines show how far it is.
                 _ => {}
             },
             Item::Note(text) => output.note(&text),

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::net::url::Url;
 use crate::redact::Secret;
 use crate::session::Session;
-use crate::store::config::{self, Config, Place};
+use crate::store::config::{self, Config, Context, Place};
 use crate::store::vault::Vault;
 use crate::term::prompt;
 use crate::wire::auth::Session as Info;
@@ -19,7 +19,7 @@ const TOKEN: Flag = Flag {
     long: "token",
     short: None,
     value: "TOKEN",
-    help: "the API token; other users can see it, prefer --token-stdin",
+    help: "the API token; others can see it: prefer --token-stdin",
 };
 const TOKEN_STDIN: Flag =
     Flag { long: "token-stdin", short: None, value: "", help: "read the API token from standard input" };
@@ -27,7 +27,7 @@ const STORE: Flag = Flag {
     long: "store",
     short: None,
     value: "PLACE",
-    help: "keep the session in the `keyring` (the default where there is one) or in a `file`",
+    help: "keep the session in the `keyring` or in a `file`",
 };
 
 /// `rig login`.
@@ -35,8 +35,9 @@ pub const LOGIN: Command = Command {
     words: "login",
     aliases: &[],
     summary: "Log in: exchange an API token for a session",
-    about: "The token itself is not kept. The session goes to the system's keyring, or, where there\n\
-            is none, to a file only you can read. With RIG_URL and RIG_TOKEN no login is needed.",
+    about: "The token itself is not kept. The session goes to the system's keyring, or to \
+            a file only you can read where there is none. With RIG_URL and RIG_TOKEN no login \
+            is needed.",
     args: &[],
     flags: &[&TOKEN_STDIN, &TOKEN, &STORE],
     examples: &[
@@ -76,6 +77,7 @@ pub const WHOAMI: Command = Command {
 struct Who {
     user: String,
     url: String,
+    context: Option<String>,
     url_source: &'static str,
     token_source: &'static str,
     expires_at: String,
@@ -92,30 +94,40 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         }
     };
     let directory = session.directory()?;
-    let before = session.config().unwrap_or(None);
-    let target = match session.target(before.as_ref())? {
+    // A damaged configuration is replaced.
+    let config = session.config().unwrap_or_else(|_| Config::empty());
+    let named = session.context_name().map(str::to_owned);
+    let known = match &named {
+        Some(name) => config.find(name),
+        None => config.current(),
+    };
+    let target = match session.target(known)? {
         Some(target) => target.url,
         None if session.output.interactive => Url::parse(&prompt::ask(&session.output, "Max server (URL)")?)?,
         None => return Err(Error::usage("which server?").hint("add --url URL")),
     };
     let url = target.to_string();
-    let same = before.as_ref().filter(|config| config.url == url);
+    // Without a name it is the context of that server, or a new one named after it.
+    let name = named.or_else(|| Some(config.on(&url)?.name.clone())).unwrap_or_else(|| default_name(&target));
+    let before = config.find(&name);
+    let same = before.filter(|context| context.url == url);
     let ca = match session.ca() {
         Some(path) => Some(absolute(&path)?),
-        None => same.and_then(|config| config.ca.clone()),
+        None => same.and_then(|context| context.ca.clone()),
     };
     let (http, _) = session.http(&target, ca.as_deref())?;
     let token = token(session, matches)?;
     let tokens = exchange(&http, &token)?;
     let (user, expires_at) = (tokens.user.clone(), tokens.expires_at.clone());
     let access = Secret::new(tokens.access_token.clone());
-    if let Some(config) = &before {
-        end_former(session, config);
+    if let Some(context) = before {
+        end_former(session, context);
     }
-    let vault = Vault::new(&directory);
+    let vault = Vault::new(&directory, &name);
     let text = Secret::new(miniserde::json::to_string(&Kept { url: url.clone(), tokens }));
     let kept = vault.store(text.reveal(), file_only).and_then(|place| {
-        config::save(&directory, &Config { url: url.clone(), user: user.clone(), place, ca })?;
+        let context = Context { name: name.clone(), url: url.clone(), user: user.clone(), place, ca };
+        config::change(&directory, |config| config.put(context))?;
         Ok(place)
     });
     let place = kept.map_err(|error| {
@@ -134,12 +146,20 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         return session.output.document(&Who {
             user,
             url,
+            context: Some(name),
             url_source: "store",
             token_source: "store",
             expires_at,
         });
     }
     session.output.line(&format!("logged in to {url} as {user}"))
+}
+
+/// `max.example.com`, `localhost-7070`.
+fn default_name(url: &Url) -> String {
+    let good = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let name: String = url.authority().chars().map(good).take(63).collect();
+    name.trim_start_matches(['.', '-']).to_owned()
 }
 
 fn token(session: &Session, matches: &Matches) -> Result<Secret> {
@@ -165,22 +185,24 @@ fn absolute(path: &str) -> Result<String> {
 }
 
 /// Revokes the session of an earlier login, as far as that goes: it is replaced.
-fn end_former(session: &Session, config: &Config) {
-    let ended = Url::parse(&config.url).and_then(|url| end(session, config, &url));
-    if ended.is_err() {
+fn end_former(session: &Session, context: &Context) {
+    if end(session, context).is_err() {
         session
             .output
-            .note(&format!("could not end the former session at {}; it ends by itself", config.url));
+            .note(&format!("could not end the former session at {}; it ends by itself", context.url));
     }
 }
 
-fn end(session: &Session, config: &Config, url: &Url) -> Result<()> {
-    let vault = Vault::new(&session.directory()?);
-    let ca = session.ca().or_else(|| config.ca.clone());
-    let (http, _) = session.http(url, ca.as_deref())?;
-    let auth = Auth::new(Arc::clone(&http), config.url.clone(), Source::Vault(vault, config.place));
-    let ended = auth.access().and_then(|access| match revoke(&http, &access) {
-        Err(error) if error.kind() == Kind::Unauthenticated => revoke(&http, &auth.renew(&access)?),
+fn end(session: &Session, context: &Context) -> Result<()> {
+    let url = Url::parse(&context.url)?;
+    let vault = Vault::new(&session.directory()?, &context.name);
+    let ca = session.ca().or_else(|| context.ca.clone());
+    let (http, _) = session.http(&url, ca.as_deref())?;
+    let auth = Auth::new(Arc::clone(&http), context.url.clone(), Source::Vault(vault, context.place));
+    let ended = auth.access(None).and_then(|access| match revoke(&http, &access.token) {
+        Err(error) if error.kind() == Kind::Unauthenticated => {
+            revoke(&http, &auth.access(Some(&access.token))?.token)
+        }
         ended => ended,
     });
     match ended {
@@ -191,20 +213,25 @@ fn end(session: &Session, config: &Config, url: &Url) -> Result<()> {
 }
 
 fn logout(session: &Session, _: &Matches) -> Result<()> {
-    let Some(config) = session.config()? else {
+    let Some(context) = session.context(&session.config()?)? else {
         return said(session, None, "nobody is logged in");
     };
+    forget(session, &context)?;
+    let text = format!("logged out of {}", context.url);
+    said(session, Some(context), &text)
+}
+
+/// Ends a context's session and removes everything that is kept of it, in any case.
+pub fn forget(session: &Session, context: &Context) -> Result<()> {
     let directory = session.directory()?;
-    let ended = Url::parse(&config.url).and_then(|url| end(session, &config, &url));
-    Vault::new(&directory).forget()?;
-    config::remove(&directory)?;
+    let ended = end(session, context);
+    Vault::new(&directory, &context.name).forget()?;
+    config::change(&directory, |config| config.take(&context.name))?;
     ended.map_err(|error| {
         let message = format!("forgot the session here, but could not revoke it: {}", error.message());
         Error::new(error.kind(), message)
             .hint("it ends by itself within 30 days; revoking the API token ends it now")
-    })?;
-    let text = format!("logged out of {}", config.url);
-    said(session, Some(config), &text)
+    })
 }
 
 /// What `rig logout` answers.
@@ -214,9 +241,9 @@ struct Ended {
     user: Option<String>,
 }
 
-fn said(session: &Session, config: Option<Config>, text: &str) -> Result<()> {
+fn said(session: &Session, context: Option<Context>, text: &str) -> Result<()> {
     if session.output.json {
-        let (url, user) = config.map_or((None, None), |config| (Some(config.url), Some(config.user)));
+        let (url, user) = context.map_or((None, None), |context| (Some(context.url), Some(context.user)));
         return session.output.document(&Ended { url, user });
     }
     session.output.line(text)
@@ -224,12 +251,18 @@ fn said(session: &Session, config: Option<Config>, text: &str) -> Result<()> {
 
 fn whoami(session: &Session, _: &Matches) -> Result<()> {
     let config = session.config()?;
-    let url_source = session.target(config.as_ref())?.map_or("store", |target| target.source);
+    let context = session.context(&config)?;
+    let url_source = session.target(context.as_ref())?.map_or("store", |target| target.source);
     let token_source = if session.token().is_some() { "RIG_TOKEN" } else { "store" };
     let max = session.max()?;
     let url = max.url.to_string();
     let info: Info = decode(&max.ask("session:show", "{}".to_owned())?)?;
-    let who = Who { user: info.user, url, url_source, token_source, expires_at: info.expires_at };
+    let context = match token_source {
+        "store" => config.on(&url).filter(|_| session.context_name().is_none()).cloned().or(context),
+        _ => None,
+    };
+    let context = context.map(|context| context.name);
+    let who = Who { user: info.user, url, context, url_source, token_source, expires_at: info.expires_at };
     if session.output.json {
         return session.output.document(&who);
     }

@@ -31,8 +31,9 @@ pub const APP: Command = Command {
     words: "logs app",
     aliases: &[],
     summary: "Show what an app writes, as it writes it",
-    about: "Follows on a terminal until Ctrl-C, over redeploys, restarts and reconnections. In a pipe,\n\
-            and with -o json, it shows the newest lines and ends, unless --follow is given.",
+    about: "Follows on a terminal until Ctrl-C, over redeploys, restarts and reconnections. In \
+            a pipe, and with -o json, it shows the newest lines and ends, unless --follow is \
+            given.",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
     flags: FLAGS,
     examples: &[

@@ -1,5 +1,7 @@
 //! What rig can do. [`COMMANDS`] is the only list.
 
+mod api;
+mod context;
 mod create;
 mod delete;
 mod deploy;
@@ -27,4 +29,8 @@ pub static COMMANDS: &[Command] = &[
     list::NETWORKS,
     delete::APP,
     delete::NETWORK,
+    context::LIST,
+    context::USE,
+    context::DELETE,
+    api::API,
 ];

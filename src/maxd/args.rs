@@ -1,10 +1,13 @@
 //! maxd's command line.
 
+use super::auth::ACCESS;
 use crate::error::{Error, Result};
+use crate::time::parse_duration;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `maxd --help` prints.
 pub const HELP: &str = "\
@@ -26,6 +29,7 @@ Flags of `maxd serve`:
   --tls-self-signed     serve TLS with a private authority of its own (DIR/tls/ca.pem)
   --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
   --source-limit SIZE   the largest source of a deploy (1GiB)
+  --access-lifetime T   how long an access token is good (15m); rig renews it by itself
 
 Plain HTTP is served on loopback addresses only.
 
@@ -71,6 +75,8 @@ pub struct Serve {
     pub ready_file: Option<PathBuf>,
     /// `--source-limit`, in bytes.
     pub source_limit: u64,
+    /// `--access-lifetime`.
+    pub access_lifetime: Duration,
 }
 
 /// How connections are protected.
@@ -103,6 +109,7 @@ struct Given {
     own: bool,
     ready_file: Option<PathBuf>,
     source_limit: Option<u64>,
+    access_lifetime: Option<Duration>,
     user: Option<String>,
 }
 
@@ -123,6 +130,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("tls-self-signed") => given.own = true,
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
+            Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
             Arg::Long("user") => given.user = Some(text(&mut parser)?),
             Arg::Value(word) => given.words.push(word.string().map_err(wrong)?),
             other => return Err(wrong(other.unexpected())),
@@ -156,6 +164,7 @@ fn command(given: Given) -> Result<Command> {
                 tls,
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
+                access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
             };
             let open =
                 [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
@@ -200,6 +209,12 @@ fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| {
         Error::usage(format!("{flag} takes an address and a port, not '{text}'"))
             .hint("for instance 127.0.0.1:7070")
+    })
+}
+
+fn lifetime(text: &str) -> Result<Duration> {
+    parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
+        Error::usage(format!("'{text}' is no lifetime")).hint("for instance `--access-lifetime 15m`")
     })
 }
 

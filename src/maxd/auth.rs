@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
-/// How long an access token opens sockets.
-const ACCESS: Duration = Duration::from_secs(15 * 60);
+/// How long an access token opens sockets unless the operator says otherwise.
+pub const ACCESS: Duration = Duration::from_secs(15 * 60);
 /// How long a session lives after its last refresh.
 const SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -45,12 +45,13 @@ pub struct Listed {
 pub struct Auth {
     store: Arc<Store>,
     revoked: broadcast::Sender<i64>,
+    access: Duration,
 }
 
 impl Auth {
-    /// On this database.
-    pub fn new(store: Arc<Store>) -> Auth {
-        Auth { store, revoked: broadcast::channel(256).0 }
+    /// On this database. Access tokens live for `access`.
+    pub fn new(store: Arc<Store>, access: Duration) -> Auth {
+        Auth { store, revoked: broadcast::channel(256).0, access }
     }
 
     /// The sessions that are revoked from now on.
@@ -60,7 +61,7 @@ impl Auth {
 
     /// Exchanges an API token for a session.
     pub async fn exchange(&self, token: &str, now: SystemTime) -> Result<Tokens> {
-        let presented = hash(token);
+        let (presented, access) = (hash(token), self.access);
         self.store.with(move |t| {
             let found = t
                 .query_row(
@@ -75,7 +76,7 @@ impl Auth {
                 Error::new(Kind::Unauthenticated, "the API token is not valid")
                     .hint("make a new one on the server: `maxd token create`")
             })?;
-            let pair = Pair::new(now)?;
+            let pair = Pair::new(now, access)?;
             t.execute("UPDATE api_tokens SET used_at = ?1 WHERE id = ?2", params![rfc3339(now), api_token])
                 .map_err(explain)?;
             t.execute("DELETE FROM sessions WHERE expires < ?1", [unix(now)]).map_err(explain)?;
@@ -97,39 +98,32 @@ impl Auth {
         .await
     }
 
-    /// A new pair of tokens for a refresh token, which is good once: a used one that
-    /// comes again was stolen, and ends the session.
+    /// A new pair of tokens for a refresh token, which is good once. A used one that comes
+    /// again was stolen, and ends the session; unless nobody has presented what it was
+    /// exchanged for: then that answer was lost on its way.
     pub async fn refresh(&self, token: &str, now: SystemTime) -> Result<Tokens> {
-        let presented = hash(token);
+        let (presented, access) = (hash(token), self.access);
         let renewed = self.store.with(move |t| {
-            let find = |column: &str| {
-                let query = format!(
-                    "SELECT s.id, u.name FROM sessions s JOIN api_tokens a ON a.id = s.api_token
-                     JOIN users u ON u.id = a.user
-                     WHERE s.{column} = ?1 AND s.expires >= ?2 AND a.revoked_at IS NULL"
-                );
-                t.query_row(&query, params![presented, unix(now)], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-                })
-                .optional()
-                .map_err(explain)
-            };
-            if let Some((session, _)) = find("used_refresh_hash")? {
+            let (session, user, again) = find_refresh(t, &presented, now)?.ok_or_else(ended)?;
+            if again == Some(true) {
                 t.execute("DELETE FROM sessions WHERE id = ?1", [session]).map_err(explain)?;
                 return Ok(Err(session));
             }
-            let (session, user) = find("refresh_hash")?.ok_or_else(ended)?;
-            let pair = Pair::new(now)?;
+            let pair = Pair::new(now, access)?;
+            // A pair that reached nobody leaves no trace.
+            let former = match again {
+                Some(_) => "former_access_hash, former_access_expires",
+                None => "access_hash, access_expires",
+            };
+            let query = format!(
+                "UPDATE sessions SET (former_access_hash, former_access_expires) = ({former}), access_hash = ?2,
+                 access_expires = ?3, used_refresh_hash = ?4, refresh_hash = ?5, expires = ?6, pair_used = 0
+                 WHERE id = ?1"
+            );
+            let (refresh, expires) = (hash(&pair.refresh), unix(pair.expires));
             t.execute(
-                "UPDATE sessions SET access_hash = ?2, access_expires = ?3, used_refresh_hash = refresh_hash,
-                 refresh_hash = ?4, expires = ?5 WHERE id = ?1",
-                params![
-                    session,
-                    hash(&pair.access),
-                    unix(pair.access_expires),
-                    hash(&pair.refresh),
-                    unix(pair.expires)
-                ],
+                &query,
+                params![session, hash(&pair.access), unix(pair.access_expires), presented, refresh, expires],
             )
             .map_err(explain)?;
             Ok(Ok(pair.tokens(user)))
@@ -149,24 +143,36 @@ impl Auth {
         let presented = hash(token);
         self.store
             .with(move |t| {
-                t.query_row(
-                    "SELECT u.id, u.name, s.id FROM sessions s JOIN api_tokens a ON a.id = s.api_token
-                 JOIN users u ON u.id = a.user
-                 WHERE s.access_hash = ?1 AND s.access_expires >= ?2 AND a.revoked_at IS NULL",
-                    params![presented, unix(now)],
-                    |row| Ok(Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? }),
-                )
-                .optional()
-                .map_err(explain)?
-                .ok_or_else(ended)
+                let found = t
+                    .query_row(
+                        "SELECT u.id, u.name, s.id, s.access_hash = ?1 AND s.pair_used = 0
+                         FROM sessions s JOIN api_tokens a ON a.id = s.api_token JOIN users u ON u.id = a.user
+                         WHERE ((s.access_hash = ?1 AND s.access_expires >= ?2)
+                             OR (s.former_access_hash = ?1 AND s.former_access_expires >= ?2))
+                           AND a.revoked_at IS NULL",
+                        params![presented, unix(now)],
+                        |row| {
+                            let who = Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? };
+                            Ok((who, row.get::<_, bool>(3)?))
+                        },
+                    )
+                    .optional()
+                    .map_err(explain)?;
+                let (who, first) = found.ok_or_else(ended)?;
+                if first {
+                    t.execute("UPDATE sessions SET pair_used = 1 WHERE id = ?1", [who.session])
+                        .map_err(explain)?;
+                }
+                Ok(who)
             })
             .await
     }
 
-    /// Whether the session still stands; its API token may have been revoked.
+    /// Whether the session still stands: its time may be over, or its API token revoked.
     pub async fn stands(&self, session: i64) -> bool {
         let found = self.store.with(move |t| session_row(t, session)).await;
-        !matches!(found, Ok(None))
+        let now = unix(SystemTime::now()) as u64;
+        !matches!(found, Ok(found) if found.as_ref().is_none_or(|(_, expires)| *expires < now))
     }
 
     /// The session, as `session:show` answers it.
@@ -189,6 +195,24 @@ impl Auth {
         let _ = self.revoked.send(session);
         Ok(())
     }
+}
+
+/// The session a refresh token belongs to and its user. For a token that was used
+/// before, also whether what it was exchanged for was.
+fn find_refresh(
+    t: &Transaction<'_>,
+    presented: &[u8],
+    now: SystemTime,
+) -> Result<Option<(i64, String, Option<bool>)>> {
+    t.query_row(
+        "SELECT s.id, u.name, CASE s.refresh_hash WHEN ?1 THEN NULL ELSE s.pair_used END
+         FROM sessions s JOIN api_tokens a ON a.id = s.api_token JOIN users u ON u.id = a.user
+         WHERE (s.refresh_hash = ?1 OR s.used_refresh_hash = ?1) AND s.expires >= ?2 AND a.revoked_at IS NULL",
+        params![presented, unix(now)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )
+    .optional()
+    .map_err(explain)
 }
 
 fn session_row(t: &Transaction<'_>, session: i64) -> Result<Option<(String, u64)>> {
@@ -269,14 +293,16 @@ pub fn revoke_token(store: &Store, user: &str, id: i64, now: SystemTime) -> Resu
 struct Pair {
     access: String,
     access_expires: SystemTime,
+    lifetime: Duration,
     refresh: String,
     expires: SystemTime,
 }
 
 impl Pair {
-    fn new(now: SystemTime) -> Result<Pair> {
+    fn new(now: SystemTime, lifetime: Duration) -> Result<Pair> {
+        let (access_expires, expires) = (now + lifetime, now + SESSION);
         let (access, refresh) = (format!("acc_{}", random(24)?), format!("ref_{}", random(24)?));
-        Ok(Pair { access, access_expires: now + ACCESS, refresh, expires: now + SESSION })
+        Ok(Pair { access, access_expires, lifetime, refresh, expires })
     }
 
     fn tokens(self, user: String) -> Tokens {
@@ -284,6 +310,7 @@ impl Pair {
             user,
             access_token: self.access,
             access_expires_at: rfc3339(self.access_expires),
+            access_expires_in: self.lifetime.as_secs(),
             refresh_token: self.refresh,
             expires_at: rfc3339(self.expires),
         }
@@ -321,7 +348,7 @@ mod tests {
         let store = Store::open(&dir.path().join("state.db")).unwrap();
         let now = SystemTime::now();
         let token = create_token(&store, "ada", now).unwrap();
-        (dir, Arc::clone(&store), Auth::new(store), token, now)
+        (dir, Arc::clone(&store), Auth::new(store, ACCESS), token, now)
     }
 
     #[tokio::test]
@@ -329,13 +356,39 @@ mod tests {
         let (_dir, _store, auth, token, now) = world().await;
         let first = auth.exchange(&token, now).await.unwrap();
         let second = auth.refresh(&first.refresh_token, now).await.unwrap();
-        assert!(auth.check(&first.access_token, now).await.is_err());
         let identity = auth.check(&second.access_token, now).await.unwrap();
         let mut revoked = auth.revocations();
         assert!(auth.refresh(&first.refresh_token, now).await.is_err());
         assert_eq!(revoked.try_recv().unwrap(), identity.session);
         assert!(auth.check(&second.access_token, now).await.is_err());
         assert!(auth.refresh(&second.refresh_token, now).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_lost_can_be_asked_for_again_until_it_was_used() {
+        let (_dir, _store, auth, token, now) = world().await;
+        let first = auth.exchange(&token, now).await.unwrap();
+        let lost = auth.refresh(&first.refresh_token, now).await.unwrap();
+        let again = auth.refresh(&first.refresh_token, now).await.unwrap();
+        // What was lost is worth nothing; what was held before still is.
+        assert!(auth.check(&lost.access_token, now).await.is_err());
+        assert!(auth.check(&first.access_token, now).await.is_ok());
+        assert!(auth.refresh(&lost.refresh_token, now).await.is_err());
+        assert!(auth.check(&again.access_token, now).await.is_ok());
+        assert!(auth.refresh(&first.refresh_token, now).await.is_err());
+        assert!(auth.check(&again.access_token, now).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_former_access_token_is_good_until_its_time_is_over() {
+        let (_dir, _store, auth, token, now) = world().await;
+        let first = auth.exchange(&token, now).await.unwrap();
+        let later = now + Duration::from_secs(600);
+        let second = auth.refresh(&first.refresh_token, later).await.unwrap();
+        assert!(auth.check(&first.access_token, later).await.is_ok());
+        let end = now + ACCESS + Duration::from_secs(1);
+        assert!(auth.check(&first.access_token, end).await.is_err());
+        assert!(auth.check(&second.access_token, end).await.is_ok());
     }
 
     #[tokio::test]

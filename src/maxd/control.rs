@@ -1,6 +1,7 @@
 //! The events of the topic `control`: which request leads to which use-case.
 
 use super::auth::Identity;
+use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
 use crate::wire::{app, deploy, network};
@@ -9,23 +10,26 @@ use std::sync::Arc;
 
 /// Answers one request with a document.
 pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
+    let once = || Once::new(who.user, event, payload);
     match event {
         "session:show" => write(platform.auth.show(who).await),
         "network:create" => {
-            write(platform.create_network(who, read::<network::Create>(event, payload)?).await)
+            write(platform.create_network(who, once()?, read::<network::Create>(event, payload)?).await)
         }
         "network:list" => write(platform.list_networks(who).await),
         "network:status" => {
             write(platform.network_status(who, read::<network::Select>(event, payload)?).await)
         }
         "network:delete" => {
-            write(platform.delete_network(who, read::<network::Select>(event, payload)?).await)
+            write(platform.delete_network(who, once()?, read::<network::Select>(event, payload)?).await)
         }
-        "app:create" => write(platform.create_app(who, read::<app::Select>(event, payload)?).await),
+        "app:create" => write(platform.create_app(who, once()?, read::<app::Select>(event, payload)?).await),
         "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
-        "app:delete" => write(platform.delete_app(who, read::<app::Select>(event, payload)?).await),
-        "deploy:create" => write(platform.create_deploy(who, read::<deploy::Create>(event, payload)?).await),
+        "app:delete" => write(platform.delete_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "deploy:create" => {
+            write(platform.create_deploy(who, once()?, read::<deploy::Create>(event, payload)?).await)
+        }
         "deploy:status" => {
             let request = read::<deploy::Select>(event, payload)?;
             write(platform.deploy_status(who, request.id).await.map(|(deploy, ..)| deploy))

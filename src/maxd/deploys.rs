@@ -5,6 +5,7 @@ use super::auth::Identity;
 use super::build::build;
 use super::detect::detect;
 use super::line::NewLine;
+use super::once::Once;
 use super::platform::{Address, Platform, find_app, find_network, insert_app};
 use super::store::{disk, explain};
 use super::supervisor::Release;
@@ -29,7 +30,8 @@ const UPLOAD_WITHIN: &str = "-1 hour";
 /// What compression may add to incompressible source.
 const ARCHIVE_SLACK: u64 = 64 << 20;
 
-/// The deploys under way.
+/// The deploys under way; none yet by default.
+#[derive(Default)]
 pub struct Deploys {
     /// Bumped whenever a deploy changes.
     version: watch::Sender<u64>,
@@ -39,11 +41,6 @@ pub struct Deploys {
 }
 
 impl Deploys {
-    /// None yet.
-    pub fn new() -> Deploys {
-        Deploys { version: watch::channel(0).0, uploading: Mutex::default(), queues: Mutex::default() }
-    }
-
     /// Told whenever a deploy or what it belongs to changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
@@ -54,13 +51,10 @@ impl Deploys {
         self.version.send_modify(|version| *version += 1);
     }
 
-    async fn turn(&self, app: i64) -> OwnedMutexGuard<()> {
-        let queue = {
-            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            queues.retain(|_, queue| Arc::strong_count(queue) > 1);
-            Arc::clone(queues.entry(app).or_default())
-        };
-        queue.lock_owned().await
+    fn queue(&self, app: i64) -> Arc<tokio::sync::Mutex<()>> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+        Arc::clone(queues.entry(app).or_default())
     }
 }
 
@@ -90,7 +84,7 @@ impl Drop for Upload {
 
 impl Platform {
     /// `deploy:create`.
-    pub async fn create_deploy(&self, who: &Identity, request: Create) -> Result<Deploy> {
+    pub async fn create_deploy(&self, who: &Identity, once: Once, request: Create) -> Result<Deploy> {
         let name = Name::parse("app", &request.app)?;
         for (value, limit, what) in [
             (request.source_bytes, self.limits.source_bytes, "bytes"),
@@ -105,6 +99,7 @@ impl Platform {
         let (deploy, created) = self
             .store
             .with(move |t| {
+                once.run(t, || {
                 let network = find_network(t, user, &request.network)?;
                 let created = if request.create { insert_app(t, network, &name)? } else { None };
                 let app = find_app(t, user, &request.network, name.as_str())?;
@@ -116,10 +111,11 @@ impl Platform {
                 let id = t.last_insert_rowid();
                 let deploy = find(t, "d.id = ?1", id, &address)?.ok_or_else(|| missing(id as u64))?;
                 Ok((deploy, created))
+                })
             })
             .await?;
-        if let Some(row) = &created {
-            self.app_created(who, row).await;
+        if let Some(row) = created.flatten() {
+            self.app_created(who, &row).await;
         }
         Ok(deploy)
     }
@@ -194,7 +190,6 @@ impl Platform {
 
     /// A deploy from its queue to its end.
     async fn run(self: Arc<Platform>, deploy: Deploy, app: i64, network: i64, archive: PathBuf) {
-        let _turn = self.deploys.turn(app).await;
         let number = deploy.release.unwrap_or(0);
         let work = Work {
             platform: &self,
@@ -204,6 +199,7 @@ impl Platform {
             number,
             directory: self.app_directory(app).join(number.to_string()),
         };
+        let _turn = work.turn().await;
         let mut state = State::Queued;
         let result = work.all(&archive, &mut state).await;
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
@@ -294,6 +290,18 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Waits for the app's earlier deploys.
+    async fn turn(&self) -> OwnedMutexGuard<()> {
+        let queue = self.platform.deploys.queue(self.app);
+        match Arc::clone(&queue).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let said = self.say("waiting for the app's previous deploy".to_owned());
+                tokio::join!(queue.lock_owned(), said).0
+            }
+        }
+    }
+
     async fn all(&self, archive: &Path, state: &mut State) -> Result<()> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
@@ -325,6 +333,7 @@ impl Work<'_> {
             build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
         }
         self.enter(state, State::Starting).await?;
+        self.say(format!("starting release {}", self.number)).await;
         self.platform.supervisor.switch(release).await
     }
 

@@ -21,6 +21,7 @@ mod keeper;
 pub mod line;
 pub mod logs;
 pub mod longpoll;
+pub mod once;
 pub mod outlet;
 pub mod plan;
 pub mod platform;
@@ -47,6 +48,7 @@ use store::{Store, disk};
 
 /// The server's whole life: arguments in, exit code out.
 pub fn main() -> ExitCode {
+    crate::sys::signals::unblock();
     match args::parse(std::env::args_os().skip(1)).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,6 +5,7 @@ use super::auth::{Auth, Identity};
 use super::deploys::{Deploys, newest_deploy};
 use super::line::NewLine;
 use super::logs::Logs;
+use super::once::Once;
 use super::router::Routes;
 use super::runtime::Runtime;
 use super::sockets::Sockets;
@@ -104,33 +105,22 @@ impl Platform {
     }
 
     /// `network:create`.
-    pub async fn create_network(&self, who: &Identity, request: network::Create) -> Result<Network> {
+    pub async fn create_network(
+        &self,
+        who: &Identity,
+        once: Once,
+        request: network::Create,
+    ) -> Result<Network> {
         let wanted = match request.name {
             Some(name) => Some(Name::parse("network", &name)?),
             None => None,
         };
         let (owner, now, address) = (who.user, rfc3339(SystemTime::now()), self.address.clone());
-        let (id, network) = self
-            .store
-            .with(move |t| {
-                let name = match wanted {
-                    Some(name) => name.to_string(),
-                    None => unused_name(t)?,
-                };
-                let inserted = t.execute(
-                    "INSERT INTO networks(owner, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT(name) DO NOTHING",
-                    params![owner, name, now],
-                );
-                if inserted.map_err(explain)? == 0 {
-                    return Err(Error::new(Kind::Conflict, format!("network '{name}' already exists"))
-                        .hint("choose another name, or leave it out and Max assigns one")
-                        .field("name"));
-                }
-                let domain = format!("{name}.{}", address.domain);
-                Ok((t.last_insert_rowid(), Network { name, domain, apps: 0, created_at: now }))
-            })
-            .await?;
-        self.event(id, None, format!("network {} created by {}", network.name, who.name)).await;
+        let (network, created) =
+            self.store.with(move |t| once.run(t, || insert_network(t, owner, wanted, now, &address))).await?;
+        if let Some(id) = created {
+            self.event(id, None, format!("network {} created by {}", network.name, who.name)).await;
+        }
         Ok(network)
     }
 
@@ -157,59 +147,64 @@ impl Platform {
             .store
             .with(move |t| {
                 let id = find_network(t, owner, &request.network)?;
-                let network = t
-                    .query_row(
-                        "SELECT name, created_at, (SELECT count(*) FROM apps WHERE network = networks.id)
-                         FROM networks WHERE id = ?1",
-                        [id],
-                        |row| network_document(row, &domain),
-                    )
-                    .map_err(explain)?;
-                Ok((network, app_rows(t, owner, Some(id))?))
+                Ok((network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
             })
             .await?;
         Ok(network::Status { network, apps: rows.iter().map(|row| self.app_document(row)).collect() })
     }
 
     /// `network:delete`, with its apps.
-    pub async fn delete_network(&self, who: &Identity, request: network::Select) -> Result<Network> {
-        let owner = who.user;
-        let status = self.network_status(who, network::Select { network: request.network.clone() }).await?;
-        let (id, apps) = self
+    pub async fn delete_network(
+        &self,
+        who: &Identity,
+        once: Once,
+        request: network::Select,
+    ) -> Result<Network> {
+        let (owner, domain) = (who.user, self.address.domain.clone());
+        let (network, deleted) = self
             .store
             .with(move |t| {
-                let id = find_network(t, owner, &request.network)?;
-                let apps = app_rows(t, owner, Some(id))?;
-                t.execute("DELETE FROM networks WHERE id = ?1", [id]).map_err(explain)?;
-                Ok((id, apps))
-            })
-            .await?;
-        for app in &apps {
-            self.forget_app(app).await;
-        }
-        self.forget_lines(id, None).await;
-        self.deploys.changed();
-        Ok(status.network)
-    }
-
-    /// `app:create`.
-    pub async fn create_app(&self, who: &Identity, request: app::Select) -> Result<App> {
-        let name = Name::parse("app", &request.app)?;
-        let owner = who.user;
-        let row = self
-            .store
-            .with(move |t| {
-                let network = find_network(t, owner, &request.network)?;
-                insert_app(t, network, &name)?.ok_or_else(|| {
-                    let message = format!("app '{name}' already exists in network '{}'", request.network);
-                    Error::new(Kind::Conflict, message)
-                        .hint("choose another name, or deploy to it")
-                        .field("name")
+                once.run(t, || {
+                    let id = find_network(t, owner, &request.network)?;
+                    let (network, apps) = (network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?);
+                    t.execute("DELETE FROM networks WHERE id = ?1", [id]).map_err(explain)?;
+                    Ok((network, (id, apps)))
                 })
             })
             .await?;
-        self.app_created(who, &row).await;
-        Ok(self.app_document(&row))
+        if let Some((id, apps)) = deleted {
+            for app in &apps {
+                self.forget_app(app).await;
+            }
+            self.forget_lines(id, None).await;
+            self.deploys.changed();
+        }
+        Ok(network)
+    }
+
+    /// `app:create`.
+    pub async fn create_app(&self, who: &Identity, once: Once, request: app::Select) -> Result<App> {
+        let name = Name::parse("app", &request.app)?;
+        let (owner, show) = (who.user, self.shows());
+        let (app, created) = self
+            .store
+            .with(move |t| {
+                once.run(t, || {
+                    let network = find_network(t, owner, &request.network)?;
+                    let row = insert_app(t, network, &name)?.ok_or_else(|| {
+                        let message = format!("app '{name}' already exists in network '{}'", request.network);
+                        Error::new(Kind::Conflict, message)
+                            .hint("choose another name, or deploy to it")
+                            .field("name")
+                    })?;
+                    Ok((show(&row), row))
+                })
+            })
+            .await?;
+        if let Some(row) = created {
+            self.app_created(who, &row).await;
+        }
+        Ok(app)
     }
 
     /// What follows from a new app.
@@ -247,22 +242,25 @@ impl Platform {
     }
 
     /// `app:delete`.
-    pub async fn delete_app(&self, who: &Identity, request: app::Select) -> Result<App> {
-        let owner = who.user;
-        let row = self
+    pub async fn delete_app(&self, who: &Identity, once: Once, request: app::Select) -> Result<App> {
+        let (owner, show) = (who.user, self.shows());
+        let (app, deleted) = self
             .store
             .with(move |t| {
-                let row = find_app(t, owner, &request.network, &request.app)?;
-                t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
-                Ok(row)
+                once.run(t, || {
+                    let row = find_app(t, owner, &request.network, &request.app)?;
+                    t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
+                    Ok((show(&row), row))
+                })
             })
             .await?;
-        let document = self.app_document(&row);
-        self.forget_app(&row).await;
-        self.forget_lines(row.network_id, Some(row.id)).await;
-        self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
-        self.deploys.changed();
-        Ok(document)
+        if let Some(row) = deleted {
+            self.forget_app(&row).await;
+            self.forget_lines(row.network_id, Some(row.id)).await;
+            self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
+            self.deploys.changed();
+        }
+        Ok(app)
     }
 
     /// Stops an app whose row is gone and removes its files. What can't be removed now is
@@ -303,19 +301,64 @@ impl Platform {
     }
 
     fn app_document(&self, row: &AppRow) -> App {
-        let status = self.supervisor.status(row.id);
-        App {
-            name: row.name.clone(),
-            network: row.network.clone(),
-            hostname: self.address.hostname(&row.network, &row.name),
-            url: self.address.url(&row.network, &row.name),
-            state: status.state,
-            reason: status.reason,
-            release: row.release,
-            deployed_at: row.deployed_at.clone(),
-            created_at: row.created_at.clone(),
-        }
+        app_document(row, &self.supervisor, &self.address)
     }
+
+    /// [`Platform::app_document`] for use within a transaction.
+    fn shows(&self) -> impl Fn(&AppRow) -> App + Send + 'static {
+        let (supervisor, address) = (Arc::clone(&self.supervisor), self.address.clone());
+        move |row| app_document(row, &supervisor, &address)
+    }
+}
+
+fn app_document(row: &AppRow, supervisor: &Supervisor, address: &Address) -> App {
+    let status = supervisor.status(row.id);
+    App {
+        name: row.name.clone(),
+        network: row.network.clone(),
+        hostname: address.hostname(&row.network, &row.name),
+        url: address.url(&row.network, &row.name),
+        state: status.state,
+        reason: status.reason,
+        release: row.release,
+        deployed_at: row.deployed_at.clone(),
+        created_at: row.created_at.clone(),
+    }
+}
+
+/// Inserts a network with the wanted name or an unused one: its document and its row.
+fn insert_network(
+    t: &Transaction<'_>,
+    owner: i64,
+    wanted: Option<Name>,
+    now: String,
+    address: &Address,
+) -> Result<(Network, i64)> {
+    let name = match wanted {
+        Some(name) => name.to_string(),
+        None => unused_name(t)?,
+    };
+    let inserted = t.execute(
+        "INSERT INTO networks(owner, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT(name) DO NOTHING",
+        params![owner, name, now],
+    );
+    if inserted.map_err(explain)? == 0 {
+        return Err(Error::new(Kind::Conflict, format!("network '{name}' already exists"))
+            .hint("choose another name, or leave it out and Max assigns one")
+            .field("name"));
+    }
+    let domain = format!("{name}.{}", address.domain);
+    Ok((Network { name, domain, apps: 0, created_at: now }, t.last_insert_rowid()))
+}
+
+fn network_row(t: &Transaction<'_>, id: i64, domain: &str) -> Result<Network> {
+    t.query_row(
+        "SELECT name, created_at, (SELECT count(*) FROM apps WHERE network = networks.id)
+         FROM networks WHERE id = ?1",
+        [id],
+        |row| network_document(row, domain),
+    )
+    .map_err(explain)
 }
 
 /// The user's network of this name.

@@ -6,6 +6,7 @@ use super::deploys::{Deploys, fail_unfinished, kept_releases, prune};
 use super::detect::detect;
 use super::http;
 use super::logs::Logs;
+use super::once;
 use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
@@ -180,8 +181,8 @@ async fn assemble(
     let supervisor =
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
-    let auth = Auth::new(Arc::clone(&store));
-    let deploys = Deploys::new();
+    let auth = Auth::new(Arc::clone(&store), args.access_lifetime);
+    let deploys = Deploys::default();
     let platform = Platform {
         store,
         auth,
@@ -334,8 +335,10 @@ async fn keep_house(platform: Arc<Platform>) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
-        if let Err(error) = platform.fail_stale_uploads().await {
-            eprintln!("maxd: {error}");
+        for done in [platform.fail_stale_uploads().await, platform.store.with(once::forget_old).await] {
+            if let Err(error) = done {
+                eprintln!("maxd: {error}");
+            }
         }
     }
 }

@@ -29,6 +29,12 @@ impl Stream {
         }
     }
 
+    /// How long each read and write may take from now on.
+    pub fn limit(&self, patience: Duration) -> io::Result<()> {
+        self.socket().set_read_timeout(Some(patience))?;
+        self.socket().set_write_timeout(Some(patience))
+    }
+
     /// Whether bytes wait to be written that the socket did not take yet.
     pub fn wants_write(&self) -> bool {
         match self {
@@ -42,12 +48,27 @@ impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.read(out),
-            Stream::Tls(stream) => match stream.read(out) {
-                // A peer that closes without a TLS goodbye; framing above says whether
-                // anything is missing.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-                result => result,
-            },
+            Stream::Tls(stream) => read(stream, out),
+        }
+    }
+}
+
+/// Reads without writing what waits first, as rustls' own stream does: a server that takes
+/// no more has perhaps answered.
+fn read(stream: &mut StreamOwned<ClientConnection, TcpStream>, out: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.conn.reader().read(out) {
+            // A peer that closes without a TLS goodbye; framing above says whether
+            // anything is missing.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        stream.conn.read_tls(&mut stream.sock)?;
+        if let Err(error) = stream.conn.process_new_packets() {
+            // The alert that says so; nothing is lost when it can't be sent.
+            let _ = stream.conn.write_tls(&mut stream.sock);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
     }
 }

@@ -1,24 +1,33 @@
 //! The WebSocket of a Phoenix server (RFC 6455, by tungstenite): the handshake with the
 //! access token, then frames without blocking.
 
-use super::dial::{Stream, dial, lost, silent};
+use super::base64;
+use super::connection::{Connection, Received};
+use super::dial::{Stream, lost};
+use super::exchange::{Answer, Request, exchange};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
 use crate::redact::Secret;
-use rustls::ClientConfig;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use std::io;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
-use tungstenite::client::ClientRequestBuilder;
-use tungstenite::handshake::HandshakeError;
-use tungstenite::protocol::WebSocketConfig;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message, WebSocket};
 
 /// The largest frame that is read (Phoenix's `max_frame_size`).
 const MAX_FRAME: usize = 8_000_000;
+/// The largest body of a refusal.
+const MAX_REFUSAL: usize = 64 * 1024;
+/// Phoenix's address for protocol 2.0.0.
+const PATH: &str = "/socket/websocket?vsn=2.0.0";
+/// The subprotocol.
+const PHOENIX: &str = "phoenix";
+/// What the accepting side appends to the key (RFC 6455, section 1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Where the token stands in the list of subprotocols (Phoenix 1.8, `authToken`).
 const BEARER: &str = "base64url.bearer.phx.";
 
@@ -29,85 +38,67 @@ pub struct Ws {
     unsent: bool,
 }
 
-/// What was received.
-pub enum Received {
-    /// A text frame.
-    Text(String),
-    /// A binary frame.
-    Binary(Vec<u8>),
-    /// Nothing at the moment.
-    Nothing,
-    /// The server closed the connection; why, in words.
-    Closed(String),
-}
-
-/// Connects and authenticates.
-pub fn connect(url: &Url, tls: &Arc<ClientConfig>, token: &Secret, timeout: Duration) -> Result<Ws> {
-    let stream = dial(url, tls, timeout)?;
-    let scheme = if url.secure() { "wss" } else { "ws" };
-    let address = format!("{scheme}://{}{}/socket/websocket?vsn=2.0.0", url.authority(), url.path());
-    let address = address.parse().map_err(|_| Error::usage(format!("'{url}' is no server address")))?;
-    let bearer = Secret::new(format!("{BEARER}{}", base64(token.reveal().as_bytes())));
-    let request = ClientRequestBuilder::new(address)
-        .with_header("User-Agent", USER_AGENT)
-        .with_sub_protocol("phoenix")
-        .with_sub_protocol(bearer.reveal());
+/// Asks the server behind `stream` for a WebSocket and authenticates.
+pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, timeout: Duration) -> Result<Ws> {
+    let protocols = base64::encode(token.reveal().as_bytes());
+    let protocols = Secret::new(format!("{PHOENIX}, {BEARER}{}", protocols.trim_end_matches('=')));
+    let lost = |error| lost(url, timeout, &error);
+    let mut nonce = [0; 16];
+    SystemRandom::new().fill(&mut nonce).map_err(|_| lost(io::Error::other("no random numbers")))?;
+    let key = base64::encode(&nonce);
+    let headers = [
+        ("user-agent", USER_AGENT),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", &key),
+        ("sec-websocket-protocol", protocols.reveal()),
+    ];
+    let request = Request { method: "GET", url, path: PATH, headers: &headers };
+    let answer = exchange(&mut stream, &request, None).map_err(lost)?;
+    if answer.status != 101 {
+        let status = answer.status;
+        let body = answer.body(&mut stream, MAX_REFUSAL).map_err(lost)?;
+        return Err(failure(&String::from_utf8_lossy(&body), status, url));
+    }
+    if let Some(wrong) = flaw(&answer, &key) {
+        let message = format!("'{url}' does not open a WebSocket: its answer has a wrong '{wrong}'");
+        return Err(
+            Error::new(Kind::Unreachable, message).hint("check the URL, and whether a proxy stands between")
+        );
+    }
+    stream.socket().set_nonblocking(true).map_err(lost)?;
     let limits = WebSocketConfig::default().max_frame_size(Some(MAX_FRAME)).max_message_size(Some(MAX_FRAME));
-    let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(limits))
-        .map_err(|error| refused(error, url, timeout))?;
-    let unusable = |error: io::Error| lost(url, timeout, &error);
-    socket.get_ref().socket().set_nonblocking(true).map_err(unusable)?;
+    let socket = WebSocket::from_partially_read(stream, answer.rest(), Role::Client, Some(limits));
     Ok(Ws { socket, unsent: false })
 }
 
-fn refused(
-    error: HandshakeError<tungstenite::handshake::client::ClientHandshake<Stream>>,
-    url: &Url,
-    timeout: Duration,
-) -> Error {
-    match error {
-        // The socket's time limit ran out.
-        HandshakeError::Interrupted(_) => silent(url, timeout),
-        HandshakeError::Failure(WsError::Http(response)) => {
-            let text = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            failure(&text, response.status().as_u16(), url)
+/// The header that keeps `answer` from being the end of a handshake (RFC 6455, section
+/// 4.1) that was begun with `key`.
+fn flaw(answer: &Answer, key: &str) -> Option<&'static str> {
+    let accept = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
+    let accept = base64::encode(accept.as_ref());
+    let rules = [
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-accept", accept.as_str()),
+        ("sec-websocket-protocol", PHOENIX),
+    ];
+    let holds = |name, wanted: &str| {
+        let value = answer.header(name).unwrap_or_default();
+        match name {
+            "upgrade" | "connection" => {
+                value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted))
+            }
+            _ => value == wanted,
         }
-        HandshakeError::Failure(WsError::Io(error)) => lost(url, timeout, &error),
-        HandshakeError::Failure(error) => {
-            Error::new(Kind::Unreachable, format!("'{url}' does not open a WebSocket: {error}"))
-                .hint("check the URL, and whether a proxy stands between")
-        }
-    }
+    };
+    let broken = rules.iter().find(|(name, wanted)| !holds(name, wanted)).map(|(name, _)| *name);
+    // None was offered.
+    broken.or_else(|| answer.header("sec-websocket-extensions").map(|_| "sec-websocket-extensions"))
 }
 
 impl Ws {
-    /// The socket to wait for.
-    pub fn socket(&self) -> &TcpStream {
-        self.socket.get_ref().socket()
-    }
-
-    /// Whether something waits to be written.
-    pub fn wants_write(&self) -> bool {
-        self.unsent || self.socket.get_ref().wants_write()
-    }
-
-    /// Writes a frame, or keeps it until the socket takes it. `Err` says in words why the
-    /// connection is gone.
-    pub fn send(&mut self, frame: Transmit) -> Result<(), String> {
-        let message = match frame {
-            Transmit::Text(text) => Message::text(text),
-            Transmit::Binary(bytes) => Message::binary(bytes),
-        };
-        let written = self.socket.write(message);
-        self.written(written)
-    }
-
-    /// Goes on writing what waits.
-    pub fn flush(&mut self) -> Result<(), String> {
-        let flushed = self.socket.flush();
-        self.written(flushed)
-    }
-
     fn written(&mut self, result: Result<(), WsError>) -> Result<(), String> {
         match result {
             Ok(()) => {
@@ -121,10 +112,32 @@ impl Ws {
             Err(error) => Err(reason(&error)),
         }
     }
+}
 
-    /// The next frame that has arrived. To be called until there is nothing more: TLS and
-    /// the WebSocket hold bytes that no longer show in the socket.
-    pub fn receive(&mut self) -> Received {
+impl Connection for Ws {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.socket.get_ref().socket())
+    }
+
+    fn wants_write(&self) -> bool {
+        self.unsent || self.socket.get_ref().wants_write()
+    }
+
+    fn send(&mut self, frame: Transmit) -> Result<(), String> {
+        let message = match frame {
+            Transmit::Text(text) => Message::text(text),
+            Transmit::Binary(bytes) => Message::binary(bytes),
+        };
+        let written = self.socket.write(message);
+        self.written(written)
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        let flushed = self.socket.flush();
+        self.written(flushed)
+    }
+
+    fn receive(&mut self) -> Received {
         loop {
             return match self.socket.read() {
                 Ok(Message::Text(text)) => Received::Text(text.as_str().to_owned()),
@@ -148,8 +161,7 @@ impl Ws {
         }
     }
 
-    /// Says goodbye; waits for nothing.
-    pub fn close(mut self) {
+    fn close(mut self: Box<Self>) {
         // Best effort: the peer notices the end of the connection anyway.
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
@@ -165,30 +177,45 @@ fn reason(error: &WsError) -> String {
     }
 }
 
-/// The standard alphabet without padding (RFC 4648, section 4), which is what Phoenix
-/// decodes.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for index in 0..=group.len() {
-            let six = bits >> (18 - 6 * index) & 63;
-            out.push(char::from(ALPHABET[six as usize]));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::net::exchange::receive;
+    use std::io::Cursor;
+
+    /// The key and its answer are those of RFC 6455, section 1.3.
     #[test]
-    fn base64_is_that_of_rfc_4648_without_padding() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+    fn each_header_of_the_handshake_is_checked() {
+        const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+        const GOOD: &[&str] = &[
+            "Upgrade: WebSocket",
+            "Connection: keep-alive, upgrade",
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            "Sec-WebSocket-Protocol: phoenix",
+        ];
+        let flaw_of = |lines: &[&str]| {
+            let head = format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n\r\n", lines.join("\r\n"));
+            flaw(&receive(&mut Cursor::new(head.into_bytes())).unwrap(), KEY)
+        };
+        assert_eq!(flaw_of(GOOD), None);
+        for (index, bad) in [
+            "Upgrade: h2c",
+            "Connection: close",
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOp=",
+            "Sec-WebSocket-Protocol: other",
+        ]
+        .into_iter()
+        .enumerate()
         {
-            assert_eq!(super::base64(text.as_bytes()), expected);
+            let name = bad.split_once(':').unwrap().0.to_lowercase();
+            let mut lines = GOOD.to_vec();
+            lines[index] = bad;
+            assert_eq!(flaw_of(&lines), Some(name.as_str()));
+            lines.remove(index);
+            assert_eq!(flaw_of(&lines), Some(name.as_str()));
         }
+        let extended = [GOOD, &["Sec-WebSocket-Extensions: permessage-deflate"]].concat();
+        assert_eq!(flaw_of(&extended), Some("sec-websocket-extensions"));
     }
 }

@@ -307,6 +307,7 @@ pub fn encode_binary(kind: Binary<'_>, topic: &str, payload: &[u8]) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

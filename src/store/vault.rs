@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 /// The service the keyring entry is filed under.
 const SERVICE: &str = "rig";
 
-/// The place for one session, named by the configuration directory.
+/// The place for the session of one context.
 pub struct Vault {
     directory: PathBuf,
+    context: String,
 }
 
 impl Vault {
-    /// The vault that belongs to `directory`.
-    pub fn new(directory: &Path) -> Vault {
-        Vault { directory: directory.to_owned() }
+    /// The vault of a context in the configuration directory.
+    pub fn new(directory: &Path, context: &str) -> Vault {
+        Vault { directory: directory.join("sessions"), context: context.to_owned() }
     }
 
     /// Keeps `text` in the keyring if there is one that gives it back, else in the
@@ -55,21 +56,25 @@ impl Vault {
     /// Forgets it wherever it is.
     pub fn forget(&self) -> Result<()> {
         self.forget_keyring();
-        atomic::remove(&self.file())
+        atomic::remove(&self.file())?;
+        // Empty, and made again when it is needed.
+        let _ = std::fs::remove_file(self.lock());
+        let _ = std::fs::remove_dir(&self.directory);
+        Ok(())
     }
 
     /// The file a session is kept in where there is no keyring.
     pub fn file(&self) -> PathBuf {
-        self.directory.join("session.json")
+        self.directory.join(format!("{}.json", self.context))
     }
 
     /// The lock to hold while the session is refreshed.
     pub fn lock(&self) -> PathBuf {
-        self.directory.join("lock")
+        self.directory.join(format!("{}.lock", self.context))
     }
 
     fn entry(&self) -> Option<keyring::Entry> {
-        keyring::Entry::new(SERVICE, &self.directory.to_string_lossy()).ok()
+        keyring::Entry::new(SERVICE, &self.directory.join(&self.context).to_string_lossy()).ok()
     }
 
     /// Stores `text` and reads it back: some containers let a process write keys that

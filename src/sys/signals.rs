@@ -36,6 +36,15 @@ pub fn watch(then: fn(i32)) {
     }
 }
 
+/// Blocks no signal in this thread and those it starts: whoever started the program may
+/// have left some blocked, which programs inherit.
+#[cfg(feature = "server")]
+pub fn unblock() {
+    let none = empty();
+    // SAFETY: `none` is a valid set; the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) };
+}
+
 fn empty() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set.

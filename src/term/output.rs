@@ -83,6 +83,13 @@ impl Output {
         self.write(&line)
     }
 
+    /// Writes one JSON document that somebody else wrote, as one line.
+    pub fn raw_json(&self, text: &str) -> Result<()> {
+        let mut line = escaped(text.replace(['\n', '\r'], " "));
+        line.push('\n');
+        self.write(&line)
+    }
+
     /// Says something that is no result, on standard error. Silent with `-o json`.
     pub fn note(&self, text: &str) {
         if !self.json {

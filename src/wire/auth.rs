@@ -27,6 +27,8 @@ pub struct Tokens {
     pub access_token: String,
     /// When the access token ends.
     pub access_expires_at: String,
+    /// In how many seconds from the answer that is, whatever the receiver's clock says.
+    pub access_expires_in: u64,
     /// Gets the next pair, until `expires_at`.
     pub refresh_token: String,
     /// When the session ends unless it is refreshed before.

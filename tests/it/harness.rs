@@ -53,7 +53,7 @@ impl Max {
 
     /// Starts one whose data directory is a file system of so many MiB, in a mount
     /// namespace of its own. None where the machine lets nobody make one.
-    pub fn on_a_disk_of(mebibytes: u32) -> Option<Max> {
+    pub fn on_a_disk_of(mebibytes: u32, flags: &[&str]) -> Option<Max> {
         let probe = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).status();
         if !probe.is_ok_and(|status| status.success()) {
             return None;
@@ -61,8 +61,8 @@ impl Max {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         let (url, apps_url) = (String::new(), String::new());
-        let mut max =
-            Max { dir, url, apps_url, child: None, flags: Vec::new(), disk: Some(mebibytes), trial: "" };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut max = Max { dir, url, apps_url, child: None, flags, disk: Some(mebibytes), trial: "" };
         max.serve();
         Some(max)
     }

@@ -19,6 +19,12 @@ fn config(rig: &Rig, name: &str) -> PathBuf {
     rig.home.path().join(".config/rig").join(name)
 }
 
+/// Where the session of a login to `max` is kept.
+fn session(rig: &Rig, max: &Max) -> PathBuf {
+    let name = max.url.trim_start_matches("http://").replace(':', "-");
+    config(rig, &format!("sessions/{name}.json"))
+}
+
 #[test]
 fn a_login_is_kept_without_its_token_and_ended_by_logout() {
     let max = Max::start();
@@ -27,7 +33,7 @@ fn a_login_is_kept_without_its_token_and_ended_by_logout() {
     let args = ["login", "--url", &max.url, "--token-stdin", "--store", "file"];
     let ran = rig.run_with(&args, &format!("{token}\n"));
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    let file = config(&rig, "session.json");
+    let file = session(&rig, &max);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!fs::read_to_string(&file).unwrap().contains(&token));
     assert!(!fs::read_to_string(config(&rig, "config.json")).unwrap().contains("max_"));
@@ -43,6 +49,7 @@ fn a_login_is_kept_without_its_token_and_ended_by_logout() {
     assert_eq!(rig.ok(&["logout"]), format!("logged out of {}\n", max.url));
     assert!(!file.exists() && !config(&rig, "config.json").exists());
     assert_eq!(rig.ok(&["logout"]), "nobody is logged in\n");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, kept).unwrap();
     fs::write(config(&rig, "config.json"), settings).unwrap();
     let ran = rig.run(&["whoami"]);
@@ -56,7 +63,7 @@ fn the_keyring_is_used_where_there_is_one_and_never_both() {
     let token = max.token("ada");
     let ran = rig.run_with(&["login", "--url", &max.url, "--token-stdin"], &token);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let file = config(&rig, "session.json");
+    let file = session(&rig, &max);
     let settings = fs::read_to_string(config(&rig, "config.json")).unwrap();
     if settings.contains("\"keyring\"") {
         assert!(!file.exists());

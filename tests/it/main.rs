@@ -3,8 +3,11 @@
 
 mod harness;
 
+mod api;
 mod apps;
 mod channels;
+mod chaos;
+mod context;
 mod crash;
 mod deploy;
 mod errors;
@@ -15,5 +18,8 @@ mod json;
 mod login;
 mod logs;
 mod phx;
+mod relay;
+mod scripted;
+mod session;
 mod tidy;
 mod tls;

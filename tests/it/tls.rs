@@ -1,6 +1,6 @@
 //! TLS: a private authority, and certificates that are wrong.
 
-use crate::harness::{Max, Rig};
+use crate::harness::{Max, Rig, project};
 use std::fs;
 
 #[test]
@@ -76,4 +76,32 @@ fn a_certificate_for_another_name_is_refused() {
         "{}",
         ran.stderr
     );
+}
+
+/// The answer that ends an upload early is read although the rest of the upload can't be
+/// written any more.
+#[test]
+fn an_early_answer_arrives_over_tls() {
+    let Some(max) = Max::on_a_disk_of(6, &["--tls-self-signed"]) else {
+        eprintln!("skipped: this machine allows no mount namespace");
+        return;
+    };
+    let token = max.token("ada");
+    let ca = max.dir.path().join("ca.pem");
+    // Through the server's own mount namespace.
+    let inside = format!("/proc/{}/root{}/tls/ca.pem", max.pid(), max.data().display());
+    fs::copy(inside, &ca).unwrap();
+    let mut rig = Rig::new();
+    rig.set("RIG_URL", &max.url);
+    rig.set("RIG_TOKEN", &token);
+    rig.set("RIG_CA", ca.to_str().unwrap());
+    rig.ok(&["create", "network", "blue"]);
+    // Random, so that compression does not help.
+    let mut noise = vec![0; 16 << 20];
+    nanorand::Rng::fill_bytes(&mut nanorand::WyRand::new_seed(1), &mut noise);
+    let large = project(&[("index.html", "x")]);
+    fs::write(large.path().join("noise"), noise).unwrap();
+    let ran = rig.run(&["deploy", large.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("rig: the server's disk is full\n"), "{}", ran.stderr);
 }

@@ -237,7 +237,7 @@ fn bombs_are_defused() {
 
 #[test]
 fn what_is_cut_short_at_any_byte_is_an_error() {
-    let noise = (0..2000_u32).map(|n| (n * n >> 3) as u8).collect::<Vec<_>>();
+    let noise = (0..2000_u32).map(|n| ((n * n) >> 3) as u8).collect::<Vec<_>>();
     let whole = gzip(&tar(&[dir("d"), file("d/a", &noise), link("l", "d")]));
     unpack_bytes(&whole, &LIMITS).1.unwrap();
     for length in 0..whole.len() {

@@ -1,0 +1,113 @@
+//! Requests that change something happen once: a request carries a key of the client's
+//! choice, its answer is kept in the same transaction as the change, and the same key
+//! gets the same answer again. So a client whose connection broke may simply repeat.
+
+use super::store::explain;
+use crate::error::{Error, Kind, Result};
+use miniserde::{Deserialize, Serialize, json};
+use rusqlite::{OptionalExtension, Transaction, params};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How long answers are kept, in seconds.
+const KEEP: u64 = 24 * 3600;
+/// The longest key.
+const KEY_MAX: usize = 128;
+
+/// One request.
+pub struct Once {
+    user: i64,
+    key: Option<String>,
+    event: String,
+}
+
+impl Once {
+    /// The request `event` of `user` with the key in its payload, if it has one.
+    pub fn new(user: i64, event: &str, payload: &str) -> Result<Once> {
+        let key = crate::json::member(payload, "idempotency_key").and_then(crate::json::string);
+        let key = key.map(std::borrow::Cow::into_owned);
+        if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
+            return Err(
+                Error::usage(format!("an idempotency key has 1 to {KEY_MAX} bytes")).field("idempotency_key")
+            );
+        }
+        Ok(Once { user, key, event: event.to_owned() })
+    }
+
+    /// The document `work` makes, or made when the request came before. What else it
+    /// gives is for the first time only.
+    pub fn run<T: Serialize + Deserialize, X>(
+        &self,
+        t: &Transaction<'_>,
+        work: impl FnOnce() -> Result<(T, X)>,
+    ) -> Result<(T, Option<X>)> {
+        let Some(key) = &self.key else { return work().map(|(document, more)| (document, Some(more))) };
+        let found: Option<(String, String)> = t
+            .query_row(
+                "SELECT event, answer FROM answers WHERE user = ?1 AND key = ?2",
+                params![self.user, key],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(explain)?;
+        if let Some((event, answer)) = found {
+            if event != self.event {
+                let message = format!("this idempotency key was used for '{event}'");
+                return Err(Error::new(Kind::Conflict, message).field("idempotency_key"));
+            }
+            let document = json::from_str(&answer)
+                .map_err(|_| Error::new(Kind::Internal, "a kept answer is damaged"))?;
+            return Ok((document, None));
+        }
+        let (document, more) = work()?;
+        t.execute(
+            "INSERT INTO answers(user, key, event, answer, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![self.user, key, self.event, json::to_string(&document), now()],
+        )
+        .map_err(explain)?;
+        Ok((document, Some(more)))
+    }
+}
+
+/// Forgets the answers nobody will ask for again.
+pub fn forget_old(t: &Transaction<'_>) -> Result<()> {
+    t.execute("DELETE FROM answers WHERE created < ?1", [now().saturating_sub(KEEP)])
+        .map(drop)
+        .map_err(explain)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::maxd::store::Store;
+    use crate::wire::network::Select;
+
+    #[test]
+    fn a_key_gets_its_first_answer_again_and_an_error_keeps_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        store
+            .run(|t| t.execute("INSERT INTO users(name, created_at) VALUES ('ada', '')", []).map_err(explain))
+            .unwrap();
+        let once = |event: &str, payload: &str, answer: Result<&str>| {
+            let once = Once::new(1, event, payload)?;
+            store.run(|t| {
+                let (document, first) = once.run(t, || Ok((Select { network: answer?.to_owned() }, ())))?;
+                Ok((document.network, first.is_some()))
+            })
+        };
+        let keyed = r#"{"name":"x","idempotency_key":"k1"}"#;
+        assert!(once("a", keyed, Err(Error::usage("no"))).is_err());
+        assert_eq!(once("a", keyed, Ok("one")).unwrap(), ("one".to_owned(), true));
+        assert_eq!(once("a", keyed, Ok("two")).unwrap(), ("one".to_owned(), false));
+        assert!(once("b", keyed, Ok("three")).err().unwrap().kind() == Kind::Conflict);
+        assert_eq!(once("a", "{}", Ok("four")).unwrap(), ("four".to_owned(), true));
+        assert!(once("a", r#"{"idempotency_key":""}"#, Ok("five")).is_err());
+        store.run(forget_old).unwrap();
+        assert_eq!(once("a", keyed, Ok("six")).unwrap(), ("one".to_owned(), false));
+    }
+}
