@@ -318,7 +318,7 @@ impl Pair {
 }
 
 /// So many random bytes, in hexadecimal.
-fn random(bytes: usize) -> Result<String> {
+pub fn random(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
     SystemRandom::new()
         .fill(&mut random)

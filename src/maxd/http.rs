@@ -3,17 +3,16 @@
 use super::auth::Identity;
 use super::deploys::Upload;
 use super::platform::Platform;
-use super::socket;
 use super::store::disk;
+use super::{longpoll, ws};
 use crate::error::{Error, Kind, Result};
 use crate::wire::Failure;
 use crate::wire::auth::{Exchange, Refresh};
 use axum::body::{Body, Bytes};
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use axum::{Router, body};
 use futures_util::StreamExt;
 use miniserde::{Deserialize, Serialize, json};
@@ -24,10 +23,9 @@ use tokio::io::AsyncWriteExt;
 
 /// The largest JSON body.
 const MAX_JSON: usize = 64 * 1024;
-/// Where the token stands in the list of subprotocols.
-const BEARER: &str = "base64url.bearer.phx.";
 
-type Shared = State<Arc<Platform>>;
+/// What every handler gets.
+pub type Shared = State<Arc<Platform>>;
 
 /// The routes of the API.
 pub fn router(platform: Arc<Platform>) -> Router {
@@ -37,14 +35,15 @@ pub fn router(platform: Arc<Platform>) -> Router {
         .route("/api/v1/auth/refresh", post(refresh))
         .route("/api/v1/auth/revoke", post(revoke))
         .route("/api/v1/deploys/{id}/source", put(source).layer(DefaultBodyLimit::disable()))
-        .route("/socket/websocket", get(websocket))
+        .route("/socket/websocket", get(ws::upgrade))
+        .route("/socket/longpoll", any(longpoll::handle))
         .fallback(|| async { Fault(Error::new(Kind::NotFound, "there is nothing at this path")) })
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .with_state(platform)
 }
 
 /// An error as an answer.
-struct Fault(Error);
+pub struct Fault(pub Error);
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
@@ -72,7 +71,8 @@ impl IntoResponse for Fault {
     }
 }
 
-fn document(status: StatusCode, document: &impl Serialize) -> Response {
+/// A document as an answer.
+pub fn document(status: StatusCode, document: &impl Serialize) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, json, json::to_string(document)).into_response()
 }
@@ -153,61 +153,4 @@ async fn receive(body: body::Body, upload: &Upload) -> Result<()> {
     }
     file.flush().await.map_err(failed)?;
     file.sync_all().await.map_err(failed)
-}
-
-/// The WebSocket upgrade: the access token comes in the list of subprotocols (Phoenix
-/// 1.8 `authToken`), never in the URL.
-async fn websocket(
-    State(platform): Shared,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Result<Response, Fault> {
-    let protocols =
-        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let encoded =
-        protocols.flat_map(|list| list.split(',')).find_map(|item| item.trim().strip_prefix(BEARER));
-    let token = encoded.and_then(decode).unwrap_or_default();
-    let who = platform.auth.check(&token, SystemTime::now()).await?;
-    let upgrade = upgrade
-        .protocols(["phoenix"])
-        .max_frame_size(socket::MAX_FRAME)
-        .max_message_size(socket::MAX_FRAME)
-        .write_buffer_size(0);
-    Ok(upgrade.on_upgrade(move |ws| socket::serve(ws, platform, who)))
-}
-
-/// The text of base64 in either alphabet, with or without padding.
-fn decode(encoded: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut count) = (0u32, 0);
-    for c in encoded.trim_end_matches('=').bytes() {
-        let six = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        (bits, count) = (bits << 6 | u32::from(six), count + 6);
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 255) as u8);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn both_alphabets_of_base64_are_read() {
-        for (encoded, text) in
-            [("", ""), ("Zg", "f"), ("Zm8=", "fo"), ("Zm9vYmFy", "foobar"), ("Pz8_", "???"), ("Pz8/", "???")]
-        {
-            assert_eq!(super::decode(encoded).as_deref(), Some(text));
-        }
-        assert_eq!(super::decode("a b"), None);
-        assert_eq!(super::decode("//79"), None);
-    }
 }

@@ -8,6 +8,7 @@ use super::logs::Logs;
 use super::once::Once;
 use super::router::Routes;
 use super::runtime::Runtime;
+use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use crate::error::{Error, Kind, Result};
@@ -72,6 +73,8 @@ pub struct Platform {
     pub address: Address,
     /// The data directory.
     pub data: PathBuf,
+    /// The connections of channels.
+    pub sockets: Arc<Sockets>,
     /// True once the server shuts down.
     pub stopping: watch::Receiver<bool>,
 }

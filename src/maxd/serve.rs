@@ -11,9 +11,11 @@ use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
+use super::sockets::Sockets;
 use super::store::{Store, disk};
 use super::supervisor::{Release, Supervisor};
 use super::tls;
+use super::trial::{self, Trial};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::wire::Limits;
 use hyper::body::Incoming;
@@ -53,7 +55,8 @@ pub async fn serve(args: Serve) -> Result<()> {
     let acceptor = acceptor(&args, &data)?;
     let (address, url) = addresses(&args, &acceptor, &listener, &apps_listener)?;
     let (stop, stopping) = watch::channel(false);
-    let platform = assemble(&args, data, address, stopping.clone()).await?;
+    let sockets = Sockets::new(trial()?);
+    let platform = assemble(&args, data, address, sockets, stopping.clone()).await?;
 
     let connections = TaskTracker::new();
     let api = http::router(Arc::clone(&platform));
@@ -85,9 +88,20 @@ pub async fn serve(args: Serve) -> Result<()> {
         let _ = listener.await;
     }
     connections.close();
-    let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+    let drained = async { tokio::join!(connections.wait(), platform.sockets.ended()) };
+    let _ = tokio::time::timeout(DRAIN, drained).await;
     platform.supervisor.shutdown().await;
     Ok(())
+}
+
+/// What a conformance test changes. Not to be overlooked.
+fn trial() -> Result<Trial> {
+    let words = std::env::var(trial::VARIABLE).ok();
+    let trial = Trial::parse(words.as_deref())?;
+    if let Some(words) = words.filter(|words| !words.is_empty()) {
+        eprintln!("maxd: {} is set to '{words}': for tests only", trial::VARIABLE);
+    }
+    Ok(trial)
 }
 
 /// One maxd for one data directory.
@@ -157,6 +171,7 @@ async fn assemble(
     args: &Serve,
     data: std::path::PathBuf,
     address: Address,
+    sockets: Arc<Sockets>,
     stopping: watch::Receiver<bool>,
 ) -> Result<Arc<Platform>> {
     let store = Store::open(&data.join("state.db"))?;
@@ -180,6 +195,7 @@ async fn assemble(
         limits,
         address,
         data,
+        sockets,
         stopping,
     };
     let platform = Arc::new(platform);

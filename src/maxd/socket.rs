@@ -1,279 +1,428 @@
-//! The server's half of Phoenix channels 2.0.0 over one WebSocket (Phoenix
-//! `Phoenix.Socket`, `Phoenix.Channel.Server`).
+//! The server's half of Phoenix channels 2.0.0 (Phoenix `Phoenix.Socket`,
+//! `Phoenix.Channel.Server`): joins, leaves, requests and streams, over whatever
+//! carries the frames.
 //!
-//! One task reads; a bounded queue leads to the one that writes, so that a client that
-//! does not read is slowed, not buffered. Each subscription is a task of its own.
+//! ```text
+//! ws, longpoll ── Source ──▶ Socket ──▶ control, streams ── Outlet, Sink ──▶ ws, longpoll
+//! ```
+//!
+//! One task takes frames, one at a time; each joined topic is a task of its own, and so
+//! is each request. They share one bounded [`Sink`], so that a client that takes nothing
+//! is slowed, not buffered.
 
 use super::auth::Identity;
 use super::control;
+use super::outlet::{Gone, Outlet, Sink};
 use super::platform::Platform;
-use super::stream::{self, Feed};
-use crate::error::{Error, Kind};
+use super::stream::{self, Joined};
+use crate::error::{Error, Kind, Result};
 use crate::phx::frame::{
-    Binary, CLOSE, Frame, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Payload, Ref, Side, encode_binary,
+    CLOSE, ERROR, Frame, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Malformed, Payload, Ref, Side,
     encode_reply, encode_text,
 };
 use crate::wire::{CONTROL, Failure};
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// The largest frame that is read.
 pub const MAX_FRAME: usize = 8_000_000;
 /// Channels of one socket.
 const MAX_CHANNELS: usize = 100;
-/// A socket that says nothing for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
 /// How often it is checked that the session still stands.
 const RECHECK: Duration = Duration::from_secs(5);
-/// Frames on their way out.
-const OUTGOING: usize = 64;
 /// Requests of one socket that are worked on at the same time.
-const REQUESTS: usize = 16;
+const REQUESTS: u32 = 16;
+/// Pushes on their way to one channel.
+const INPUTS: usize = 16;
+/// How long requests that are worked on may take to end when the server stops.
+const FINISH: Duration = Duration::from_secs(5);
 /// How long a client may take to read what is on its way when the server closes.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub const GOODBYE: Duration = Duration::from_secs(2);
+/// What a client may send at length, and at once: a frame a millisecond, two thousand
+/// in a row. What comes faster is not read until then.
+const FRAME: Duration = Duration::from_millis(1);
+const BURST: u32 = 2000;
 
-/// Why the server closes.
-enum End {
+/// Why a socket ends.
+pub enum End {
+    /// The client went, or took nothing for too long.
     Gone,
+    /// The client said nothing for too long.
     Idle,
+    /// A frame can't be decoded.
     Malformed,
+    /// A frame is larger than [`MAX_FRAME`].
+    TooLarge,
+    /// What came is no WebSocket.
+    Protocol,
+    /// The session is over.
     Revoked,
+    /// The server stops.
     Stopping,
+}
+
+impl End {
+    /// The code and reason the client is told (RFC 6455, section 7.4).
+    fn close(&self) -> Option<(u16, &'static str)> {
+        match self {
+            End::Gone => None,
+            End::Idle => Some((1002, "idle")),
+            End::Malformed => Some((1011, "malformed frame")),
+            End::TooLarge => Some((1009, "frame too large")),
+            End::Protocol => Some((1002, "protocol error")),
+            End::Revoked => Some((4001, "session revoked")),
+            End::Stopping => Some((1001, "server is stopping")),
+        }
+    }
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> End {
+        End::Gone
+    }
+}
+
+/// A payload from the client.
+#[derive(Debug)]
+pub enum Body {
+    /// JSON.
+    Json(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+impl Body {
+    /// The JSON; empty, which is none, for bytes.
+    pub fn text(&self) -> &str {
+        match self {
+            Body::Json(text) => text,
+            Body::Binary(_) => "",
+        }
+    }
+}
+
+/// A frame from the client.
+#[derive(Debug)]
+pub struct Incoming {
+    join_ref: Option<Ref>,
+    reference: Option<Ref>,
+    topic: String,
+    event: String,
+    payload: Body,
+}
+
+impl Incoming {
+    /// Decodes a text frame.
+    pub fn text(text: &str) -> Result<Incoming, Malformed> {
+        Frame::decode_text(text).map(Incoming::from)
+    }
+
+    /// Decodes a binary frame.
+    pub fn binary(bytes: &[u8]) -> Result<Incoming, Malformed> {
+        Frame::decode_binary(bytes, Side::Server).map(Incoming::from)
+    }
+}
+
+impl From<Frame<'_>> for Incoming {
+    fn from(frame: Frame<'_>) -> Incoming {
+        let payload = match frame.payload {
+            Payload::Json(text) => Body::Json(text.to_owned()),
+            Payload::Binary(bytes) => Body::Binary(bytes.to_vec()),
+        };
+        let (join_ref, reference) = (frame.join_ref, frame.reference);
+        let (topic, event) = (frame.topic.into_owned(), frame.event.into_owned());
+        Incoming { join_ref, reference, topic, event, payload }
+    }
+}
+
+/// Where frames come from.
+pub trait Source: Send {
+    /// The next frame, or why there is none. May be dropped and called again.
+    fn next(&mut self) -> impl Future<Output = Result<Incoming, End>> + Send;
+}
+
+/// What the client pushed on a channel.
+pub struct Push {
+    /// The event.
+    pub event: String,
+    /// Its payload.
+    pub payload: Body,
+    /// To be named in the reply.
+    pub reference: Option<Ref>,
 }
 
 struct Channel {
     join_ref: Option<Ref>,
-    input: mpsc::Sender<(String, String)>,
+    input: mpsc::Sender<Push>,
     task: AbortHandle,
 }
 
 struct Socket {
     platform: Arc<Platform>,
     who: Identity,
-    out: mpsc::Sender<Message>,
+    sink: Sink,
     channels: HashMap<String, Channel>,
-    streams: JoinSet<(String, Option<Ref>)>,
+    streams: JoinSet<Result<()>>,
     requests: Arc<Semaphore>,
+    pace: Pace,
 }
 
-/// Serves one socket until it ends.
-pub async fn serve(ws: WebSocket, platform: Arc<Platform>, who: Identity) {
-    let (mut sink, mut source) = ws.split();
-    let (out, mut queue) = mpsc::channel::<Message>(OUTGOING);
-    let writer = tokio::spawn(async move {
-        while let Some(message) = queue.recv().await {
-            if sink.send(message).await.is_err() {
-                return;
-            }
-        }
-        let _ = sink.close().await;
-    });
-    let mut revoked = platform.auth.revocations();
-    let mut stopping = platform.stopping.clone();
-    let mut recheck = tokio::time::interval(RECHECK);
+/// Serves one connection until it ends; `gone` says when its client is.
+pub async fn run(
+    platform: &Arc<Platform>,
+    who: Identity,
+    sink: Sink,
+    source: &mut impl Source,
+    gone: impl Future<Output = ()>,
+) {
     let session = who.session;
     let mut socket = Socket {
-        platform,
+        platform: Arc::clone(platform),
         who,
-        out,
+        sink,
         channels: HashMap::new(),
         streams: JoinSet::new(),
-        requests: Arc::new(Semaphore::new(REQUESTS)),
+        requests: Arc::new(Semaphore::new(REQUESTS as usize)),
+        pace: Pace::new(),
     };
-    let mut heard = tokio::time::Instant::now();
-    let end = loop {
-        tokio::select! {
-            message = source.next() => {
-                heard = tokio::time::Instant::now();
-                let handled = match message {
-                    Some(Ok(Message::Text(text))) => socket.text(text.as_str()).await,
-                    Some(Ok(Message::Binary(bytes))) => socket.binary(&bytes).await,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break End::Gone,
-                    Some(Ok(_)) => Ok(()),
-                };
-                if let Err(end) = handled {
-                    break end;
-                }
-            }
-            Some(ended) = socket.streams.join_next() => {
-                if let Ok((topic, join_ref)) = ended && socket.closed(topic, join_ref).await.is_err() {
-                    break End::Gone;
-                }
-            }
-            revoked = revoked.recv() => {
-                if matches!(revoked, Ok(revoked) if revoked == session) {
-                    break End::Revoked;
-                }
-            }
-            _ = recheck.tick() => {
-                if !socket.platform.auth.stands(session).await {
-                    break End::Revoked;
-                }
-            }
-            () = tokio::time::sleep_until(heard + IDLE) => break End::Idle,
-            () = stopped(&mut stopping) => break End::Stopping,
-        }
+    let mut stopping = platform.stopping.clone();
+    let end = tokio::select! {
+        end = socket.work(source) => end,
+        () = revoked(platform, session) => End::Revoked,
+        () = gone => End::Gone,
+        // A frame that is worked on when the server stops may take that long.
+        () = async { stopped(&mut stopping).await; sleep(GOODBYE).await } => End::Stopping,
     };
-    socket.end(end).await;
-    drop(socket);
-    let abort = writer.abort_handle();
-    if tokio::time::timeout(GOODBYE, writer).await.is_err() {
-        abort.abort();
-    }
+    socket.end(&end).await;
 }
 
 /// Waits until the server stops.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
+pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // Without a sender the server is gone too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
+/// Waits until the session is over.
+async fn revoked(platform: &Platform, session: i64) {
+    let mut revoked = platform.auth.revocations();
+    let mut recheck = tokio::time::interval(RECHECK);
+    loop {
+        tokio::select! {
+            revoked = revoked.recv() => {
+                if matches!(revoked, Ok(revoked) if revoked == session) {
+                    return;
+                }
+            }
+            _ = recheck.tick() => {
+                if !platform.auth.stands(session).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 impl Socket {
-    async fn text(&mut self, text: &str) -> Result<(), End> {
-        let frame = Frame::decode_text(text).map_err(|_| End::Malformed)?;
-        self.frame(frame).await
+    /// Takes frames until there is a reason to end.
+    async fn work(&mut self, source: &mut impl Source) -> End {
+        let mut stopping = self.platform.stopping.clone();
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => return End::Stopping,
+                Some(ended) = self.streams.join_next_with_id() => self.ended(ended).await,
+                incoming = self.pace.next(source) => match incoming {
+                    Ok(incoming) => self.take(incoming).await,
+                    Err(end) => return end,
+                },
+            };
+            if done.is_err() {
+                return End::Gone;
+            }
+        }
     }
 
-    async fn binary(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let frame = Frame::decode_binary(bytes, Side::Server).map_err(|_| End::Malformed)?;
-        self.frame(frame).await
-    }
-
-    async fn frame(&mut self, frame: Frame<'_>) -> Result<(), End> {
-        let reference = frame.reference.as_ref();
-        if frame.topic == HEARTBEAT_TOPIC && frame.event == HEARTBEAT {
-            return self.send(encode_reply(None, reference, HEARTBEAT_TOPIC, "ok", "{}")).await;
+    async fn take(&mut self, incoming: Incoming) -> Result<(), Gone> {
+        let Incoming { join_ref, reference, topic, event, payload } = incoming;
+        if topic == HEARTBEAT_TOPIC && event == HEARTBEAT {
+            return self.reply(None, reference.as_ref(), HEARTBEAT_TOPIC, "ok", "{}").await;
         }
-        if frame.event == JOIN {
-            return self.join(&frame).await;
+        if event == JOIN {
+            return self.join(join_ref, reference, topic, payload).await;
         }
-        let Some(channel) = self.channels.get(frame.topic.as_ref()) else {
-            let unmatched = r#"{"reason":"unmatched topic"}"#;
-            return match reference {
-                Some(_) => self.send(encode_reply(None, reference, &frame.topic, "error", unmatched)).await,
-                None => Ok(()),
+        let Some(channel) = self.channels.get(&topic) else {
+            return match event.as_str() {
+                LEAVE => self.reply(join_ref.as_ref(), reference.as_ref(), &topic, "ok", "{}").await,
+                _ => self.reply(None, reference.as_ref(), &topic, "error", UNMATCHED).await,
             };
         };
-        // Of an earlier join: dropped without an answer (Phoenix 1.8).
-        if frame.join_ref != channel.join_ref {
+        // Of an earlier join: dropped without an answer. So is a binary frame without a
+        // join, and a leave; a text frame without one means whatever is joined
+        // (Phoenix 1.8).
+        let unnamed = join_ref.is_none() && event != LEAVE && matches!(payload, Body::Json(_));
+        if join_ref != channel.join_ref && !unnamed {
             return Ok(());
         }
-        if frame.event == LEAVE {
-            let topic = frame.topic.into_owned();
-            self.send(encode_reply(frame.join_ref.as_ref(), reference, &topic, "ok", "{}")).await?;
-            return self.close_channel(&topic).await;
+        let joined = channel.join_ref.clone();
+        if event == LEAVE {
+            self.reply(joined.as_ref(), reference.as_ref(), &topic, "ok", "{}").await?;
+            return self.close(&topic, CLOSE, "{}").await;
         }
-        if frame.topic == CONTROL {
-            return self.request(frame).await;
+        if topic == CONTROL {
+            return self.request(joined, Push { event, payload, reference }).await;
         }
-        if let Payload::Json(payload) = frame.payload {
-            // A stream takes its input at once; one that ended takes none.
-            let _ = channel.input.send((frame.event.into_owned(), payload.to_owned())).await;
-        }
+        // A stream takes its input at once; one that ended takes none.
+        let _ = channel.input.send(Push { event, payload, reference }).await;
         Ok(())
     }
 
-    async fn join(&mut self, frame: &Frame<'_>) -> Result<(), End> {
-        let topic = frame.topic.clone().into_owned();
-        let (join_ref, reference) = (frame.join_ref.clone(), frame.reference.clone());
-        let Payload::Json(params) = frame.payload else { return Err(End::Malformed) };
-        if self.channels.len() >= MAX_CHANNELS && !self.channels.contains_key(&topic) {
-            let error = Error::usage(format!("a socket has at most {MAX_CHANNELS} channels"));
-            return self
-                .send(encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "error", &failure(&error)))
-                .await;
+    async fn join(
+        &mut self,
+        join_ref: Option<Ref>,
+        reference: Option<Ref>,
+        topic: String,
+        payload: Body,
+    ) -> Result<(), Gone> {
+        // A second join of a topic ends the first, which is said after its own reply.
+        let earlier = self.channels.remove(&topic);
+        if let Some(earlier) = &earlier {
+            earlier.task.abort();
         }
-        let joined = if topic == CONTROL {
-            let welcome = self.platform.welcome(&self.who);
-            Ok((miniserde::json::to_string(&welcome), Feed::Nothing))
-        } else {
-            stream::join(&self.platform, &self.who, &topic, params).await
-        };
-        let (reply, feed) = match joined {
-            Ok(joined) => joined,
-            Err(error) => {
-                let reply =
-                    encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "error", &failure(&error));
-                return self.send(reply).await;
+        let (named, answered) = (join_ref.as_ref(), reference.as_ref());
+        let feed = match self.admit(&topic, payload).await {
+            Joined::Open(reply, feed) => {
+                self.reply(named, answered, &topic, "ok", &reply).await?;
+                Some(feed)
+            }
+            Joined::Refused(why) => {
+                self.reply(named, answered, &topic, "error", &why).await?;
+                None
+            }
+            Joined::Unmatched => {
+                self.reply(None, answered, &topic, "error", UNMATCHED).await?;
+                None
             }
         };
-        self.send(encode_reply(join_ref.as_ref(), reference.as_ref(), &topic, "ok", &reply)).await?;
-        // A second join of a topic closes the first, after its own reply.
-        self.close_channel(&topic).await?;
-        let (input, inputs) = mpsc::channel(16);
-        let outlet = Outlet { out: self.out.clone(), topic: topic.clone(), join_ref: join_ref.clone() };
-        let platform = Arc::clone(&self.platform);
-        let ended = (topic.clone(), join_ref.clone());
-        let task = self.streams.spawn(async move {
-            stream::run(platform, feed, outlet, inputs).await;
-            ended
-        });
-        self.channels.insert(topic, Channel { join_ref, input, task });
+        if let Some(earlier) = earlier {
+            self.say(earlier.join_ref.as_ref(), &topic, CLOSE, "{}").await?;
+        }
+        if let Some(feed) = feed {
+            let (input, inputs) = mpsc::channel(INPUTS);
+            let outlet = Outlet::new(self.sink.clone(), &topic, join_ref.clone());
+            let stream = stream::run(Arc::clone(&self.platform), feed, outlet, inputs);
+            let task = self.streams.spawn(stream);
+            self.channels.insert(topic, Channel { join_ref, input, task });
+        }
         Ok(())
     }
 
-    /// A stream has ended by itself.
-    async fn closed(&mut self, topic: String, join_ref: Option<Ref>) -> Result<(), End> {
-        match self.channels.get(&topic) {
-            Some(channel) if channel.join_ref == join_ref => self.close_channel(&topic).await,
-            _ => Ok(()),
+    async fn admit(&self, topic: &str, payload: Body) -> Joined {
+        if self.channels.len() >= MAX_CHANNELS {
+            let error = Error::usage(format!("a socket has at most {MAX_CHANNELS} channels"));
+            return Joined::Refused(failure(&error));
+        }
+        let (platform, who, topic) = (Arc::clone(&self.platform), self.who.clone(), topic.to_owned());
+        // In a task, so that one that panics does not take the socket with it.
+        let joining =
+            tokio::spawn(async move { stream::join(&platform, &who, &topic, payload.text()).await });
+        match joining.await {
+            Ok(Ok(joined)) => joined,
+            Ok(Err(error)) => Joined::Refused(failure(&error)),
+            Err(_) => Joined::Refused(r#"{"reason":"join crashed"}"#.to_owned()),
         }
     }
 
-    async fn close_channel(&mut self, topic: &str) -> Result<(), End> {
-        let Some(channel) = self.channels.remove(topic) else { return Ok(()) };
-        channel.task.abort();
-        // Phoenix gives phx_close the join's reference twice.
-        let join_ref = channel.join_ref.as_ref();
-        self.send(encode_text(join_ref, join_ref, topic, CLOSE, "{}")).await
+    /// A stream has ended by itself, in order or not.
+    async fn ended(&mut self, ended: Result<(Id, Result<()>), JoinError>) -> Result<(), Gone> {
+        let (id, failed) = match ended {
+            Ok((id, Ok(()))) => (id, false),
+            Ok((id, Err(error))) => {
+                eprintln!("maxd: a stream failed: {error}");
+                (id, true)
+            }
+            Err(error) => (error.id(), true),
+        };
+        // One that was aborted is no channel any more.
+        let found = self.channels.iter().find(|(_, channel)| channel.task.id() == id);
+        let Some(topic) = found.map(|(topic, _)| topic.clone()) else { return Ok(()) };
+        match failed {
+            false => self.close(&topic, CLOSE, "{}").await,
+            // The client joins again.
+            true => self.close(&topic, ERROR, r#"{"reason":"channel_crash"}"#).await,
+        }
     }
 
-    async fn request(&self, frame: Frame<'_>) -> Result<(), End> {
-        let Ok(permit) = Arc::clone(&self.requests).acquire_owned().await else { return Err(End::Gone) };
-        let (platform, who, out) = (Arc::clone(&self.platform), self.who.clone(), self.out.clone());
-        let payload = match frame.payload {
-            Payload::Json(text) => text.to_owned(),
-            Payload::Binary(_) => String::new(),
-        };
-        let (event, join_ref, reference) = (frame.event.into_owned(), frame.join_ref, frame.reference);
-        tokio::spawn(async move {
-            let (status, response) = match control::handle(&platform, &who, &event, &payload).await {
+    async fn close(&mut self, topic: &str, event: &str, payload: &str) -> Result<(), Gone> {
+        let Some(channel) = self.channels.remove(topic) else { return Ok(()) };
+        channel.task.abort();
+        self.say(channel.join_ref.as_ref(), topic, event, payload).await
+    }
+
+    /// Says how a channel ended: with its join's reference twice, as Phoenix does.
+    async fn say(&self, join_ref: Option<&Ref>, topic: &str, event: &str, payload: &str) -> Result<(), Gone> {
+        self.sink.text(encode_text(join_ref, join_ref, topic, event, payload)).await
+    }
+
+    async fn request(&self, join_ref: Option<Ref>, push: Push) -> Result<(), Gone> {
+        let permit = Arc::clone(&self.requests).acquire_owned().await.map_err(|_| Gone)?;
+        let (platform, who, sink) = (Arc::clone(&self.platform), self.who.clone(), self.sink.clone());
+        let reference = push.reference.clone();
+        let work =
+            tokio::spawn(
+                async move { control::handle(&platform, &who, &push.event, push.payload.text()).await },
+            );
+        self.platform.sockets.spawn(async move {
+            let done = work.await.unwrap_or_else(|_| {
+                Err(Error::new(Kind::Internal, "the server failed at this request").hint("try again"))
+            });
+            let (status, response) = match done {
                 Ok(document) => ("ok", document),
                 Err(error) => ("error", failure(&error)),
             };
             if reference.is_some() {
                 let reply = encode_reply(join_ref.as_ref(), reference.as_ref(), CONTROL, status, &response);
-                // The socket may be gone; what was done stays done.
-                let _ = out.send(Message::Text(reply.into())).await;
+                // The client may be gone; what was done stays done.
+                let _ = sink.text(reply).await;
             }
             drop(permit);
         });
         Ok(())
     }
 
-    async fn send(&self, text: String) -> Result<(), End> {
-        self.out.send(Message::Text(text.into())).await.map_err(|_| End::Gone)
+    /// Answers a push, if it wants an answer.
+    async fn reply(
+        &self,
+        join_ref: Option<&Ref>,
+        reference: Option<&Ref>,
+        topic: &str,
+        status: &str,
+        response: &str,
+    ) -> Result<(), Gone> {
+        match reference {
+            Some(_) => self.sink.text(encode_reply(join_ref, reference, topic, status, response)).await,
+            None => Ok(()),
+        }
     }
 
-    async fn end(&mut self, end: End) {
-        let (code, reason) = match end {
-            End::Gone => return,
-            End::Idle => (1002, "idle"),
-            End::Malformed => (1011, "malformed frame"),
-            End::Revoked => (4001, "session revoked"),
-            End::Stopping => (1001, "server is stopping"),
-        };
+    async fn end(mut self, end: &End) {
+        if matches!(end, End::Stopping) {
+            // Once all permits are here, every request has been answered.
+            let _ = timeout(FINISH, self.requests.acquire_many(REQUESTS)).await;
+        }
         self.streams.abort_all();
-        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        let _ = tokio::time::timeout(GOODBYE, self.out.send(close)).await;
+        let _ = timeout(GOODBYE, self.sink.close(end.close())).await;
     }
 }
 
+/// The answer to what no channel takes.
+const UNMATCHED: &str = r#"{"reason":"unmatched topic"}"#;
+
+/// An error as a response.
 fn failure(error: &Error) -> String {
     if error.kind() == Kind::Internal {
         eprintln!("maxd: {error}");
@@ -281,26 +430,25 @@ fn failure(error: &Error) -> String {
     miniserde::json::to_string(&Failure::from(error))
 }
 
-/// Where a stream's events go.
-pub struct Outlet {
-    out: mpsc::Sender<Message>,
-    topic: String,
-    join_ref: Option<Ref>,
+/// A token bucket over frames, kept as the instant at which it is full again.
+struct Pace {
+    full: Instant,
 }
 
-impl Outlet {
-    /// Pushes an event; false when the socket is gone. Waits while the client does not read.
-    pub async fn push(&self, event: &str, payload: &str) -> bool {
-        let frame = encode_text(self.join_ref.as_ref(), None, &self.topic, event, payload);
-        self.out.send(Message::Text(frame.into())).await.is_ok()
+impl Pace {
+    fn new() -> Pace {
+        Pace { full: Instant::now() }
     }
 
-    /// Pushes bytes.
-    pub async fn push_binary(&self, event: &str, bytes: &[u8]) -> bool {
-        let Some(join_ref) = &self.join_ref else { return false };
-        match encode_binary(Binary::ServerPush { join_ref, event }, &self.topic, bytes) {
-            Ok(frame) => self.out.send(Message::Binary(frame.into())).await.is_ok(),
-            Err(_) => false,
+    /// The next frame, once there is a token for it.
+    async fn next(&mut self, source: &mut impl Source) -> Result<Incoming, End> {
+        if let Some(ready) = self.full.checked_sub(FRAME * (BURST - 1))
+            && ready > Instant::now()
+        {
+            sleep_until(ready).await;
         }
+        let incoming = source.next().await?;
+        self.full = self.full.max(Instant::now()) + FRAME;
+        Ok(incoming)
     }
 }

@@ -3,17 +3,30 @@
 
 use super::auth::Identity;
 use super::control::read;
+use super::echo;
 use super::logs::{PAGE, Select};
+use super::outlet::Outlet;
 use super::platform::{Platform, find_app, find_network};
-use super::socket::Outlet;
+use super::socket::Push;
 use super::store::explain;
 use crate::error::{Error, Kind, Result};
+use crate::wire::CONTROL;
 use crate::wire::deploy::{Deploy, Follow, State};
 use crate::wire::log::{Credit, End, Gap, Lines, Query};
 use miniserde::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// What became of a join.
+pub enum Joined {
+    /// It is open: the reply, and what follows.
+    Open(String, Feed),
+    /// It is refused, and why, as JSON.
+    Refused(String),
+    /// There is no such kind of topic.
+    Unmatched,
+}
 
 /// What a joined topic sends.
 pub enum Feed {
@@ -41,6 +54,8 @@ pub enum Feed {
         /// Its build's lines.
         lines: Cursor,
     },
+    /// What a conformance test asks for, on this topic.
+    Echo(String),
 }
 
 /// A place in a log, and how much may be sent.
@@ -50,24 +65,22 @@ pub struct Cursor {
     credit: u64,
 }
 
-/// Joins `topic`: the reply, and what follows.
-pub async fn join(
-    platform: &Arc<Platform>,
-    who: &Identity,
-    topic: &str,
-    params: &str,
-) -> Result<(String, Feed)> {
+/// Joins `topic`.
+pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params: &str) -> Result<Joined> {
     let parts: Vec<&str> = topic.split(':').collect();
-    match parts.as_slice() {
+    let (reply, feed) = match parts.as_slice() {
+        [CONTROL] => (json::to_string(&platform.welcome(who)), Feed::Nothing),
         ["deploy", id] => {
             let request: Follow = read("deploy", params)?;
-            let id = id.parse().map_err(|_| unknown(topic))?;
+            let id = id
+                .parse()
+                .map_err(|_| Error::new(Kind::NotFound, format!("deploy '{id}' does not exist")))?;
             let (deploy, app, network) = platform.deploy_status(who, id).await?;
             // Which release it makes is known once the source has arrived.
             let select = Select::Build(app, deploy.release.unwrap_or(0));
             let lines = Cursor { select, after: request.after.unwrap_or(0), credit: request.credit };
             let feed = Feed::Deploy { who: who.clone(), id, network, lines };
-            Ok((json::to_string(&deploy), feed))
+            (json::to_string(&deploy), feed)
         }
         ["logs", kind @ ("app" | "build"), network, app] => {
             let row = {
@@ -75,19 +88,17 @@ pub async fn join(
                 platform.store.with(move |t| find_app(t, owner, &network, &app)).await?
             };
             let select = if *kind == "app" { Select::App(row.id) } else { Select::Builds(row.id) };
-            log(platform, select, row.network_id, Some(row.id), params).await
+            log(platform, select, row.network_id, Some(row.id), params).await?
         }
         ["logs", "network", network] => {
             let (owner, name) = (who.user, (*network).to_owned());
             let network = platform.store.with(move |t| find_network(t, owner, &name)).await?;
-            log(platform, Select::Network(network), network, None, params).await
+            log(platform, Select::Network(network), network, None, params).await?
         }
-        _ => Err(unknown(topic)),
-    }
-}
-
-fn unknown(topic: &str) -> Error {
-    Error::new(Kind::NotFound, format!("this server has no topic '{topic}'"))
+        ["echo", ..] if platform.sockets.trial.topics => return Ok(echo::join(topic, params)),
+        _ => return Ok(Joined::Unmatched),
+    };
+    Ok(Joined::Open(reply, feed))
 }
 
 async fn log(
@@ -125,27 +136,25 @@ impl Feed {
     }
 }
 
-/// Sends until the end of the stream.
+/// Sends until the end of the stream. An error is a crash: the client joins again.
 pub async fn run(
     platform: Arc<Platform>,
     feed: Feed,
     outlet: Outlet,
-    mut inputs: mpsc::Receiver<(String, String)>,
-) {
-    let sent = match feed {
+    mut inputs: mpsc::Receiver<Push>,
+) -> Result<()> {
+    match feed {
         Feed::Nothing => {
             while inputs.recv().await.is_some() {}
             Ok(())
         }
+        Feed::Echo(topic) => echo::run(topic, outlet, inputs).await,
         Feed::Log { lines, network, app, follow } => {
             follow_log(&platform, lines, network, app, follow, &outlet, &mut inputs).await
         }
         Feed::Deploy { who, id, network, lines } => {
             follow_deploy(&platform, &who, id, network, lines, &outlet, &mut inputs).await
         }
-    };
-    if let Err(error) = sent {
-        eprintln!("maxd: a stream failed: {error}");
     }
 }
 
@@ -156,7 +165,7 @@ async fn follow_log(
     app: Option<i64>,
     follow: bool,
     outlet: &Outlet,
-    inputs: &mut mpsc::Receiver<(String, String)>,
+    inputs: &mut mpsc::Receiver<Push>,
 ) -> Result<()> {
     let mut newest = platform.logs.newest();
     let mut changes = platform.deploys.changes();
@@ -172,7 +181,8 @@ async fn follow_log(
         };
         if let Some(reason) = reason {
             let end = End { reason: reason.to_owned() };
-            outlet.push("end", &json::to_string(&end)).await;
+            // Who is gone needs no end.
+            let _ = outlet.push("end", &json::to_string(&end)).await;
             return Ok(());
         }
         tokio::select! {
@@ -193,7 +203,7 @@ async fn follow_deploy(
     network: i64,
     mut lines: Cursor,
     outlet: &Outlet,
-    inputs: &mut mpsc::Receiver<(String, String)>,
+    inputs: &mut mpsc::Receiver<Push>,
 ) -> Result<()> {
     let mut newest = platform.logs.newest();
     let mut changes = platform.deploys.changes();
@@ -214,7 +224,7 @@ async fn follow_deploy(
         }
         if told != Some(deploy.state) {
             told = Some(deploy.state);
-            if !outlet.push("state", &json::to_string(&deploy)).await {
+            if outlet.push("state", &json::to_string(&deploy)).await.is_err() {
                 return Ok(());
             }
         }
@@ -239,8 +249,9 @@ impl Cursor {
         let through = blocking(move || logs.dropped_through(select)).await?;
         if self.after < through {
             let gap = Gap { after: self.after, through };
-            outlet.push("gap", &json::to_string(&gap)).await;
             self.after = through;
+            // Who is gone is noticed at the first line.
+            let _ = outlet.push("gap", &json::to_string(&gap)).await;
         }
         Ok(())
     }
@@ -251,7 +262,7 @@ impl Cursor {
         platform: &Arc<Platform>,
         network: i64,
         outlet: &Outlet,
-        inputs: &mut mpsc::Receiver<(String, String)>,
+        inputs: &mut mpsc::Receiver<Push>,
     ) -> Result<Option<bool>> {
         let names = names(platform, network).await?;
         loop {
@@ -271,7 +282,7 @@ impl Cursor {
             let Some(last) = page.last() else { return Ok(Some(true)) };
             let partial = self.credit == sent;
             (self.after, self.credit) = (last.seq, self.credit - sent);
-            if !outlet.push("lines", &json::to_string(&Lines { lines: page })).await {
+            if outlet.push("lines", &json::to_string(&Lines { lines: page })).await.is_err() {
                 return Ok(None);
             }
             if whole && !partial {
@@ -280,9 +291,9 @@ impl Cursor {
         }
     }
 
-    fn grant(&mut self, (event, payload): &(String, String)) {
-        if event == "credit"
-            && let Ok(credit) = json::from_str::<Credit>(payload)
+    fn grant(&mut self, push: &Push) {
+        if push.event == "credit"
+            && let Ok(credit) = json::from_str::<Credit>(push.payload.text())
         {
             self.credit = self.credit.saturating_add(credit.lines);
         }

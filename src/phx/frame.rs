@@ -364,7 +364,7 @@ mod tests {
         assert_eq!((reply.status.as_ref(), reply.response), ("ok", Payload::Binary(b"\xde\xad")));
     }
 
-    /// The frames captured from Phoenix 1.8.12 (`tests/data/frames.txt`, section A).
+    /// The frames captured from Phoenix 1.8.12 (`tests/data/phoenix-frames.txt`, section A).
     #[test]
     fn captured_binary_frames_come_out_as_they_went_in() {
         let two = Ref::number(2);

@@ -24,6 +24,7 @@ pub struct Max {
     child: Option<Child>,
     flags: Vec<String>,
     disk: Option<u32>,
+    trial: &'static str,
 }
 
 impl Max {
@@ -31,12 +32,21 @@ impl Max {
         Max::with(&[])
     }
 
+    /// Starts one with what conformance tests need (`MAXD_TEST`).
+    pub fn trial(words: &'static str) -> Max {
+        Max::with_trial(&[], words)
+    }
+
     /// Starts one with more flags behind `maxd serve`.
     pub fn with(flags: &[&str]) -> Max {
+        Max::with_trial(flags, "")
+    }
+
+    fn with_trial(flags: &[&str], trial: &'static str) -> Max {
         let dir = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut max =
-            Max { dir, url: String::new(), apps_url: String::new(), child: None, flags, disk: None };
+            Max { dir, url: String::new(), apps_url: String::new(), child: None, flags, disk: None, trial };
         max.serve();
         max
     }
@@ -52,7 +62,7 @@ impl Max {
         fs::create_dir(dir.path().join("data")).unwrap();
         let (url, apps_url) = (String::new(), String::new());
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut max = Max { dir, url, apps_url, child: None, flags, disk: Some(mebibytes) };
+        let mut max = Max { dir, url, apps_url, child: None, flags, disk: Some(mebibytes), trial: "" };
         max.serve();
         Some(max)
     }
@@ -101,6 +111,7 @@ impl Max {
             ])
             .arg(&ready)
             .args(&self.flags)
+            .env("MAXD_TEST", self.trial)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

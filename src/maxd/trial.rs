@@ -1,0 +1,79 @@
+//! What a conformance test may change: the topics `echo:…`, which offer what no real
+//! topic does (bytes both ways, crashes, refusals), and the times and limits that
+//! would make such a test slow.
+//!
+//! All of it is off unless the environment variable `MAXD_TEST` is set, for instance to
+//! `topics,window=500,idle=2000` (milliseconds), and maxd says so when it starts.
+
+use crate::error::{Error, Result};
+use std::time::Duration;
+
+/// The environment variable.
+pub const VARIABLE: &str = "MAXD_TEST";
+
+/// Times, limits, and whether there are test topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Whether `echo:…` can be joined.
+    pub topics: bool,
+    /// How long a poll waits for messages. A session that is not polled for one and a
+    /// half of it ends.
+    pub window: Duration,
+    /// A WebSocket on which nothing comes for so long is closed.
+    pub idle: Duration,
+    /// Connections of one user at a time.
+    pub sockets: usize,
+}
+
+impl Default for Trial {
+    fn default() -> Trial {
+        Trial { topics: false, window: Duration::from_secs(10), idle: Duration::from_secs(60), sockets: 100 }
+    }
+}
+
+impl Trial {
+    /// What [`VARIABLE`] says; the defaults when it isn't set.
+    pub fn parse(text: Option<&str>) -> Result<Trial> {
+        let mut trial = Trial::default();
+        for word in text.unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let number = value.parse::<u32>().ok();
+            match (name, number) {
+                ("topics", None) if value.is_empty() => trial.topics = true,
+                ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
+                ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
+                ("sockets", Some(number)) => trial.sockets = number as usize,
+                _ => {
+                    return Err(Error::usage(format!("{VARIABLE} does not know '{word}'"))
+                        .hint(format!("unset {VARIABLE}: it is for tests only")));
+                }
+            }
+        }
+        Ok(trial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_is_open_by_default() {
+        for text in [None, Some("")] {
+            let trial = Trial::parse(text).unwrap();
+            assert_eq!(trial, Trial::default());
+            assert!(!trial.topics);
+        }
+    }
+
+    #[test]
+    fn each_word_changes_one_thing_and_others_are_refused() {
+        let trial = Trial::parse(Some("topics,window=500,idle=20,sockets=3")).unwrap();
+        let window = Duration::from_millis(500);
+        assert_eq!(trial, Trial { topics: true, window, idle: Duration::from_millis(20), sockets: 3 });
+        for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x"] {
+            assert!(Trial::parse(Some(text)).is_err(), "{text}");
+        }
+    }
+}
