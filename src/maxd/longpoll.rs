@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// Frames in one post; what is beyond is not read (phoenix.js `MAX_LONGPOLL_BATCH_SIZE`).
 const LINES: usize = 100;
@@ -120,7 +121,7 @@ async fn open(platform: &Arc<Platform>, parts: &Parts) -> Answer {
     };
     let token = format!("lp_{secret}");
     let (session, sink, mut posted) = Session::new();
-    platform.sockets.keep(&token, Arc::clone(&session));
+    platform.sockets.keep(&token, who.user, Arc::clone(&session));
     let (platform, name) = (Arc::clone(platform), token.clone());
     let sockets = Arc::clone(&platform.sockets);
     sockets.spawn(async move {
@@ -142,6 +143,8 @@ pub struct Session {
     /// The number of the newest poll.
     newest: watch::Sender<u64>,
     polls: watch::Sender<Polls>,
+    /// Cancelled when the session must make room for another.
+    gives_way: CancellationToken,
 }
 
 struct Polls {
@@ -179,11 +182,23 @@ impl Session {
             parcels: Mutex::new(parcels),
             newest: watch::Sender::new(0),
             polls: watch::Sender::new(Polls { waiting: 0, since: Instant::now() }),
+            gives_way: CancellationToken::new(),
         };
         (Arc::new(session), sink, Posted(inputs))
     }
 
-    /// Waits until nobody has polled for `patience`.
+    /// Since when nobody polls; none while somebody does.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let polls = self.polls.borrow();
+        (polls.waiting == 0).then_some(polls.since)
+    }
+
+    /// Ends the session.
+    pub fn give_way(&self) {
+        self.gives_way.cancel();
+    }
+
+    /// Waits until nobody has polled for `patience`, or the session must make room.
     async fn abandoned(&self, patience: Duration) {
         let mut polls = self.polls.subscribe();
         loop {
@@ -194,6 +209,7 @@ impl Session {
             if waiting == 0 {
                 tokio::select! {
                     () = sleep_until(since + patience) => return,
+                    () = self.gives_way.cancelled() => return,
                     _ = polls.changed() => {}
                 }
             } else {

@@ -27,7 +27,8 @@ pub struct Sockets {
     pub trial: Trial,
     tasks: TaskTracker,
     counts: Mutex<HashMap<i64, usize>>,
-    polled: Mutex<HashMap<String, Arc<Session>>>,
+    /// Long-polling sessions by their tokens, and whose they are.
+    polled: Mutex<HashMap<String, (i64, Arc<Session>)>>,
 }
 
 /// A user's place for one connection, free again when it is dropped.
@@ -52,12 +53,25 @@ impl Sockets {
     fn place(self: &Arc<Sockets>, who: &Identity) -> Result<Place> {
         let mut counts = lock(&self.counts);
         let count = counts.entry(who.user).or_default();
-        if *count >= self.trial.sockets {
+        if *count >= self.trial.sockets && !self.make_room(who.user) {
             let message = format!("user '{}' has {count} open connections, and may not have more", who.name);
             return Err(Error::new(Kind::TooLarge, message).hint("end some of them, and try again"));
         }
         *count += 1;
         Ok(Place { sockets: Arc::clone(self), user: who.user, _token: self.tasks.token() })
+    }
+
+    /// Ends the user's long-polling session that was polled longest ago, if there is one
+    /// that nobody polls now: clients of such sessions leave without a word.
+    fn make_room(&self, user: i64) -> bool {
+        let mut polled = lock(&self.polled);
+        let idle = polled.iter().filter(|(_, (owner, _))| *owner == user);
+        let idle = idle.filter_map(|(token, (_, session))| Some((session.idle_since()?, token.clone())));
+        let Some((_, token)) = idle.min() else { return false };
+        polled.remove(&token).is_some_and(|(_, session)| {
+            session.give_way();
+            true
+        })
     }
 
     /// Runs a task that the server's end waits for.
@@ -72,13 +86,13 @@ impl Sockets {
     }
 
     /// Keeps a long-polling session under its token.
-    pub fn keep(&self, token: &str, session: Arc<Session>) {
-        lock(&self.polled).insert(token.to_owned(), session);
+    pub fn keep(&self, token: &str, user: i64, session: Arc<Session>) {
+        lock(&self.polled).insert(token.to_owned(), (user, session));
     }
 
     /// The long-polling session of this token.
     pub fn find(&self, token: &str) -> Option<Arc<Session>> {
-        lock(&self.polled).get(token).cloned()
+        lock(&self.polled).get(token).map(|(_, session)| Arc::clone(session))
     }
 
     /// Forgets a long-polling session, which has ended.

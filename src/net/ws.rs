@@ -3,7 +3,7 @@
 
 use super::base64;
 use super::connection::{Connection, Received};
-use super::dial::{Stream, lost};
+use super::dial::Stream;
 use super::exchange::{Answer, Request, exchange};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
@@ -14,7 +14,6 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::io;
 use std::net::TcpStream;
-use std::time::Duration;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message, WebSocket};
 
@@ -38,13 +37,13 @@ pub struct Ws {
     unsent: bool,
 }
 
-/// Asks the server behind `stream` for a WebSocket and authenticates.
-pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, timeout: Duration) -> Result<Ws> {
+/// Asks the server behind `stream` for a WebSocket and authenticates. The outer error says
+/// that the connection broke, the inner one that the answer is a refusal.
+pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret) -> io::Result<Result<Ws>> {
     let protocols = base64::encode(token.reveal().as_bytes());
     let protocols = Secret::new(format!("{PHOENIX}, {BEARER}{}", protocols.trim_end_matches('=')));
-    let lost = |error| lost(url, timeout, &error);
     let mut nonce = [0; 16];
-    SystemRandom::new().fill(&mut nonce).map_err(|_| lost(io::Error::other("no random numbers")))?;
+    SystemRandom::new().fill(&mut nonce).map_err(|_| io::Error::other("no random numbers"))?;
     let key = base64::encode(&nonce);
     let headers = [
         ("user-agent", USER_AGENT),
@@ -55,22 +54,22 @@ pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, timeout: Duration)
         ("sec-websocket-protocol", protocols.reveal()),
     ];
     let request = Request { method: "GET", url, path: PATH, headers: &headers };
-    let answer = exchange(&mut stream, &request, None).map_err(lost)?;
+    let answer = exchange(&mut stream, &request, None)?;
     if answer.status != 101 {
         let status = answer.status;
-        let body = answer.body(&mut stream, MAX_REFUSAL).map_err(lost)?;
-        return Err(failure(&String::from_utf8_lossy(&body), status, url));
+        let body = answer.body(&mut stream, MAX_REFUSAL)?;
+        return Ok(Err(failure(&String::from_utf8_lossy(&body), status, url)));
     }
     if let Some(wrong) = flaw(&answer, &key) {
         let message = format!("'{url}' does not open a WebSocket: its answer has a wrong '{wrong}'");
-        return Err(
+        return Ok(Err(
             Error::new(Kind::Unreachable, message).hint("check the URL, and whether a proxy stands between")
-        );
+        ));
     }
-    stream.socket().set_nonblocking(true).map_err(lost)?;
+    stream.socket().set_nonblocking(true)?;
     let limits = WebSocketConfig::default().max_frame_size(Some(MAX_FRAME)).max_message_size(Some(MAX_FRAME));
     let socket = WebSocket::from_partially_read(stream, answer.rest(), Role::Client, Some(limits));
-    Ok(Ws { socket, unsent: false })
+    Ok(Ok(Ws { socket, unsent: false }))
 }
 
 /// The header that keeps `answer` from being the end of a handshake (RFC 6455, section

@@ -17,6 +17,7 @@ mod isolation;
 mod json;
 mod login;
 mod logs;
+mod longpoll;
 mod phx;
 mod relay;
 mod scripted;

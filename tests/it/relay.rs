@@ -19,9 +19,32 @@ struct State {
     bytes: AtomicU64,
 }
 
+/// What is done to requests for a path.
+#[derive(Clone, Copy)]
+enum Treatment {
+    /// 403, as a filtering proxy has it.
+    Refuse,
+    /// The answer's head passes, and nothing after it.
+    Mute,
+}
+
 impl Relay {
     /// Relays to `url`, a server on a loopback address.
     pub fn new(url: &str) -> Relay {
+        Relay::with(url, None)
+    }
+
+    /// The same, but requests for `path` are refused.
+    pub fn refusing(url: &str, path: &'static str) -> Relay {
+        Relay::with(url, Some((path, Treatment::Refuse)))
+    }
+
+    /// The same, but what follows the head of an answer to a request for `path` is lost.
+    pub fn muting(url: &str, path: &'static str) -> Relay {
+        Relay::with(url, Some((path, Treatment::Mute)))
+    }
+
+    fn with(url: &str, special: Option<(&'static str, Treatment)>) -> Relay {
         let target = url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -33,11 +56,8 @@ impl Relay {
                 let Ok(server) = TcpStream::connect(&target) else { continue };
                 let copies = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 shared.open.lock().unwrap().push(copies);
-                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let state = Arc::clone(&shared);
-                std::thread::spawn(move || copy(from, to, &state, true));
-                let state = Arc::clone(&shared);
-                std::thread::spawn(move || copy(server, client, &state, false));
+                std::thread::spawn(move || connection(client, server, &state, special));
             }
         });
         Relay { url, state }
@@ -64,14 +84,39 @@ impl Relay {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, state: &State, asks: bool) {
+fn connection(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    state: &Arc<State>,
+    special: Option<(&str, Treatment)>,
+) -> Option<()> {
     let mut buffer = [0; 16 * 1024];
-    let mut first = asks;
+    let count = client.read(&mut buffer).ok()?;
+    let first = String::from_utf8_lossy(&buffer[..count]).lines().next().unwrap_or_default().to_owned();
+    let special = special.filter(|(path, _)| first.contains(path)).map(|(_, treatment)| treatment);
+    state.asked.lock().unwrap().push(first);
+    if let Some(Treatment::Refuse) = special {
+        let refusal = "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+        return client.write_all(refusal.as_bytes()).ok();
+    }
+    server.write_all(&buffer[..count]).ok()?;
+    if let Some(Treatment::Mute) = special {
+        let count = server.read(&mut buffer).ok()?;
+        let head = buffer[..count].windows(4).position(|end| end == b"\r\n\r\n").map_or(count, |at| at + 4);
+        client.write_all(&buffer[..head]).ok()?;
+        while client.read(&mut buffer).ok()? > 0 {}
+        return None;
+    }
+    let (from, to) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    let up = Arc::clone(state);
+    std::thread::spawn(move || copy(from, to, &up));
+    copy(server, client, state);
+    None
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
+    let mut buffer = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if std::mem::take(&mut first) {
-            let text = String::from_utf8_lossy(&buffer[..count]);
-            state.asked.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
-        }
         state.bytes.fetch_add(count as u64, Ordering::Relaxed);
         if to.write_all(&buffer[..count]).is_err() {
             break;

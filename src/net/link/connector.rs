@@ -1,14 +1,15 @@
 //! Makes connections: with a token that is valid, over the transport that gets through.
 
 use super::{Options, Transport};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::net::connection::Connection;
-use crate::net::dial::dial;
+use crate::net::dial::{dial, lost};
 use crate::net::http::Http;
 use crate::net::url::Url;
 use crate::net::{longpoll, ws};
 use crate::redact::Secret;
 use crate::sys::wait::Waiter;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,12 +89,15 @@ impl Connector {
     }
 
     fn get_through(&mut self, token: &Secret) -> Result<Box<dyn Connection>> {
-        let error = match self.open(self.longpoll, token) {
+        let (error, why) = match self.open(self.longpoll, token) {
             Ok(connection) => return Ok(connection),
-            Err(Failed { error, by_transport: true }) if self.options.transport == Transport::Auto => error,
-            Err(failed) => return Err(failed.error),
+            Err((error, Why::Other)) => return Err(error),
+            Err((error, _)) if self.options.transport != Transport::Auto => return Err(error),
+            Err(failed) => failed,
         };
         match self.open(!self.longpoll, token) {
+            // A connection may break at any time; that says nothing about the next.
+            Ok(connection) if why == Why::Broke => Ok(connection),
             Ok(connection) => {
                 self.longpoll = !self.longpoll;
                 (self.options.memory.keep)(self.longpoll);
@@ -103,36 +107,45 @@ impl Connector {
         }
     }
 
-    fn open(&self, by_longpoll: bool, token: &Secret) -> Result<Box<dyn Connection>, Failed> {
+    fn open(&self, by_longpoll: bool, token: &Secret) -> Result<Box<dyn Connection>, (Error, Why)> {
         let Options { url, tls, timeout, transport, .. } = &self.options;
         if by_longpoll {
             let http = Arc::new(Http::new(url.clone(), Arc::clone(tls), *timeout));
             let polls = Http::new(url.clone(), Arc::clone(tls), *timeout + WINDOW);
             let opened = longpoll::open(http, polls, token, Arc::clone(&self.waiter));
-            return opened.map(|opened| Box::new(opened) as Box<dyn Connection>).map_err(Failed::transport);
+            return opened.map(|opened| Box::new(opened) as Box<dyn Connection>).map_err(judged);
         }
-        let stream = dial(url, tls, *timeout).map_err(|error| Failed { error, by_transport: false })?;
+        let stream = dial(url, tls, *timeout).map_err(|error| (error, Why::Other))?;
         // Enough time must be left to try the other way.
         let patience = if *transport == Transport::Auto { *timeout / 2 } else { *timeout };
-        let upgraded = stream.limit(patience).map_err(|error| crate::net::dial::lost(url, *timeout, &error));
-        upgraded
-            .and_then(|()| ws::upgrade(stream, url, token, *timeout))
-            .map(|opened| Box::new(opened) as Box<dyn Connection>)
-            .map_err(Failed::transport)
+        let broke = |error: &io::Error| match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                (lost(url, *timeout, error), Why::Transport)
+            }
+            _ => (lost(url, *timeout, error), Why::Broke),
+        };
+        stream.limit(patience).map_err(|error| broke(&error))?;
+        match ws::upgrade(stream, url, token) {
+            Ok(Ok(opened)) => Ok(Box::new(opened)),
+            Ok(Err(refused)) => Err(judged(refused)),
+            Err(error) => Err(broke(&error)),
+        }
     }
 }
 
-struct Failed {
-    error: crate::error::Error,
-    /// The other transport may do better.
-    by_transport: bool,
+/// Why a connection could not be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It broke.
+    Broke,
+    /// Something between rig and Max let it not through.
+    Transport,
+    /// The other transport would do no better.
+    Other,
 }
 
-impl Failed {
-    /// Something between rig and Max is in the way, unless it was Max that answered.
-    fn transport(error: crate::error::Error) -> Failed {
-        let answered =
-            matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::Usage | Kind::TooLarge);
-        Failed { error, by_transport: !answered }
-    }
+/// What is refused is refused by something in between, unless it was Max that answered.
+fn judged(error: Error) -> (Error, Why) {
+    let max = matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::Usage | Kind::TooLarge);
+    (error, if max { Why::Other } else { Why::Transport })
 }

@@ -433,6 +433,10 @@ fn text(body: Body) -> String {
 fn failure(response: String) -> Error {
     match miniserde::json::from_str::<Failure>(&response) {
         Ok(failure) => failure.into(),
+        // Phoenix's own words for what no channel took.
+        Err(_) if crate::json::member(&response, "reason") == Some("\"unmatched topic\"") => {
+            Error::new(Kind::NotFound, "this server has no such topic")
+        }
         Err(_) => Error::new(Kind::Failed, "Max refused without saying why")
             .hint("rig and Max may be of different versions"),
     }
