@@ -3,7 +3,8 @@
 pub mod base64;
 mod connection;
 pub mod dial;
-mod exchange;
+#[doc(hidden)]
+pub mod exchange;
 pub mod http;
 pub mod link;
 mod longpoll;
