@@ -2,15 +2,18 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
+mod visitor;
 
 mod apps;
 mod crash;
 mod deploy;
 mod errors;
+mod files;
 mod help;
 mod isolation;
 mod json;
 mod login;
 mod logs;
+mod router;
 mod tidy;
 mod tls;
