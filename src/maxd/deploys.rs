@@ -310,7 +310,8 @@ impl Work<'_> {
             blocking(move || detect(&directory)).await?
         };
         self.say(format!("recognised: {}", plan.kind)).await;
-        self.record_kind(plan.kind.clone()).await?;
+        let (id, recorded) = (self.deploy.id, plan.clone());
+        self.platform.store.with(move |t| recorded.record(t, id)).await?;
         let release = Release {
             network: self.network,
             app: self.app,
@@ -357,17 +358,6 @@ impl Work<'_> {
             0 => Err(Error::new(Kind::NotFound, "the app was deleted")),
             _ => Ok(()),
         }
-    }
-
-    async fn record_kind(&self, kind: String) -> Result<()> {
-        let id = self.deploy.id;
-        let store = &self.platform.store;
-        store
-            .with(move |t| {
-                t.execute("UPDATE deploys SET kind = ?2 WHERE id = ?1", params![id, kind]).map_err(explain)
-            })
-            .await
-            .map(drop)
     }
 
     fn line(&self, text: String, stored: Option<oneshot::Sender<()>>) -> NewLine {

@@ -66,8 +66,7 @@ impl Pumps {
 async fn pump(mut pipe: Pipe, journal: Journal, source: Source) {
     let mut splitter = Splitter::default();
     let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let Ok(n @ 1..) = pipe.read(&mut buffer).await else { break };
+    while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
         for line in splitter.push(buffer.get(..n).unwrap_or_default()) {
             journal.write(source, line).await;
         }

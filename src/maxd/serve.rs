@@ -6,6 +6,7 @@ use super::deploys::{Deploys, fail_unfinished, kept_releases, prune};
 use super::detect::detect;
 use super::http;
 use super::logs::Logs;
+use super::plan::Plan;
 use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
@@ -204,7 +205,8 @@ fn recover(platform: &Platform) -> Result<()> {
         }
         let Some(number) = row.release else { continue };
         let dir = directory.join(number.to_string());
-        match detect(&dir) {
+        let plan = platform.store.run(|t| Plan::recorded(t, row.id, number));
+        match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
             Ok(plan) => platform.supervisor.resume(Release {
                 network: row.network_id,
                 app: row.id,
