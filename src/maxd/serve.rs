@@ -162,7 +162,7 @@ async fn assemble(
     let store = Store::open(&data.join("state.db"))?;
     let (logs, lines) = Logs::open(&data.join("logs.db"))?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
-    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data)?);
+    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, args.isolation)?);
     let supervisor =
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };

@@ -15,5 +15,7 @@ mod json;
 mod login;
 mod logs;
 mod router;
+mod sandbox;
+mod supervise;
 mod tidy;
 mod tls;

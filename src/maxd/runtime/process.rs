@@ -31,6 +31,17 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How often is looked whether the rest of a group has ended.
 const POLL: Duration = Duration::from_millis(20);
 
+/// What lies between the apps and the host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Bubblewrap where it works, else nothing.
+    Auto,
+    /// Bubblewrap; where it does not work maxd does not start.
+    Bubblewrap,
+    /// Nothing.
+    None,
+}
+
 /// Runs jobs as processes of this host.
 pub struct Process {
     path: String,
@@ -48,14 +59,21 @@ struct Order {
 
 impl Process {
     /// A runtime for apps below the data directory `data`, of which each sees only its
-    /// own part. Tries the sandbox, which blocks for a moment, and says on standard
-    /// error whether there is one.
-    pub fn new(data: &Path) -> Result<Process> {
+    /// own part if there is a sandbox. Trying it blocks for a moment; whether there is
+    /// one is said on standard error.
+    pub fn new(data: &Path, isolation: Isolation) -> Result<Process> {
         let path = env::var("PATH").unwrap_or_else(|_| PATH.to_owned());
         let data = canonical(data)?;
-        let sandbox = Sandbox::probe(&data, &path);
+        let sandbox = match isolation {
+            Isolation::None => Err("no isolation was asked for".to_owned()),
+            _ => Sandbox::probe(&data, &path),
+        };
         match &sandbox {
             Ok(_) => eprintln!("maxd: apps run inside bubblewrap"),
+            Err(why) if isolation == Isolation::Bubblewrap => {
+                return Err(Error::new(Kind::Failed, why.as_str())
+                    .hint("mend that, or let apps run without it: --isolation none"));
+            }
             Err(why) => eprintln!("maxd: apps run as plain processes: {why}"),
         }
         Process::with(path, sandbox.ok())
@@ -186,9 +204,7 @@ impl ProcessJob {
         let deadline = Instant::now() + grace;
         let members = self.members();
         match self.sandboxed {
-            // Bubblewrap itself would die of the signal and take the others with it
-            // before they have heard of it.
-            true => members.iter().for_each(|one| one.signal(Signal::TERM)),
+            true => self.ask_inside(&members, deadline).await,
             false => proc::signal_group(self.pid, Signal::TERM),
         }
         let mut exit = timeout_at(deadline, self.leader()).await.ok();
@@ -205,6 +221,24 @@ impl ProcessJob {
             sleep(POLL).await;
         }
         exit.unwrap_or(Exit { code: -1 })
+    }
+
+    /// Asks what runs in the sandbox to end, and waits for it. Bubblewrap itself ends
+    /// with the command it was given, and takes the command's children with it before
+    /// they are done; so it is halted meanwhile.
+    async fn ask_inside(&self, members: &[Proc], deadline: Instant) {
+        let outer = Proc::find(self.pid);
+        let tell = |signal| outer.iter().for_each(|one| one.signal(signal));
+        // The first is bubblewrap's own, and ignores the signal.
+        if members.len() < 2 {
+            return tell(Signal::KILL);
+        }
+        tell(Signal::STOP);
+        members.iter().for_each(|one| one.signal(Signal::TERM));
+        while Instant::now() < deadline && self.members().len() > 1 {
+            sleep(POLL).await;
+        }
+        tell(Signal::CONT);
     }
 
     /// What the job consists of, without its leader.
