@@ -8,6 +8,7 @@ use super::line::NewLine;
 use super::platform::{Address, Platform, find_app, find_network, insert_app};
 use super::store::{disk, explain};
 use super::supervisor::Release;
+use super::sweep;
 use crate::archive::{Limits, unpack};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -335,7 +336,7 @@ impl Work<'_> {
         let limits = Limits { bytes: limits.source_bytes, entries: limits.files };
         blocking(move || {
             // A leftover of a deploy that a crash cut off.
-            let _ = fs::remove_dir_all(&directory);
+            let _ = sweep::remove(&directory);
             fs::create_dir_all(&directory).map_err(|error| disk("make", &directory, &error))?;
             let file = fs::File::open(&archive).map_err(|error| disk("read", &archive, &error))?;
             unpack(file, &directory, &limits)
@@ -381,7 +382,7 @@ impl Work<'_> {
 
     async fn clear(&self) {
         let directory = self.directory.clone();
-        let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(directory)).await;
+        let _ = tokio::task::spawn_blocking(move || sweep::remove(&directory)).await;
     }
 
     /// Removes the releases that are no longer kept.
@@ -412,7 +413,7 @@ pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
         let item = item.map_err(failed)?;
         let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
         if number.is_some_and(|number| !kept.contains(&number)) {
-            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
         }
     }
     Ok(())

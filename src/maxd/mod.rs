@@ -29,15 +29,15 @@ pub mod socket;
 pub mod store;
 pub mod stream;
 pub mod supervisor;
+mod sweep;
 pub mod tls;
 
 use crate::error::{Error, Kind, Result};
 use args::{Command, Token};
-use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
-use store::{Store, disk};
+use store::{Store, make_private};
 
 /// The server's whole life: arguments in, exit code out.
 pub fn main() -> ExitCode {
@@ -85,6 +85,6 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn open(token: &Token) -> Result<Arc<Store>> {
-    fs::create_dir_all(&token.data).map_err(|error| disk("make", &token.data, &error))?;
+    make_private(&token.data)?;
     Store::open(&token.data.join("state.db"))
 }

@@ -11,8 +11,9 @@ use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
-use super::store::{Store, disk};
+use super::store::{Store, disk, make_private};
 use super::supervisor::{Release, Supervisor};
+use super::sweep;
 use super::tls;
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::wire::Limits;
@@ -45,7 +46,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(args: Serve) -> Result<()> {
-    fs::create_dir_all(args.data.join("uploads")).map_err(|error| disk("make", &args.data, &error))?;
+    make_private(&args.data.join("uploads"))?;
     let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
     let _lock = lock(&data)?;
     let listener = listen(args.listen).await?;
@@ -195,13 +196,17 @@ fn recover(platform: &Platform) -> Result<()> {
         .and_then(|()| fs::create_dir(&uploads))
         .map_err(|error| disk("clear", &uploads, &error))?;
     let apps = platform.store.run(all_apps)?;
-    remove_strays(&platform.data.join("apps"), &apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())?;
+    let known = apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>();
+    // What can't be removed is no reason not to serve.
+    let report = |error: Error| eprintln!("maxd: cannot clear up: {error}");
+    remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
     for (row, network, name) in apps {
         let hostname = platform.address.hostname(&network, &name);
         platform.routes.register(&hostname, row.network_id, row.id);
         let directory = platform.app_directory(row.id);
         if directory.exists() {
-            prune(&directory, &platform.store.run(|t| kept_releases(t, row.id))?)?;
+            let kept = platform.store.run(|t| kept_releases(t, row.id))?;
+            prune(&directory, &kept).unwrap_or_else(report);
         }
         let Some(number) = row.release else { continue };
         let dir = directory.join(number.to_string());
@@ -231,7 +236,7 @@ fn remove_strays(directory: &Path, apps: &[i64]) -> Result<()> {
     for item in items.flatten() {
         let id = item.file_name().to_str().and_then(|name| name.parse::<i64>().ok());
         if !id.is_some_and(|id| apps.contains(&id)) {
-            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Kind, Result};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,6 +71,12 @@ pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) ->
     }
     transaction.pragma_update(None, "user_version", migrations.len()).map_err(explain)?;
     transaction.commit().map_err(explain)
+}
+
+/// Makes the data directory if need be, for maxd's own user alone.
+pub fn make_private(directory: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| disk("make", directory, &error))
 }
 
 /// A database error in the server's words.

@@ -9,6 +9,13 @@ fn isolated(max: &Max) -> bool {
 }
 
 #[test]
+fn the_data_directory_is_for_its_owner_alone() {
+    let max = Max::start();
+    let mode = std::os::unix::fs::MetadataExt::mode(&max.data().metadata().unwrap());
+    assert_eq!(mode & 0o7777, 0o700);
+}
+
+#[test]
 fn a_build_in_the_sandbox_sees_its_own_files_and_no_others() {
     let max = Max::start();
     if !isolated(&max) {
