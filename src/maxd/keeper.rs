@@ -212,7 +212,8 @@ impl Keeper {
             return Some(exit.to_string());
         }
         self.close();
-        instance.stop(self.parts.pace.grace).await;
+        let exit = instance.stop(self.parts.pace.grace).await;
+        journal.write_last(Source::Event, format!("release {} stopped: {exit}", self.release.number)).await;
         None
     }
 

@@ -180,7 +180,12 @@ fn a_request_begun_before_the_switch_is_answered_by_the_old_release() {
 
 #[test]
 fn sigterm_stops_maxd_and_the_apps_and_loses_nothing_that_was_begun() {
-    let (mut max, rig, dir) = started();
+    let mut max = Max::start();
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let run = "(trap 'echo told; exit' TERM; while :; do sleep 0.01; done) & exec ./server";
+    let settings = format!(r#"{{"build":"cc -O1 -pthread -o server server.c","run":"{run}"}}"#);
+    let dir = deploy(&max, &rig, &lab_with("one\n", &settings));
     let pid = status(&rig)["instances"][0]["pid"].as_u64().unwrap();
     let mut slow = Visitor::new(&max);
     slow.ask("GET /wait/go", &[]);
@@ -202,8 +207,11 @@ fn sigterm_stops_maxd_and_the_apps_and_loses_nothing_that_was_begun() {
     assert_eq!(head.header("connection"), Some("close"));
     assert_eq!(max.wait(), Some(0));
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
-    // The next one serves it again.
+    // The next one serves it again, and has its last words.
     max.serve();
+    assert!(lines(&rig, "stdout").contains(&"told".to_owned()));
+    let stopped = "release 1 stopped: exited with code 143 (SIGTERM)".to_owned();
+    assert!(lines(&rig, "event").contains(&stopped));
     wait_for("the app to serve again", || (max.get(HOST, "/") == (200, "one\n".to_owned())).then_some(()));
 }
 
@@ -253,6 +261,8 @@ fn everything_an_app_has_started_hears_sigterm_and_may_finish() {
         let said = || lines(&rig, "stdout").contains(&"child told".to_owned()).then_some(());
         wait_for("its last words", said);
         assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+        let stopped = "release 1 stopped: exited with code 143 (SIGTERM)".to_owned();
+        wait_for("the event", || lines(&rig, "event").contains(&stopped).then_some(()));
     });
 }
 
