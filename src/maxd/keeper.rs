@@ -1,6 +1,9 @@
 //! Keeps one release running until it is told to end: an instance that ends is started
 //! again, after a pause that doubles with each failure.
 
+#[cfg(test)]
+mod tests;
+
 use super::instance::{Instance, Unhealthy};
 use super::plan::Run;
 use super::pump::Journal;
