@@ -69,7 +69,7 @@ fn unknown(known: Option<&str>) -> Error {
         }
         Some(_) => {
             "cannot tell how to run this project: there is no 'app.py', 'main.py', 'wsgi.py', 'server.py' \
-             or 'manage.py'"
+             or 'manage.py', and no package that makes an application"
         }
         None => {
             "cannot tell how to run this project: it has no 'rig.json' with a run command, no 'Procfile', \
