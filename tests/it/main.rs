@@ -14,6 +14,7 @@ mod isolation;
 mod json;
 mod login;
 mod logs;
+mod real;
 mod router;
 mod sandbox;
 mod supervise;
