@@ -1,6 +1,6 @@
 //! What apps and builds can reach, with bubblewrap and without.
 
-use crate::harness::{Max, project, site, text};
+use crate::harness::{Max, project, signal, site, text, wait_for};
 use std::process::Command;
 
 /// Whether maxd found bubblewrap to work here.
@@ -80,4 +80,39 @@ fn maxd_does_not_start_without_the_isolation_it_was_told_to_have() {
     std::fs::set_permissions(dir.path().join("bwrap"), executable).unwrap();
     let said = format!("maxd: bubblewrap does not work here: bwrap: no permission{hint}");
     assert_eq!(serve(), (Some(1), said));
+}
+
+/// A service that may listen on port 443 is lent a capability, with which bubblewrap
+/// refuses to start.
+#[test]
+fn what_maxd_is_lent_for_a_low_port_is_not_handed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let maxd = dir.path().join("maxd");
+    std::fs::copy(env!("CARGO_BIN_EXE_maxd"), &maxd).unwrap();
+    let open = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(dir.path(), open(0o777)).unwrap();
+    let says = |caps: &[&str], data: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(caps).arg(&maxd);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--apps-listen", "127.0.0.1:0", "--data"]);
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = command.arg(dir.path().join(data)).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        let mut child = child.ok()?;
+        let text = || std::fs::read_to_string(dir.path().join("log")).unwrap();
+        let ready = wait_for("maxd", || {
+            let ended = child.try_wait().unwrap().is_some();
+            (ended || text().contains("maxd: listening at ")).then_some(!ended)
+        });
+        if ready {
+            signal(child.id(), "TERM");
+            child.wait().unwrap();
+        }
+        ready.then(|| text().lines().next().unwrap().to_owned())
+    };
+    let Some(without) = says(&[], "one") else {
+        eprintln!("skipped: only root may become another user here, with setpriv");
+        return;
+    };
+    let caps = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"];
+    assert_eq!(says(&caps, "two"), Some(without));
 }

@@ -66,7 +66,8 @@ impl Process {
         let data = canonical(data)?;
         let sandbox = match isolation {
             Isolation::None => Err("no isolation was asked for".to_owned()),
-            _ => Sandbox::probe(&data, &path),
+            _ => thread::scope(|scope| scope.spawn(|| probe(&data, &path)).join())
+                .unwrap_or_else(|_| Err("the test of bubblewrap failed".to_owned())),
         };
         match &sandbox {
             Ok(_) => eprintln!("maxd: apps run inside bubblewrap"),
@@ -92,6 +93,7 @@ impl Process {
         thread::Builder::new()
             .name("spawner".to_owned())
             .spawn(move || {
+                shed();
                 for mut order in orders {
                     let _context = order.handle.enter();
                     let _ = order.reply.send(order.command.spawn());
@@ -139,6 +141,20 @@ impl Process {
         }
         Ok(Box::new(job))
     }
+}
+
+/// Tries the sandbox, in a thread of its own.
+fn probe(data: &Path, path: &str) -> std::result::Result<Sandbox, String> {
+    shed();
+    Sandbox::probe(data, path)
+}
+
+/// Gives up for this thread and all it starts what maxd may have been lent to listen on a
+/// port below 1024 (capabilities(7), ambient set): no app has a right to it, and
+/// bubblewrap refuses to start with it.
+fn shed() {
+    // Where the kernel knows no such set there is nothing to give up.
+    let _ = rustix::thread::clear_ambient_capability_set();
 }
 
 /// Programs that a build has installed for the app come first, as a Procfile expects.
