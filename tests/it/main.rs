@@ -7,6 +7,7 @@ mod visitor;
 mod apps;
 mod crash;
 mod deploy;
+mod docs;
 mod errors;
 mod files;
 mod help;
