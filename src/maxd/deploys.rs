@@ -7,8 +7,10 @@ use super::detect::detect;
 use super::line::NewLine;
 use super::once::Once;
 use super::platform::{Address, Platform, find_app, find_network, insert_app};
+use super::queue::{Queues, Turn};
 use super::store::{disk, explain};
 use super::supervisor::Release;
+use super::sweep;
 use crate::archive::{Limits, unpack};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -16,12 +18,12 @@ use crate::time::{human, rfc3339};
 use crate::wire::deploy::{Create, Deploy, State};
 use crate::wire::log::Source;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// How many releases of an app are kept.
 const KEEP_RELEASES: i64 = 5;
@@ -36,8 +38,8 @@ pub struct Deploys {
     /// Bumped whenever a deploy changes.
     version: watch::Sender<u64>,
     uploading: Mutex<HashSet<u64>>,
-    /// One deploy of an app at a time, in order.
-    queues: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>,
+    /// One deploy of an app at a time.
+    queues: Queues,
 }
 
 impl Deploys {
@@ -49,12 +51,6 @@ impl Deploys {
     /// Tells so.
     pub fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
-    }
-
-    fn queue(&self, app: i64) -> Arc<tokio::sync::Mutex<()>> {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
-        Arc::clone(queues.entry(app).or_default())
     }
 }
 
@@ -169,7 +165,8 @@ impl Platform {
     /// The archive is on the disk: the deploy is queued and goes on by itself.
     pub async fn finish_upload(self: &Arc<Platform>, upload: Upload) -> Result<Deploy> {
         let (id, app, address) = (upload.deploy.id, upload.app, self.address.clone());
-        let deploy = self
+        let platform = Arc::clone(self);
+        let (deploy, turn) = self
             .store
             .with(move |t| {
                 t.execute("UPDATE apps SET releases = releases + 1 WHERE id = ?1", [app]).map_err(explain)?;
@@ -178,18 +175,26 @@ impl Platform {
                     params![id, word(State::Queued), app],
                 )
                 .map_err(explain)?;
-                find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))
+                let deploy = find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))?;
+                // Here, so that the queue has the order of the releases' numbers.
+                Ok((deploy, platform.deploys.queues.join(app)))
             })
             .await?;
         self.deploys.changed();
         let (platform, queued) = (Arc::clone(self), deploy.clone());
         let (network, path) = (upload.network, upload.path.clone());
-        tokio::spawn(async move { platform.run(queued, app, network, path).await });
+        tokio::spawn(async move { platform.run(queued, turn, (app, network), path).await });
         Ok(deploy)
     }
 
     /// A deploy from its queue to its end.
-    async fn run(self: Arc<Platform>, deploy: Deploy, app: i64, network: i64, archive: PathBuf) {
+    async fn run(
+        self: Arc<Platform>,
+        deploy: Deploy,
+        mut turn: Turn,
+        (app, network): (i64, i64),
+        archive: PathBuf,
+    ) {
         let number = deploy.release.unwrap_or(0);
         let work = Work {
             platform: &self,
@@ -199,7 +204,10 @@ impl Platform {
             number,
             directory: self.app_directory(app).join(number.to_string()),
         };
-        let _turn = work.turn().await;
+        if turn.waits() {
+            work.say("waiting for the app's previous deploy".to_owned()).await;
+        }
+        turn.comes().await;
         let mut state = State::Queued;
         let result = work.all(&archive, &mut state).await;
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
@@ -290,18 +298,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Waits for the app's earlier deploys.
-    async fn turn(&self) -> OwnedMutexGuard<()> {
-        let queue = self.platform.deploys.queue(self.app);
-        match Arc::clone(&queue).try_lock_owned() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let said = self.say("waiting for the app's previous deploy".to_owned());
-                tokio::join!(queue.lock_owned(), said).0
-            }
-        }
-    }
-
     async fn all(&self, archive: &Path, state: &mut State) -> Result<()> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
@@ -318,7 +314,8 @@ impl Work<'_> {
             blocking(move || detect(&directory)).await?
         };
         self.say(format!("recognised: {}", plan.kind)).await;
-        self.record_kind(plan.kind.clone()).await?;
+        let (id, recorded) = (self.deploy.id, plan.clone());
+        self.platform.store.with(move |t| recorded.record(t, id)).await?;
         let release = Release {
             network: self.network,
             app: self.app,
@@ -343,7 +340,7 @@ impl Work<'_> {
         let limits = Limits { bytes: limits.source_bytes, entries: limits.files };
         blocking(move || {
             // A leftover of a deploy that a crash cut off.
-            let _ = fs::remove_dir_all(&directory);
+            let _ = sweep::remove(&directory);
             fs::create_dir_all(&directory).map_err(|error| disk("make", &directory, &error))?;
             let file = fs::File::open(&archive).map_err(|error| disk("read", &archive, &error))?;
             unpack(file, &directory, &limits)
@@ -368,17 +365,6 @@ impl Work<'_> {
         }
     }
 
-    async fn record_kind(&self, kind: String) -> Result<()> {
-        let id = self.deploy.id;
-        let store = &self.platform.store;
-        store
-            .with(move |t| {
-                t.execute("UPDATE deploys SET kind = ?2 WHERE id = ?1", params![id, kind]).map_err(explain)
-            })
-            .await
-            .map(drop)
-    }
-
     fn line(&self, text: String, stored: Option<oneshot::Sender<()>>) -> NewLine {
         let release = Some(self.number);
         NewLine { network: self.network, app: Some(self.app), release, source: Source::Build, text, stored }
@@ -400,7 +386,7 @@ impl Work<'_> {
 
     async fn clear(&self) {
         let directory = self.directory.clone();
-        let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(directory)).await;
+        let _ = tokio::task::spawn_blocking(move || sweep::remove(&directory)).await;
     }
 
     /// Removes the releases that are no longer kept.
@@ -431,7 +417,7 @@ pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
         let item = item.map_err(failed)?;
         let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
         if number.is_some_and(|number| !kept.contains(&number)) {
-            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
         }
     }
     Ok(())

@@ -26,6 +26,7 @@ pub mod outlet;
 pub mod plan;
 pub mod platform;
 mod pump;
+mod queue;
 pub mod router;
 pub mod runtime;
 pub mod serve;
@@ -34,17 +35,17 @@ pub mod sockets;
 pub mod store;
 pub mod stream;
 pub mod supervisor;
+mod sweep;
 pub mod tls;
 pub mod trial;
 pub mod ws;
 
 use crate::error::{Error, Kind, Result};
 use args::{Command, Token};
-use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
-use store::{Store, disk};
+use store::{Store, make_private};
 
 /// The server's whole life: arguments in, exit code out.
 pub fn main() -> ExitCode {
@@ -93,6 +94,6 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn open(token: &Token) -> Result<Arc<Store>> {
-    fs::create_dir_all(&token.data).map_err(|error| disk("make", &token.data, &error))?;
+    make_private(&token.data)?;
     Store::open(&token.data.join("state.db"))
 }

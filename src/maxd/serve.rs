@@ -7,13 +7,15 @@ use super::detect::detect;
 use super::http;
 use super::logs::Logs;
 use super::once;
+use super::plan::Plan;
 use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
 use super::sockets::Sockets;
-use super::store::{Store, disk};
+use super::store::{Store, disk, make_private};
 use super::supervisor::{Release, Supervisor};
+use super::sweep;
 use super::tls;
 use super::trial::{self, Trial};
 use crate::error::{Error, Kind, Result, io_reason};
@@ -47,7 +49,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(args: Serve) -> Result<()> {
-    fs::create_dir_all(args.data.join("uploads")).map_err(|error| disk("make", &args.data, &error))?;
+    make_private(&args.data.join("uploads"))?;
     let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
     let _lock = lock(&data)?;
     let listener = listen(args.listen).await?;
@@ -177,7 +179,7 @@ async fn assemble(
     let store = Store::open(&data.join("state.db"))?;
     let (logs, lines) = Logs::open(&data.join("logs.db"))?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
-    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data)?);
+    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, args.isolation)?);
     let supervisor =
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
@@ -211,17 +213,22 @@ fn recover(platform: &Platform) -> Result<()> {
         .and_then(|()| fs::create_dir(&uploads))
         .map_err(|error| disk("clear", &uploads, &error))?;
     let apps = platform.store.run(all_apps)?;
-    remove_strays(&platform.data.join("apps"), &apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())?;
+    let known = apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>();
+    // What can't be removed is no reason not to serve.
+    let report = |error: Error| eprintln!("maxd: cannot clear up: {error}");
+    remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
     for (row, network, name) in apps {
         let hostname = platform.address.hostname(&network, &name);
         platform.routes.register(&hostname, row.network_id, row.id);
         let directory = platform.app_directory(row.id);
         if directory.exists() {
-            prune(&directory, &platform.store.run(|t| kept_releases(t, row.id))?)?;
+            let kept = platform.store.run(|t| kept_releases(t, row.id))?;
+            prune(&directory, &kept).unwrap_or_else(report);
         }
         let Some(number) = row.release else { continue };
         let dir = directory.join(number.to_string());
-        match detect(&dir) {
+        let plan = platform.store.run(|t| Plan::recorded(t, row.id, number));
+        match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
             Ok(plan) => platform.supervisor.resume(Release {
                 network: row.network_id,
                 app: row.id,
@@ -246,7 +253,7 @@ fn remove_strays(directory: &Path, apps: &[i64]) -> Result<()> {
     for item in items.flatten() {
         let id = item.file_name().to_str().and_then(|name| name.parse::<i64>().ok());
         if !id.is_some_and(|id| apps.contains(&id)) {
-            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
         }
     }
     Ok(())

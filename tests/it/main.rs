@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
+mod visitor;
 
 mod api;
 mod apps;
@@ -10,7 +11,9 @@ mod chaos;
 mod context;
 mod crash;
 mod deploy;
+mod docs;
 mod errors;
+mod files;
 mod frames;
 mod help;
 mod isolation;
@@ -19,8 +22,12 @@ mod login;
 mod logs;
 mod longpoll;
 mod phx;
+mod real;
 mod relay;
+mod router;
+mod sandbox;
 mod scripted;
 mod session;
+mod supervise;
 mod tidy;
 mod tls;

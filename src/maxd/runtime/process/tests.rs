@@ -11,7 +11,7 @@ fn task(dir: &Path, command: &str) -> Task {
 
 /// Both ways to run a job; only one where bubblewrap does not work.
 fn runtimes(data: &Path) -> Vec<Process> {
-    let mut all = vec![Process::plain().unwrap(), Process::new(data).unwrap()];
+    let mut all = vec![Process::plain().unwrap(), Process::new(data, Isolation::Auto).unwrap()];
     all.retain({
         let mut first = true;
         move |one| std::mem::take(&mut first) || one.sandbox.is_some()
@@ -86,7 +86,7 @@ async fn exits_are_told_as_shells_do() {
 #[tokio::test]
 async fn the_sandbox_hides_other_apps_and_keeps_the_system_as_it_is() {
     let data = tempfile::tempdir_in("target").unwrap();
-    let runtime = Process::new(data.path()).unwrap();
+    let runtime = Process::new(data.path(), Isolation::Auto).unwrap();
     if runtime.sandbox.is_none() {
         return;
     }
