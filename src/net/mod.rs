@@ -7,3 +7,4 @@ pub mod link;
 pub mod tls;
 pub mod url;
 mod ws;
+mod x25519;
