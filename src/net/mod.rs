@@ -4,6 +4,7 @@ pub mod dial;
 mod exchange;
 pub mod http;
 pub mod link;
+mod roots;
 pub mod tls;
 pub mod url;
 mod ws;

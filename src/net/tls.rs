@@ -5,6 +5,7 @@
 //! rig never uses: TLS 1.2, client certificates, and ring's 151 KB table for P-256,
 //! whose signatures the `p256` crate verifies instead.
 
+use super::roots::roots;
 use super::x25519::X25519;
 use crate::error::{Error, Kind, Result};
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
@@ -26,7 +27,7 @@ use webpki::ring as algorithms;
 /// The configuration. `extra` is a PEM file's name and content, whose certificates are
 /// trusted besides the built-in roots.
 pub fn config(extra: Option<(&str, &[u8])>) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore { roots: roots() };
     if let Some((name, pem)) = extra {
         add(&mut roots, name, pem)?;
     }
