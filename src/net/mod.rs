@@ -7,6 +7,8 @@ mod exchange;
 pub mod http;
 pub mod link;
 mod longpoll;
+mod roots;
 pub mod tls;
 pub mod url;
 mod ws;
+mod x25519;

@@ -5,6 +5,8 @@
 //! rig never uses: TLS 1.2, client certificates, and ring's 151 KB table for P-256,
 //! whose signatures the `p256` crate verifies instead.
 
+use super::roots::roots;
+use super::x25519::X25519;
 use crate::error::{Error, Kind, Result};
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{DerSignature, VerifyingKey};
@@ -25,7 +27,7 @@ use webpki::ring as algorithms;
 /// The configuration. `extra` is a PEM file's name and content, whose certificates are
 /// trusted besides the built-in roots.
 pub fn config(extra: Option<(&str, &[u8])>) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore { roots: roots() };
     if let Some((name, pem)) = extra {
         add(&mut roots, name, pem)?;
     }
@@ -96,7 +98,7 @@ pub fn explain(error: &rustls::Error, url: &str) -> Error {
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384, cipher_suite::TLS13_AES_128_GCM_SHA256],
-        kx_groups: vec![kx_group::X25519, kx_group::SECP384R1],
+        kx_groups: vec![X25519, kx_group::SECP384R1],
         signature_verification_algorithms: SIGNATURES,
         secure_random: &Random,
         key_provider: &NoKeys,

@@ -116,6 +116,7 @@ fn crates_stay_where_they_are_wrapped() {
         ("polling", &["sys/"]),
         ("ring", &["net/", "maxd/"]),
         ("p256", &["net/tls"]),
+        ("x25519_dalek", &["net/x25519.rs"]),
         ("rusqlite", &["maxd/"]),
         ("axum", &["maxd/"]),
     ];

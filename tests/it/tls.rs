@@ -45,17 +45,16 @@ fn a_private_authority_is_trusted_when_it_is_named() {
     );
 }
 
-#[test]
-fn a_certificate_for_another_name_is_refused() {
+/// A maxd with a certificate for `name` that a private authority signed, both with this
+/// kind of key, and a rig that trusts the authority.
+fn certified(name: &str, kind: &'static rcgen::SignatureAlgorithm) -> (Max, Rig) {
     let dir = tempfile::tempdir().unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["other.example".to_owned()]).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let issuer_key = rcgen::KeyPair::generate().unwrap();
+    let key = rcgen::KeyPair::generate_for(kind).unwrap();
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let issuer_key = rcgen::KeyPair::generate_for(kind).unwrap();
     let mut issuer_params = rcgen::CertificateParams::new(vec![]).unwrap();
     issuer_params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca = issuer_params.self_signed(&issuer_key).unwrap();
-    params.is_ca = rcgen::IsCa::NoCa;
     let issuer = rcgen::Issuer::new(issuer_params, issuer_key);
     let certificate = params.signed_by(&key, &issuer).unwrap();
     let (ca_file, cert, key_file) = (dir.path().join("ca"), dir.path().join("cert"), dir.path().join("key"));
@@ -64,8 +63,23 @@ fn a_certificate_for_another_name_is_refused() {
     fs::write(&key_file, key.serialize_pem()).unwrap();
     let max = Max::with(&["--tls-cert", cert.to_str().unwrap(), "--tls-key", key_file.to_str().unwrap()]);
     let mut rig = max.rig("ada");
-    rig.set("RIG_URL", &max.url);
-    rig.set("RIG_CA", ca_file.to_str().unwrap());
+    let trusted = rig.home.path().join("ca.pem");
+    fs::copy(ca_file, &trusted).unwrap();
+    rig.set("RIG_CA", trusted.to_str().unwrap());
+    (max, rig)
+}
+
+#[test]
+fn every_kind_of_elliptic_key_is_accepted() {
+    for kind in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
+        let (_max, rig) = certified("localhost", kind);
+        rig.ok(&["create", "network", "blue"]);
+    }
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let (max, rig) = certified("other.example", &rcgen::PKCS_ECDSA_P256_SHA256);
     let ran = rig.run(&["list", "networks"]);
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(
