@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real lint demo docs static size static-test bench clean
+.PHONY: help build test test-real interop lint demo docs static size static-test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ test: ## all tests that need only Rust, a C compiler and POSIX tools
 
 test-real: ## deploy published projects (needs Node, Python and their package registries)
 	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
+
+interop: build ## the official Phoenix clients 1.7 and 1.8 against maxd (needs Node 20 and its package registry)
+	@command -v npm >/dev/null || { echo "make interop needs Node (Debian: nodejs, npm)" >&2; exit 1; }
+	cd tests/interop && npm ci --no-audit --no-fund && npm test
 
 lint: ## rustfmt, and clippy with warnings denied
 	$(CARGO) fmt --check
