@@ -3,13 +3,13 @@
 use super::tls;
 use super::url::Url;
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::sys::thread::{USUAL, start};
 use crate::time::human;
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connection, encrypted or not.
@@ -117,21 +117,31 @@ fn resolve(url: &Url, timeout: Duration) -> Result<Vec<SocketAddr>> {
         return Ok(both.map(|address| SocketAddr::new(address, port)).to_vec());
     }
     // The system's resolver has no time limit, so it gets a thread that may be left behind.
-    let (answer, wait) = bounded(1);
     let host = url.host().to_owned();
+    let found = Arc::new(Mutex::new(None));
+    let (slot, asker) = (Arc::clone(&found), std::thread::current());
     let ask = move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        let _ = answer.send(found);
+        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
+        asker.unpark();
     };
-    let failed = |error: io::Error| lost(url, timeout, &error);
-    std::thread::Builder::new().spawn(ask).map_err(failed)?;
-    match wait.recv_timeout(timeout) {
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
-            Err(Error::new(Kind::Unreachable, format!("cannot reach Max at '{url}': its name is not known"))
-                .hint("check the URL and this machine's network"))
+    let deadline = Instant::now() + timeout;
+    start(USUAL, Box::new(ask)).map_err(|error| lost(url, timeout, &error))?;
+    loop {
+        match found.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Ok(addresses)) => return Ok(addresses),
+            Some(Err(_)) => {
+                let text = format!("cannot reach Max at '{url}': its name is not known");
+                return Err(
+                    Error::new(Kind::Unreachable, text).hint("check the URL and this machine's network")
+                );
+            }
+            None => {}
         }
-        Err(RecvTimeoutError::Timeout) => Err(silent(url, timeout)),
+        match deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => return Err(silent(url, timeout)),
+            left => std::thread::park_timeout(left),
+        }
     }
 }
 

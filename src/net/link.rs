@@ -15,6 +15,7 @@ use super::ws::{Received, Ws, connect};
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::{Body, ChannelId, Client, Event as PhxEvent, PushId};
 use crate::redact::Secret;
+use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use crate::wire::{CONTROL, Failure};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
@@ -126,7 +127,7 @@ impl Link {
         let (commands, receiver) = bounded(COMMANDS);
         let (timeout, url) = (options.timeout, options.url.clone());
         let driver = Driver::new(options, ws, receiver, Arc::clone(&waiter));
-        let thread = std::thread::Builder::new().spawn(|| driver.run()).map_err(failed)?;
+        let thread = start(USUAL, Box::new(|| driver.run())).map_err(failed)?;
         Ok(Link { commands, waiter, timeout, url, thread: Some(thread) })
     }
 

@@ -4,4 +4,5 @@
 
 pub mod signals;
 pub mod terminal;
+pub mod thread;
 pub mod wait;
