@@ -3,6 +3,7 @@
 use super::tls;
 use super::url::Url;
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::sys::connect::first;
 use crate::sys::thread::{USUAL, start};
 use crate::time::human;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -72,20 +73,9 @@ impl Write for Stream {
 /// stays the limit of each read and write.
 pub fn dial(url: &Url, tls: &Arc<ClientConfig>, timeout: Duration) -> Result<Stream> {
     let deadline = Instant::now() + timeout;
-    let addresses = resolve(url, timeout)?;
-    let mut last =
-        Error::new(Kind::Unreachable, format!("cannot reach Max at '{url}': its name has no address"));
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(silent(url, timeout));
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(socket) => return secure(url, tls, socket, timeout),
-            Err(error) => last = lost(url, timeout, &error),
-        }
-    }
-    Err(last)
+    let addresses = alternating(&resolve(url, timeout)?);
+    let socket = first(&addresses, deadline).map_err(|error| lost(url, timeout, &error))?;
+    secure(url, tls, socket, timeout)
 }
 
 /// Max did not answer within `timeout`.
@@ -161,4 +151,40 @@ fn secure(url: &Url, tls: &Arc<ClientConfig>, mut socket: TcpStream, timeout: Du
         connection.complete_io(&mut socket).map_err(|error| failed(&error))?;
     }
     Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
+}
+
+/// The addresses with their families in turn, beginning with the first's (RFC 8305,
+/// section 4), so that a family without a way out costs one attempt.
+fn alternating(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let family = |six: bool| addresses.iter().filter(move |address| address.is_ipv6() == six);
+    let (mut left, mut right) = (family(preferred), family(!preferred));
+    let mut out = Vec::with_capacity(addresses.len());
+    while out.len() < addresses.len() {
+        out.extend(left.next());
+        out.extend(right.next());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        for (given, tried) in [
+            ("", ""),
+            ("1.1.1.1 1.1.1.2", "1.1.1.1 1.1.1.2"),
+            ("::1 ::2 ::3 1.1.1.1", "::1 1.1.1.1 ::2 ::3"),
+            ("1.1.1.1 1.1.1.2 ::1 ::2", "1.1.1.1 ::1 1.1.1.2 ::2"),
+        ] {
+            let addresses = |text: &str| {
+                let ips = text.split_whitespace().map(|ip| ip.parse().unwrap());
+                ips.map(|ip| SocketAddr::new(ip, 7)).collect::<Vec<_>>()
+            };
+            assert_eq!(alternating(&addresses(given)), addresses(tried));
+        }
+    }
 }
