@@ -3,11 +3,13 @@
 
 use crate::api::Max;
 use crate::auth::{Auth, Source};
-use crate::cli::{CA, Flag, Matches, TIMEOUT, URL};
+use crate::cli::{CA, Flag, Matches, PIN, TIMEOUT, URL};
 use crate::error::{Error, Kind, Result};
 use crate::name::{Name, split_app};
+use crate::net::dial::Route;
 use crate::net::http::Http;
 use crate::net::tls;
+use crate::net::trust::Pin;
 use crate::net::url::Url;
 use crate::redact::Secret;
 use crate::store::config::{self, Config};
@@ -42,6 +44,7 @@ pub struct Session {
     pub limit: Option<Duration>,
     url: Option<String>,
     ca: Option<String>,
+    pin: Option<String>,
     max: OnceCell<Max>,
 }
 
@@ -72,7 +75,7 @@ impl Session {
             None => None,
         };
         let own = |flag: &Flag| matches.value(flag).map(str::to_owned);
-        Ok(Session { output, limit, url: own(&URL), ca: own(&CA), max: OnceCell::new() })
+        Ok(Session { output, limit, url: own(&URL), ca: own(&CA), pin: own(&PIN), max: OnceCell::new() })
     }
 
     /// How long an answer may take.
@@ -120,15 +123,26 @@ impl Session {
         self.ca.clone().or_else(|| environment("RIG_CA"))
     }
 
-    /// The HTTP agent for `url` and the TLS configuration it shares with the socket.
-    /// `ca` names a PEM file to trust besides the built-in roots.
-    pub fn http(&self, url: &Url, ca: Option<&str>) -> Result<(Arc<Http>, Arc<rustls::ClientConfig>)> {
-        let pem = match ca {
-            Some(path) => Some((path, fs::read(path).map_err(|error| Error::io("read", path, &error))?)),
-            None => None,
+    /// `--pin`, else `RIG_PIN`.
+    pub fn pin(&self) -> Option<String> {
+        self.pin.clone().or_else(|| environment("RIG_PIN"))
+    }
+
+    /// The HTTP agent for `url` and the way there, which it shares with the socket. `ca`
+    /// names a PEM file to trust besides the built-in roots and those of SSL_CERT_FILE;
+    /// `pin` the one certificate to trust.
+    pub fn http(&self, url: &Url, ca: Option<&str>, pin: Option<&str>) -> Result<(Arc<Http>, Arc<Route>)> {
+        let mut roots = tls::roots();
+        let mut add = |path: &str| {
+            let pem = fs::read(path).map_err(|error| Error::io("read", path, &error))?;
+            tls::add(&mut roots, path, &pem)
         };
-        let tls = tls::config(pem.as_ref().map(|(path, bytes)| (*path, bytes.as_slice())))?;
-        Ok((Arc::new(Http::new(url.clone(), Arc::clone(&tls), self.timeout())), tls))
+        ca.map_or(Ok(()), &mut add)?;
+        environment("SSL_CERT_FILE").map_or(Ok(()), |path| {
+            add(&path).map_err(|error| error.hint("SSL_CERT_FILE names it: correct or unset that"))
+        })?;
+        let route = Arc::new(Route::new(roots, pin.map(Pin::parse).transpose()?)?);
+        Ok((Arc::new(Http::new(url.clone(), Arc::clone(&route), self.timeout())), route))
     }
 
     /// Max, with a session on it.
@@ -149,8 +163,10 @@ impl Session {
             None => not_logged_in(),
         })?;
         let url = target.url.to_string();
-        let ca = self.ca().or_else(|| config.as_ref().filter(|config| config.url == url)?.ca.clone());
-        let (http, tls) = self.http(&target.url, ca.as_deref())?;
+        let same = config.as_ref().filter(|config| config.url == url);
+        let ca = self.ca().or_else(|| same?.ca.clone());
+        let pin = self.pin().or_else(|| same?.pin.clone());
+        let (http, route) = self.http(&target.url, ca.as_deref(), pin.as_deref())?;
         let source = match (self.token(), config) {
             (Some(token), _) => Source::ApiToken(token),
             (None, Some(config)) if config.url == url => {
@@ -165,7 +181,7 @@ impl Session {
             (None, None) => return Err(not_logged_in()),
         };
         let auth = Auth::new(Arc::clone(&http), url, source);
-        Ok(Max::new(target.url, http, auth, tls, self.timeout()))
+        Ok(Max::new(target.url, http, auth, route, self.timeout()))
     }
 
     /// Ends the connection in order.

@@ -5,13 +5,13 @@ pub mod stream;
 
 use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
+use crate::net::dial::Route;
 use crate::net::http::Http;
 use crate::net::link::{Link, Options};
 use crate::net::url::Url;
 use crate::redact::Secret;
 use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
-use rustls::ClientConfig;
 use std::cell::OnceCell;
 use std::io::Read;
 use std::sync::Arc;
@@ -25,15 +25,15 @@ pub struct Max {
     pub http: Arc<Http>,
     /// The session.
     pub auth: Arc<Auth>,
-    tls: Arc<ClientConfig>,
+    route: Arc<Route>,
     timeout: Duration,
     link: OnceCell<Link>,
 }
 
 impl Max {
     /// Nothing is sent yet.
-    pub fn new(url: Url, http: Arc<Http>, auth: Auth, tls: Arc<ClientConfig>, timeout: Duration) -> Max {
-        Max { url, http, auth: Arc::new(auth), tls, timeout, link: OnceCell::new() }
+    pub fn new(url: Url, http: Arc<Http>, auth: Auth, route: Arc<Route>, timeout: Duration) -> Max {
+        Max { url, http, auth: Arc::new(auth), route, timeout, link: OnceCell::new() }
     }
 
     /// Asks on `control` and gives the answer as Max wrote it.
@@ -77,7 +77,7 @@ impl Max {
         };
         Link::open(Options {
             url: self.url.clone(),
-            tls: Arc::clone(&self.tls),
+            route: Arc::clone(&self.route),
             timeout: self.timeout,
             token: Box::new(token),
         })

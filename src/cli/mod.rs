@@ -80,13 +80,20 @@ pub const CA: Flag = Flag {
     value: "FILE",
     help: "also trust the certificates in this PEM file (else RIG_CA)",
 };
+/// `--pin`.
+pub const PIN: Flag = Flag {
+    long: "pin",
+    short: None,
+    value: "SHA256",
+    help: "trust only the certificate with this fingerprint (else RIG_PIN)",
+};
 /// `--help`.
 pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "show what a command does" };
 /// `--version`.
 pub const VERSION: Flag = Flag { long: "version", short: Some('V'), value: "", help: "show rig's version" };
 
 /// The flags every command has.
-pub const GLOBAL: &[&Flag] = &[&OUTPUT, &URL, &TIMEOUT, &CA, &HELP, &VERSION];
+pub const GLOBAL: &[&Flag] = &[&OUTPUT, &URL, &TIMEOUT, &CA, &PIN, &HELP, &VERSION];
 
 /// A command line that was understood.
 pub struct Matches {

@@ -4,6 +4,7 @@ use crate::api::decode;
 use crate::auth::{Auth, Kept, Source, exchange, revoke};
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::net::dial::{Route, dial};
 use crate::net::url::Url;
 use crate::redact::Secret;
 use crate::session::Session;
@@ -43,6 +44,7 @@ pub const LOGIN: Command = Command {
         ("Ask for the token without showing it", "rig login --url https://max.example.com"),
         ("Take it from a file", "rig login --url https://max.example.com --token-stdin < token"),
         ("Trust a private authority", "rig login --url https://max.internal --ca ca.pem"),
+        ("Trust one certificate", "rig login --url https://max.internal --pin SHA256:…"),
     ],
     run: login,
 };
@@ -104,18 +106,26 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         Some(path) => Some(absolute(&path)?),
         None => same.and_then(|config| config.ca.clone()),
     };
-    let (http, _) = session.http(&target, ca.as_deref())?;
+    let mut pin = match (session.pin(), session.ca()) {
+        (None, None) => same.and_then(|config| config.pin.clone()),
+        (pin, _) => pin,
+    };
+    let (mut http, route) = session.http(&target, ca.as_deref(), pin.as_deref())?;
+    if let Some(trusted) = meet(session, &target, &route)? {
+        (http, _) = session.http(&target, ca.as_deref(), Some(&trusted))?;
+        pin = Some(trusted);
+    }
     let token = token(session, matches)?;
     let tokens = exchange(&http, &token)?;
     let (user, expires_at) = (tokens.user.clone(), tokens.expires_at.clone());
     let access = Secret::new(tokens.access_token.clone());
     if let Some(config) = &before {
-        end_former(session, config);
+        end_former(session, config, if same.is_some() { &pin } else { &config.pin });
     }
     let vault = Vault::new(&directory);
     let text = Secret::new(miniserde::json::to_string(&Kept { url: url.clone(), tokens }));
     let kept = vault.store(text.reveal(), file_only).and_then(|place| {
-        config::save(&directory, &Config { url: url.clone(), user: user.clone(), place, ca })?;
+        config::save(&directory, &Config { url: url.clone(), user: user.clone(), place, ca, pin })?;
         Ok(place)
     });
     let place = kept.map_err(|error| {
@@ -142,6 +152,27 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
     session.output.line(&format!("logged in to {url} as {user}"))
 }
 
+/// Where somebody can be asked, looks at the server before the token is: whether to trust
+/// a certificate nobody known vouches for. Its fingerprint, if yes.
+fn meet(session: &Session, url: &Url, route: &Route) -> Result<Option<String>> {
+    let output = &session.output;
+    if !url.secure() || !output.interactive || output.json {
+        return Ok(None);
+    }
+    let Err(error) = dial(url, route, session.timeout()) else { return Ok(None) };
+    let Some((pin, certificate)) = route.trust().stranger() else { return Err(error) };
+    output.note(error.message());
+    output.note(&format!(
+        "It was made for '{}', valid from {} to {}. Its fingerprint is",
+        certificate.subject, certificate.since, certificate.until
+    ));
+    output.note(&pin.to_string());
+    match prompt::confirm(output, "Trust this certificate, and no other, for this server?", "--pin")? {
+        true => Ok(Some(pin.to_string())),
+        false => Err(error),
+    }
+}
+
 fn token(session: &Session, matches: &Matches) -> Result<Secret> {
     let token = if let Some(token) = matches.value(&TOKEN) {
         session.output.warn("a token on the command line can be seen by other users; use --token-stdin");
@@ -165,8 +196,8 @@ fn absolute(path: &str) -> Result<String> {
 }
 
 /// Revokes the session of an earlier login, as far as that goes: it is replaced.
-fn end_former(session: &Session, config: &Config) {
-    let ended = Url::parse(&config.url).and_then(|url| end(session, config, &url));
+fn end_former(session: &Session, config: &Config, pin: &Option<String>) {
+    let ended = Url::parse(&config.url).and_then(|url| end(session, config, &url, pin.as_deref()));
     if ended.is_err() {
         session
             .output
@@ -174,10 +205,10 @@ fn end_former(session: &Session, config: &Config) {
     }
 }
 
-fn end(session: &Session, config: &Config, url: &Url) -> Result<()> {
+fn end(session: &Session, config: &Config, url: &Url, pin: Option<&str>) -> Result<()> {
     let vault = Vault::new(&session.directory()?);
     let ca = session.ca().or_else(|| config.ca.clone());
-    let (http, _) = session.http(url, ca.as_deref())?;
+    let (http, _) = session.http(url, ca.as_deref(), pin)?;
     let auth = Auth::new(Arc::clone(&http), config.url.clone(), Source::Vault(vault, config.place));
     let ended = auth.access().and_then(|access| match revoke(&http, &access) {
         Err(error) if error.kind() == Kind::Unauthenticated => revoke(&http, &auth.renew(&access)?),
@@ -195,7 +226,8 @@ fn logout(session: &Session, _: &Matches) -> Result<()> {
         return said(session, None, "nobody is logged in");
     };
     let directory = session.directory()?;
-    let ended = Url::parse(&config.url).and_then(|url| end(session, &config, &url));
+    let pin = session.pin().or_else(|| config.pin.clone());
+    let ended = Url::parse(&config.url).and_then(|url| end(session, &config, &url, pin.as_deref()));
     Vault::new(&directory).forget()?;
     config::remove(&directory)?;
     ended.map_err(|error| {

@@ -1,32 +1,72 @@
 //! From an address to a connected stream: names, TCP, TLS, all within one time limit.
 
-use super::tls;
-use super::url::Url;
+use super::tls::{self, Tls};
+use super::trust::{self, Pin, Trust};
+use super::url::{Url, is_loopback};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::sys::connect::first;
 use crate::sys::thread::{USUAL, start};
 use crate::time::human;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The way to a server: TLS with it.
+pub struct Route {
+    tls: Tls,
+}
+
+impl Route {
+    /// Trusts what `roots` vouch for; with a pin, that certificate and no other.
+    pub fn new(roots: RootCertStore, pin: Option<Pin>) -> Result<Route> {
+        Ok(Route { tls: tls::config(Arc::new(roots), pin)? })
+    }
+
+    /// What decided about the server's certificate.
+    pub fn trust(&self) -> &Trust {
+        &self.tls.trust
+    }
+}
+
 /// A connection, encrypted or not.
 pub enum Stream {
-    /// To a loopback address.
-    Plain(TcpStream),
+    /// As it is.
+    Plain(Socket),
     /// TLS.
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Stream>>),
+}
+
+/// A socket that keeps a deadline, if it has one.
+pub struct Socket {
+    socket: TcpStream,
+    deadline: Option<Instant>,
+}
+
+impl Socket {
+    /// To be called before the socket is waited for.
+    fn limit(&self) -> io::Result<()> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        match deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            left => limit(&self.socket, left),
+        }
+    }
+}
+
+fn limit(socket: &TcpStream, time: Duration) -> io::Result<()> {
+    socket.set_read_timeout(Some(time))?;
+    socket.set_write_timeout(Some(time))
 }
 
 impl Stream {
     /// The socket beneath.
     pub fn socket(&self) -> &TcpStream {
         match self {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => &stream.sock,
+            Stream::Plain(socket) => &socket.socket,
+            Stream::Tls(stream) => stream.sock.socket(),
         }
     }
 
@@ -34,7 +74,18 @@ impl Stream {
     pub fn wants_write(&self) -> bool {
         match self {
             Stream::Plain(_) => false,
-            Stream::Tls(stream) => stream.conn.wants_write(),
+            Stream::Tls(stream) => stream.conn.wants_write() || stream.sock.wants_write(),
+        }
+    }
+
+    /// From now on each read and write may take `timeout`.
+    fn settle(&mut self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Stream::Plain(socket) => {
+                socket.deadline = None;
+                limit(&socket.socket, timeout)
+            }
+            Stream::Tls(stream) => stream.sock.settle(timeout),
         }
     }
 }
@@ -42,7 +93,10 @@ impl Stream {
 impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => socket.read(out),
+            Stream::Plain(socket) => {
+                socket.limit()?;
+                socket.socket.read(out)
+            }
             Stream::Tls(stream) => match stream.read(out) {
                 // A peer that closes without a TLS goodbye; framing above says whether
                 // anything is missing.
@@ -56,101 +110,146 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Plain(socket) => {
+                socket.limit()?;
+                socket.socket.write(bytes)
+            }
             Stream::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Stream::Plain(socket) => socket.flush(),
-            Stream::Tls(stream) => stream.flush(),
+            Stream::Plain(_) => Ok(()),
+            Stream::Tls(stream) => {
+                stream.flush()?;
+                stream.sock.flush()
+            }
         }
     }
 }
 
-/// Connects to `url`. No step takes longer than what is left of `timeout`, which then
-/// stays the limit of each read and write.
-pub fn dial(url: &Url, tls: &Arc<ClientConfig>, timeout: Duration) -> Result<Stream> {
-    let deadline = Instant::now() + timeout;
-    let addresses = alternating(&resolve(url, timeout)?);
-    let socket = first(&addresses, deadline).map_err(|error| lost(url, timeout, &error))?;
-    secure(url, tls, socket, timeout)
+/// Who is at the other end.
+pub struct Peer<'a> {
+    url: &'a Url,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl<'a> Peer<'a> {
+    /// Max, with so much time from now on.
+    pub fn max(url: &'a Url, timeout: Duration) -> Peer<'a> {
+        Peer { url, timeout, deadline: Instant::now() + timeout }
+    }
+
+    /// What errors call it.
+    fn name(&self) -> String {
+        format!("Max at '{}'", self.url)
+    }
+
+    /// What an I/O error means.
+    #[inline(never)]
+    pub fn lost(&self, error: &io::Error) -> Error {
+        if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+            let text = format!("{} did not answer within {}", self.name(), human(self.timeout));
+            return Error::new(Kind::TimedOut, text).hint("try again, or give it longer with --timeout");
+        }
+        match tls_error(error) {
+            Some(error) => trust::explain(error, &self.name()),
+            None => self.unreachable(&io_reason(error)),
+        }
+    }
+
+    #[inline(never)]
+    fn unreachable(&self, why: &str) -> Error {
+        Error::new(Kind::Unreachable, format!("cannot reach {}: {why}", self.name()))
+            .hint("check the URL, and that the server runs")
+    }
+
+    fn timed_out(&self) -> Error {
+        self.lost(&io::ErrorKind::TimedOut.into())
+    }
+
+    /// TCP with the first of the host's addresses that answers.
+    pub fn connect(&self, host: &str, port: u16) -> Result<Stream> {
+        let addresses = alternating(&self.resolve(host, port)?);
+        let socket = first(&addresses, self.deadline).map_err(|error| self.lost(&error))?;
+        socket.set_nodelay(true).map_err(|error| self.lost(&error))?;
+        Ok(Stream::Plain(Socket { socket, deadline: Some(self.deadline) }))
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+        let with_port =
+            |addresses: &[IpAddr]| addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        if let Ok(address) = host.parse() {
+            return Ok(with_port(&[address]));
+        }
+        if is_loopback(host) {
+            // By ourselves (RFC 6761, section 6.3): an empty chroot has no /etc/hosts.
+            return Ok(with_port(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
+        }
+        // The system's resolver has no time limit, so it gets a thread that may be left behind.
+        let host = host.to_owned();
+        let found = Arc::new(Mutex::new(None));
+        let (slot, asker) = (Arc::clone(&found), std::thread::current());
+        let ask = move || {
+            let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
+            asker.unpark();
+        };
+        start(USUAL, Box::new(ask)).map_err(|error| self.lost(&error))?;
+        loop {
+            match found.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(Ok(addresses)) => return Ok(addresses),
+                Some(Err(_)) => return Err(self.unreachable("its name is not known")),
+                None => {}
+            }
+            match self.deadline.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Err(self.timed_out()),
+                left => std::thread::park_timeout(left),
+            }
+        }
+    }
+
+    /// TLS over `stream`.
+    fn secure(&self, mut stream: Stream, tls: &Tls, host: &str) -> Result<Stream> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Error::usage(format!("'{host}' is no host name that a certificate can have")))?;
+        let mut connection = ClientConnection::new(Arc::clone(&tls.config), name)
+            .map_err(|error| trust::explain(&error, &self.name()))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).map_err(|error| match tls_error(&error) {
+                Some(error) => tls.trust.explain(error, &self.name()),
+                None => self.lost(&error),
+            })?;
+        }
+        Ok(Stream::Tls(Box::new(StreamOwned::new(connection, stream))))
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Connects to `url` within `timeout`, which then is the limit of each read and write.
+pub fn dial(url: &Url, route: &Route, timeout: Duration) -> Result<Stream> {
+    let max = Peer::max(url, timeout);
+    let mut stream = max.connect(url.host(), url.port())?;
+    if url.secure() {
+        stream = max.secure(stream, &route.tls, url.host())?;
+    }
+    stream.settle(timeout).map_err(|error| max.lost(&error))?;
+    Ok(stream)
 }
 
 /// Max did not answer within `timeout`.
 pub fn silent(url: &Url, timeout: Duration) -> Error {
-    let text = format!("Max at '{url}' did not answer within {}", human(timeout));
-    Error::new(Kind::TimedOut, text).hint("try again, or give it longer with --timeout")
+    Peer::max(url, timeout).timed_out()
 }
 
 /// What an I/O error on the way to `url` means.
 pub fn lost(url: &Url, timeout: Duration, error: &io::Error) -> Error {
-    if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
-        return silent(url, timeout);
-    }
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return tls::explain(tls, &url.to_string());
-    }
-    Error::new(Kind::Unreachable, format!("cannot reach Max at '{url}': {}", io_reason(error)))
-        .hint("check the URL, and that the server runs")
-}
-
-fn resolve(url: &Url, timeout: Duration) -> Result<Vec<SocketAddr>> {
-    let port = url.port();
-    if let Ok(address) = url.host().parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    if url.is_loopback() {
-        // By ourselves (RFC 6761, section 6.3): an empty chroot has no /etc/hosts.
-        let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        return Ok(both.map(|address| SocketAddr::new(address, port)).to_vec());
-    }
-    // The system's resolver has no time limit, so it gets a thread that may be left behind.
-    let host = url.host().to_owned();
-    let found = Arc::new(Mutex::new(None));
-    let (slot, asker) = (Arc::clone(&found), std::thread::current());
-    let ask = move || {
-        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
-        asker.unpark();
-    };
-    let deadline = Instant::now() + timeout;
-    start(USUAL, Box::new(ask)).map_err(|error| lost(url, timeout, &error))?;
-    loop {
-        match found.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(Ok(addresses)) => return Ok(addresses),
-            Some(Err(_)) => {
-                let text = format!("cannot reach Max at '{url}': its name is not known");
-                return Err(
-                    Error::new(Kind::Unreachable, text).hint("check the URL and this machine's network")
-                );
-            }
-            None => {}
-        }
-        match deadline.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => return Err(silent(url, timeout)),
-            left => std::thread::park_timeout(left),
-        }
-    }
-}
-
-fn secure(url: &Url, tls: &Arc<ClientConfig>, mut socket: TcpStream, timeout: Duration) -> Result<Stream> {
-    let failed = |error: &io::Error| lost(url, timeout, error);
-    socket.set_nodelay(true).map_err(|error| failed(&error))?;
-    socket.set_read_timeout(Some(timeout)).map_err(|error| failed(&error))?;
-    socket.set_write_timeout(Some(timeout)).map_err(|error| failed(&error))?;
-    if !url.secure() {
-        return Ok(Stream::Plain(socket));
-    }
-    let name = ServerName::try_from(url.host().to_owned())
-        .map_err(|_| Error::usage(format!("'{}' is no host name that a certificate can have", url.host())))?;
-    let mut connection = ClientConnection::new(Arc::clone(tls), name)
-        .map_err(|error| tls::explain(&error, &url.to_string()))?;
-    while connection.is_handshaking() {
-        connection.complete_io(&mut socket).map_err(|error| failed(&error))?;
-    }
-    Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
+    Peer::max(url, timeout).lost(error)
 }
 
 /// The addresses with their families in turn, beginning with the first's (RFC 8305,

@@ -2,12 +2,11 @@
 //! one dialler and one TLS configuration. Follows no redirect: a token goes to its own
 //! server alone.
 
-use super::dial::{Stream, dial, lost, silent};
+use super::dial::{Route, Stream, dial, lost, silent};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
 use crate::wire::Failure;
-use rustls::ClientConfig;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -37,7 +36,7 @@ pub struct Http {
 
 impl Http {
     /// An agent for `url`. `timeout` limits each silence, not the whole transfer.
-    pub fn new(url: Url, tls: Arc<ClientConfig>, timeout: Duration) -> Http {
+    pub fn new(url: Url, route: Arc<Route>, timeout: Duration) -> Http {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -48,7 +47,7 @@ impl Http {
             .output_buffer_size(BUFFER)
             .build();
         let broken = Arc::new(AtomicBool::new(false));
-        let dialler = Dialler { url: url.clone(), tls, timeout, broken: Arc::clone(&broken) };
+        let dialler = Dialler { url: url.clone(), route, timeout, broken: Arc::clone(&broken) };
         Http { url, timeout, agent: Agent::with_parts(config, dialler, NoResolver), broken }
     }
 
@@ -169,7 +168,7 @@ impl std::error::Error for Carried {}
 
 struct Dialler {
     url: Url,
-    tls: Arc<ClientConfig>,
+    route: Arc<Route>,
     timeout: Duration,
     broken: Arc<AtomicBool>,
 }
@@ -184,7 +183,7 @@ impl Connector<()> for Dialler {
     type Out = Wire;
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, ureq::Error> {
-        let stream = dial(&self.url, &self.tls, self.timeout)
+        let stream = dial(&self.url, &self.route, self.timeout)
             .map_err(|error| ureq::Error::Io(io::Error::other(Carried(error))))?;
         let broken = Arc::clone(&self.broken);
         Ok(Some(Wire { stream, buffers: LazyBuffers::new(BUFFER, BUFFER), broken }))

@@ -10,6 +10,7 @@
 //! next deadline; it never spins. When the connection is lost it is made anew, with a
 //! growing, jittered pause, as long as a subscription or a request needs it.
 
+use super::dial::Route;
 use super::url::Url;
 use super::ws::{Received, Ws, connect};
 use crate::error::{Error, Kind, Result};
@@ -20,7 +21,6 @@ use crate::sys::wait::Waiter;
 use crate::wire::{CONTROL, Failure};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use nanorand::{Rng, WyRand};
-use rustls::ClientConfig;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ const RECONNECT_AFTER: [u64; 9] = [20, 50, 100, 200, 400, 1000, 2000, 3000, 5000
 pub struct Options {
     /// The server.
     pub url: Url,
-    /// The TLS configuration.
-    pub tls: Arc<ClientConfig>,
+    /// The way to it.
+    pub route: Arc<Route>,
     /// How long an answer may take.
     pub timeout: Duration,
     /// A valid access token; asked before each connection.
@@ -121,7 +121,7 @@ impl Link {
     /// Connects, and says so or why not.
     pub fn open(mut options: Options) -> Result<Link> {
         let token = (options.token)()?;
-        let ws = connect(&options.url, &options.tls, &token, options.timeout)?;
+        let ws = connect(&options.url, &options.route, &token, options.timeout)?;
         let failed = |error: std::io::Error| Error::io("start", "the socket thread", &error);
         let waiter = Arc::new(Waiter::new().map_err(failed)?);
         let (commands, receiver) = bounded(COMMANDS);
@@ -489,8 +489,8 @@ impl Driver {
             return;
         }
         let options = &mut self.options;
-        let connected =
-            (options.token)().and_then(|token| connect(&options.url, &options.tls, &token, options.timeout));
+        let connected = (options.token)()
+            .and_then(|token| connect(&options.url, &options.route, &token, options.timeout));
         match connected {
             Ok(ws) => {
                 self.ws = Some(ws);

@@ -68,11 +68,9 @@ impl Url {
         Ok(url)
     }
 
-    /// Whether it names this machine itself (RFC 6761, section 6.3, for names).
+    /// Whether it names this machine itself.
     pub fn is_loopback(&self) -> bool {
-        let name = self.host.trim_end_matches('.');
-        let local = name == "localhost" || name.ends_with(".localhost");
-        local || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.host)
     }
 
     /// Whether it is `https`.
@@ -112,6 +110,13 @@ impl Url {
         }
         out
     }
+}
+
+/// Whether `host` names this machine itself (RFC 6761, section 6.3, for names).
+pub(super) fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.');
+    let local = name == "localhost" || name.ends_with(".localhost");
+    local || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Display for Url {

@@ -1,16 +1,14 @@
 //! The WebSocket of a Phoenix server (RFC 6455, by tungstenite): the handshake with the
 //! access token, then frames without blocking.
 
-use super::dial::{Stream, dial, lost, silent};
+use super::dial::{Route, Stream, dial, lost, silent};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
 use crate::redact::Secret;
-use rustls::ClientConfig;
 use std::io;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 use tungstenite::client::ClientRequestBuilder;
 use tungstenite::handshake::HandshakeError;
@@ -42,8 +40,8 @@ pub enum Received {
 }
 
 /// Connects and authenticates.
-pub fn connect(url: &Url, tls: &Arc<ClientConfig>, token: &Secret, timeout: Duration) -> Result<Ws> {
-    let stream = dial(url, tls, timeout)?;
+pub fn connect(url: &Url, route: &Route, token: &Secret, timeout: Duration) -> Result<Ws> {
+    let stream = dial(url, route, timeout)?;
     let scheme = if url.secure() { "wss" } else { "ws" };
     let address = format!("{scheme}://{}{}/socket/websocket?vsn=2.0.0", url.authority(), url.path());
     let address = address.parse().map_err(|_| Error::usage(format!("'{url}' is no server address")))?;

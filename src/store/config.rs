@@ -27,6 +27,8 @@ pub struct Config {
     pub place: Place,
     /// The `--ca` file given at login, as an absolute path.
     pub ca: Option<String>,
+    /// The fingerprint of the one certificate that is trusted.
+    pub pin: Option<String>,
 }
 
 /// The directory for [`Config`] and the session: `RIG_CONFIG_DIR`, else `rig` in
