@@ -13,15 +13,16 @@
 mod connector;
 mod driver;
 
+use super::dial::Route;
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::ChannelId;
 use crate::redact::Secret;
+use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use connector::Connector;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use driver::Driver;
-use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,8 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub struct Options {
     /// The server.
     pub url: Url,
-    /// The TLS configuration.
-    pub tls: Arc<ClientConfig>,
+    /// The way to it.
+    pub route: Arc<Route>,
     /// How long an answer may take.
     pub timeout: Duration,
     /// Which transport to use.
@@ -160,7 +161,7 @@ impl Link {
             let _ended: Sender<()> = ended;
             driver.run();
         };
-        std::thread::Builder::new().spawn(work).map_err(failed)?;
+        start(USUAL, Box::new(work)).map_err(failed)?;
         Ok(Link { commands, waiter, timeout, url, end })
     }
 

@@ -16,6 +16,7 @@ use super::http::Http;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
 use crate::redact::Secret;
+use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use crate::wire::Failure;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
@@ -80,7 +81,7 @@ pub fn open(http: Arc<Http>, polls: Http, token: &Secret, waiter: Arc<Waiter>) -
             awake.wake();
         }
     };
-    std::thread::Builder::new().spawn(post).map_err(failed)?;
+    start(USUAL, Box::new(post)).map_err(failed)?;
     let poll = move || {
         let mut open = true;
         while open {
@@ -95,7 +96,7 @@ pub fn open(http: Arc<Http>, polls: Http, token: &Secret, waiter: Arc<Waiter>) -
             };
         }
     };
-    std::thread::Builder::new().spawn(poll).map_err(failed)?;
+    start(USUAL, Box::new(poll)).map_err(failed)?;
     Ok(LongPoll { incoming, outgoing, pending: VecDeque::new(), posting })
 }
 

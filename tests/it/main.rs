@@ -1,6 +1,7 @@
 //! The real `rig` against a real `maxd`, over real sockets. One file a subject.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod certs;
 mod harness;
 mod visitor;
 
@@ -11,6 +12,7 @@ mod chaos;
 mod context;
 mod crash;
 mod deploy;
+mod dial;
 mod docs;
 mod errors;
 mod files;
@@ -22,6 +24,7 @@ mod login;
 mod logs;
 mod longpoll;
 mod phx;
+mod proxy;
 mod real;
 mod relay;
 mod router;
