@@ -167,7 +167,7 @@ impl Platform {
         let path = upload.path.clone();
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
         if let Err(error) = self.end(&upload.deploy, State::Uploading, Err(error)).await {
-            eprintln!("maxd: cannot record that deploy {} failed: {error}", upload.deploy.id);
+            say!("cannot record that deploy {} failed: {error}", upload.deploy.id);
         }
     }
 
@@ -224,7 +224,7 @@ impl Platform {
                 self.supervisor.remove(app).await;
                 work.clear().await;
             }
-            Err(error) => eprintln!("maxd: cannot record the end of deploy {}: {error}", deploy.id),
+            Err(error) => say!("cannot record the end of deploy {}: {error}", deploy.id),
         }
     }
 
@@ -392,7 +392,7 @@ impl Work<'_> {
         let directory = self.platform.app_directory(app);
         let pruned = tokio::task::spawn_blocking(move || prune(&directory, &kept?)).await;
         if let Ok(Err(error)) = pruned {
-            eprintln!("maxd: cannot remove old releases: {error}");
+            say!("cannot remove old releases: {error}");
         }
     }
 }

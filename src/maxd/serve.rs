@@ -73,13 +73,13 @@ pub async fn serve(args: Serve) -> Result<()> {
 
     let apps_url =
         format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
-    eprintln!("maxd: listening at {url}, apps at {apps_url}");
+    say!("listening at {url}, apps at {apps_url}");
     if let Some(path) = &args.ready_file {
         ready(path, &url, &apps_url)?;
     }
     wait_for_signal().await?;
 
-    eprintln!("maxd: stopping");
+    say!("stopping");
     stop.send_replace(true);
     janitor.abort();
     for listener in listeners {
@@ -123,7 +123,7 @@ fn acceptor(args: &Serve, data: &Path) -> Result<Option<TlsAcceptor>> {
             let mut names = vec!["localhost".to_owned(), args.domain.clone(), format!("*.{}", args.domain)];
             names.dedup();
             let files = tls::own(&data.join("tls"), &names, args.listen.ip())?;
-            eprintln!("maxd: clients trust this server with --ca {}", files.ca.display());
+            say!("clients trust this server with --ca {}", files.ca.display());
             tls::from_files(&files.certificate, &files.key).map(Some)
         }
     }
@@ -198,7 +198,7 @@ fn recover(platform: &Platform) -> Result<()> {
     let apps = platform.store.run(all_apps)?;
     let known = apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>();
     // What can't be removed is no reason not to serve.
-    let report = |error: Error| eprintln!("maxd: cannot clear up: {error}");
+    let report = |error: Error| say!("cannot clear up: {error}");
     remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
     for (row, network, name) in apps {
         let hostname = platform.address.hostname(&network, &name);
@@ -221,7 +221,7 @@ fn recover(platform: &Platform) -> Result<()> {
                 plan,
                 env: Vec::new(),
             }),
-            Err(error) => eprintln!("maxd: cannot start release {number} of {hostname}: {error}"),
+            Err(error) => say!("cannot start release {number} of {hostname}: {error}"),
         }
     }
     Ok(())
@@ -267,7 +267,7 @@ async fn accept<H, F, E>(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, most likely: that passes.
-                eprintln!("maxd: cannot accept a connection: {}", io_reason(&error));
+                say!("cannot accept a connection: {}", io_reason(&error));
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -326,7 +326,7 @@ async fn keep_house(platform: Arc<Platform>) {
     loop {
         minute.tick().await;
         if let Err(error) = platform.fail_stale_uploads().await {
-            eprintln!("maxd: {error}");
+            say!("{error}");
         }
     }
 }

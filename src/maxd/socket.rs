@@ -276,7 +276,7 @@ impl Socket {
 
 fn failure(error: &Error) -> String {
     if error.kind() == Kind::Internal {
-        eprintln!("maxd: {error}");
+        say!("{error}");
     }
     miniserde::json::to_string(&Failure::from(error))
 }

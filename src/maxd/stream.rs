@@ -145,7 +145,7 @@ pub async fn run(
         }
     };
     if let Err(error) = sent {
-        eprintln!("maxd: a stream failed: {error}");
+        say!("a stream failed: {error}");
     }
 }
 

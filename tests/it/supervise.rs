@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -339,4 +339,22 @@ fn sigterm_ends_a_build_and_the_deploy_has_failed() {
     // rig, which has reconnected, says so too.
     let code = wait_for("rig to end", || child.try_wait().unwrap());
     assert_eq!(code.code(), Some(7));
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ready = dir.path().join("ready");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maxd"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--apps-listen", "127.0.0.1:0", "--ready-file"]);
+    command.arg(&ready).arg("--data").arg(dir.path().join("data"));
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    wait_for("maxd to be ready", || {
+        assert_eq!(child.try_wait().unwrap(), None, "maxd ended");
+        ready.exists().then_some(())
+    });
+    signal(child.id(), "TERM");
+    assert_eq!(wait_for("maxd to stop", || child.try_wait().unwrap()).code(), Some(0));
 }

@@ -70,12 +70,12 @@ impl Process {
                 .unwrap_or_else(|_| Err("the test of bubblewrap failed".to_owned())),
         };
         match &sandbox {
-            Ok(_) => eprintln!("maxd: apps run inside bubblewrap"),
+            Ok(_) => say!("apps run inside bubblewrap"),
             Err(why) if isolation == Isolation::Bubblewrap => {
                 return Err(Error::new(Kind::Failed, why.as_str())
                     .hint("mend that, or let apps run without it: --isolation none"));
             }
-            Err(why) => eprintln!("maxd: apps run as plain processes: {why}"),
+            Err(why) => say!("apps run as plain processes: {why}"),
         }
         Process::with(path, sandbox.ok())
     }
