@@ -206,7 +206,10 @@ impl Platform {
             directory: self.app_directory(app).join(number.to_string()),
         };
         let mut state = State::Queued;
-        let result = work.all(&archive, &mut state).await;
+        let result = tokio::select! {
+            result = work.all(&archive, &mut state) => result,
+            gone = work.deleted() => Err(gone),
+        };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
         let last = match &result {
             Ok(()) => format!("release {number} serves"),
@@ -328,6 +331,16 @@ impl Work<'_> {
         }
         self.enter(state, State::Starting).await?;
         self.platform.supervisor.switch(release).await
+    }
+
+    /// Waits until the app is deleted: then nothing of it goes on.
+    async fn deleted(&self) -> Error {
+        let (id, mut changes) = (self.deploy.id, self.platform.deploys.changes());
+        let count = move |t: &Transaction<'_>| {
+            t.query_row("SELECT count(*) FROM deploys WHERE id = ?1", [id], |row| row.get(0)).map_err(explain)
+        };
+        while !matches!(self.platform.store.with(count).await, Ok(0)) && changes.changed().await.is_ok() {}
+        Error::new(Kind::NotFound, "the app was deleted")
     }
 
     async fn unpack(&self, archive: &Path) -> Result<crate::archive::Unpacked> {

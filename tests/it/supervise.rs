@@ -358,3 +358,24 @@ fn a_log_that_nobody_reads_any_more_stops_nothing() {
     signal(child.id(), "TERM");
     assert_eq!(wait_for("maxd to stop", || child.try_wait().unwrap()).code(), Some(0));
 }
+
+#[test]
+fn a_build_ends_when_its_app_is_deleted() {
+    let max = Max::start();
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let seconds = unique();
+    let dir = project(&[("index.html", "x"), ("rig.json", &format!(r#"{{"build":"sleep {seconds}"}}"#))]);
+    let mut command =
+        rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "lab", "-n", "blue", "--create"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the build", || (!processes(&["sleep", &seconds]).is_empty()).then_some(()));
+    rig.ok(&["delete", "app", "lab.blue", "--yes"]);
+    wait_for("the build to end", || processes(&["sleep", &seconds]).is_empty().then_some(()));
+    let code = wait_for("rig to end", || child.try_wait().unwrap());
+    assert_ne!(code.code(), Some(0));
+    // Its name is free, and nothing of it is left.
+    deploy(&max, &rig, &site("next"));
+    assert_eq!(max.get(HOST, "/"), (200, "next".to_owned()));
+    wait_for("its files to go", || (!max.data().join("apps/1").exists()).then_some(()));
+}
