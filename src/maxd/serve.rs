@@ -163,7 +163,11 @@ async fn assemble(
     let store = Store::open(&data.join("state.db"))?;
     let (logs, lines) = Logs::open(&data.join("logs.db"))?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
-    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, args.isolation)?);
+    let secret = match &args.tls {
+        Tls::Files(_, key) => Some(key.as_path()),
+        Tls::None | Tls::Own => None,
+    };
+    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, secret, args.isolation)?);
     let supervisor =
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };

@@ -59,14 +59,15 @@ struct Order {
 
 impl Process {
     /// A runtime for apps below the data directory `data`, of which each sees only its
-    /// own part if there is a sandbox. Trying it blocks for a moment; whether there is
-    /// one is said on standard error.
-    pub fn new(data: &Path, isolation: Isolation) -> Result<Process> {
+    /// own part, and nothing of the file `secret`, if there is a sandbox. Trying it
+    /// blocks for a moment; whether there is one is said on standard error.
+    pub fn new(data: &Path, secret: Option<&Path>, isolation: Isolation) -> Result<Process> {
         let path = env::var("PATH").unwrap_or_else(|_| PATH.to_owned());
         let data = canonical(data)?;
+        let secret = secret.map(canonical).transpose()?;
         let sandbox = match isolation {
             Isolation::None => Err("no isolation was asked for".to_owned()),
-            _ => thread::scope(|scope| scope.spawn(|| probe(&data, &path)).join())
+            _ => thread::scope(|scope| scope.spawn(|| probe(&data, secret.as_deref(), &path)).join())
                 .unwrap_or_else(|_| Err("the test of bubblewrap failed".to_owned())),
         };
         match &sandbox {
@@ -144,9 +145,9 @@ impl Process {
 }
 
 /// Tries the sandbox, in a thread of its own.
-fn probe(data: &Path, path: &str) -> std::result::Result<Sandbox, String> {
+fn probe(data: &Path, secret: Option<&Path>, path: &str) -> std::result::Result<Sandbox, String> {
     shed();
-    Sandbox::probe(data, path)
+    Sandbox::probe(data, secret, path)
 }
 
 /// Gives up for this thread and all it starts what maxd may have been lent to listen on a
