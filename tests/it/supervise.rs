@@ -267,6 +267,40 @@ fn everything_an_app_has_started_hears_sigterm_and_may_finish() {
 }
 
 #[test]
+fn an_app_gets_its_own_environment() {
+    let max = Max::start();
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let run = "env; NODE_ENV=staging env | grep NODE_ENV; exec ./server";
+    let settings = format!(r#"{{"build":"cc -O1 -pthread -o server server.c","run":"{run}"}}"#);
+    let dir = deploy(&max, &rig, &lab_with("one\n", &settings)).canonicalize().unwrap();
+    let said = wait_for("the environment", || {
+        let said = lines(&rig, "stdout");
+        said.contains(&"NODE_ENV=staging".to_owned()).then_some(said)
+    });
+    let mut names: Vec<&str> = said.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    // Shells add these.
+    names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
+    names.sort_unstable();
+    let expected = [
+        "HOME",
+        "HOST",
+        "LANG",
+        "NODE_ENV",
+        "NODE_ENV",
+        "PATH",
+        "PORT",
+        "PYTHONUNBUFFERED",
+        "TMPDIR",
+        "npm_config_update_notifier",
+    ];
+    assert_eq!(names, expected);
+    for value in [format!("HOME={}", dir.display()), "HOST=127.0.0.1".into(), "NODE_ENV=production".into()] {
+        assert!(said.contains(&value), "{value}: {said:?}");
+    }
+}
+
+#[test]
 fn a_health_path_that_answers_500_fails_the_deploy() {
     let (max, rig, _dir) = started();
     let settings = r#"{"build":"cc -O1 -pthread -o server server.c","run":"exec ./server",
