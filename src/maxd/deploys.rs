@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 /// How many releases of an app are kept.
 const KEEP_RELEASES: i64 = 5;
@@ -37,12 +38,14 @@ pub struct Deploys {
     uploading: Mutex<HashSet<u64>>,
     /// One deploy of an app at a time, in order.
     queues: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>,
+    tasks: TaskTracker,
 }
 
 impl Deploys {
     /// None yet.
     pub fn new() -> Deploys {
-        Deploys { version: watch::channel(0).0, uploading: Mutex::default(), queues: Mutex::default() }
+        let (uploading, queues) = (Mutex::default(), Mutex::default());
+        Deploys { version: watch::channel(0).0, uploading, queues, tasks: TaskTracker::new() }
     }
 
     /// Told whenever a deploy or what it belongs to changes.
@@ -53,6 +56,12 @@ impl Deploys {
     /// Tells so.
     pub fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Waits until those under way have ended, which they do by themselves when maxd stops.
+    pub async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     async fn turn(&self, app: i64) -> OwnedMutexGuard<()> {
@@ -189,7 +198,7 @@ impl Platform {
         self.deploys.changed();
         let (platform, queued) = (Arc::clone(self), deploy.clone());
         let (network, path) = (upload.network, upload.path.clone());
-        tokio::spawn(async move { platform.run(queued, app, network, path).await });
+        self.deploys.tasks.spawn(async move { platform.run(queued, app, network, path).await });
         Ok(deploy)
     }
 
@@ -206,9 +215,14 @@ impl Platform {
             directory: self.app_directory(app).join(number.to_string()),
         };
         let mut state = State::Queued;
+        let mut stopping = self.stopping.clone();
         let result = tokio::select! {
+            biased;
             result = work.all(&archive, &mut state) => result,
             gone = work.deleted() => Err(gone),
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                Err(Error::new(Kind::Failed, "maxd was stopped during this deploy"))
+            }
         };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
         let last = match &result {
@@ -403,7 +417,7 @@ impl Work<'_> {
         let app = self.app;
         let kept = self.platform.store.with(move |t| kept_releases(t, app)).await;
         let directory = self.platform.app_directory(app);
-        let pruned = tokio::task::spawn_blocking(move || prune(&directory, &kept?)).await;
+        let pruned = tokio::task::spawn_blocking(move || sweep::prune(&directory, &kept?)).await;
         if let Ok(Err(error)) = pruned {
             say!("cannot remove old releases: {error}");
         }
@@ -417,19 +431,6 @@ pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
         .map_err(explain)?;
     let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
     rows.and_then(Iterator::collect).map_err(explain)
-}
-
-/// Removes an app's release directories but these.
-pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
-    let failed = |error: std::io::Error| disk("read", directory, &error);
-    for item in fs::read_dir(directory).map_err(failed)? {
-        let item = item.map_err(failed)?;
-        let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-        if number.is_some_and(|number| !kept.contains(&number)) {
-            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
-        }
-    }
-    Ok(())
 }
 
 /// Fails every deploy that a former maxd left unfinished.

@@ -2,7 +2,7 @@
 
 use super::args::{Serve, Tls};
 use super::auth::Auth;
-use super::deploys::{Deploys, fail_unfinished, kept_releases, prune};
+use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
 use super::http;
 use super::logs::Logs;
@@ -87,6 +87,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     }
     connections.close();
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+    platform.deploys.ended().await;
     platform.supervisor.shutdown().await;
     Ok(())
 }
@@ -210,7 +211,7 @@ fn recover(platform: &Platform) -> Result<()> {
         let directory = platform.app_directory(row.id);
         if directory.exists() {
             let kept = platform.store.run(|t| kept_releases(t, row.id))?;
-            prune(&directory, &kept).unwrap_or_else(report);
+            sweep::prune(&directory, &kept).unwrap_or_else(report);
         }
         let Some(number) = row.release else { continue };
         let dir = directory.join(number.to_string());

@@ -355,24 +355,28 @@ fn a_release_is_run_after_a_restart_as_it_was_before() {
 
 #[test]
 fn sigterm_ends_a_build_and_the_deploy_has_failed() {
-    let mut max = Max::start();
-    let rig = max.rig("ada");
-    rig.ok(&["create", "network", "blue"]);
-    let seconds = unique();
-    let dir = project(&[("index.html", "x"), ("rig.json", &format!(r#"{{"build":"sleep {seconds}"}}"#))]);
-    let mut command =
-        rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "lab", "-n", "blue", "--create"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_for("the build", || (!processes(&["sleep", &seconds]).is_empty()).then_some(()));
-    assert_eq!(max.stop(), Some(0));
-    wait_for("the build to end", || processes(&["sleep", &seconds]).is_empty().then_some(()));
-    max.serve();
-    let deploy = status(&rig)["deploy"].clone();
-    assert_eq!((deploy["state"].as_str(), deploy["phase"].as_str()), (Some("failed"), Some("building")));
-    assert_eq!(deploy["error"], "maxd was restarted during this deploy");
-    // rig, which has reconnected, says so too.
-    let code = wait_for("rig to end", || child.try_wait().unwrap());
-    assert_eq!(code.code(), Some(7));
+    for isolation in ["auto", "none"] {
+        let mut max = Max::with(&["--isolation", isolation]);
+        let rig = max.rig("ada");
+        rig.ok(&["create", "network", "blue"]);
+        let seconds = unique();
+        let settings = format!(r#"{{"build":"sleep {seconds}"}}"#);
+        let dir = project(&[("index.html", "x"), ("rig.json", &settings)]);
+        let path = dir.path().to_str().unwrap();
+        let mut command = rig.command(&["deploy", path, "-a", "lab", "-n", "blue", "--create"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        wait_for("the build", || (!processes(&["sleep", &seconds]).is_empty()).then_some(()));
+        assert_eq!(max.stop(), Some(0));
+        assert_eq!(processes(&["sleep", &seconds]), Vec::<u32>::new());
+        max.serve();
+        let deploy = status(&rig)["deploy"].clone();
+        assert_eq!((deploy["state"].as_str(), deploy["phase"].as_str()), (Some("failed"), Some("building")));
+        assert_eq!(deploy["error"], "maxd was stopped during this deploy");
+        // rig, which has reconnected, says so too.
+        let code = wait_for("rig to end", || child.try_wait().unwrap());
+        assert_eq!(code.code(), Some(7));
+    }
 }
 
 #[test]
