@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 /// How many releases of an app are kept.
 const KEEP_RELEASES: i64 = 5;
@@ -40,6 +41,7 @@ pub struct Deploys {
     uploading: Mutex<HashSet<u64>>,
     /// One deploy of an app at a time.
     queues: Queues,
+    tasks: TaskTracker,
 }
 
 impl Deploys {
@@ -51,6 +53,12 @@ impl Deploys {
     /// Tells so.
     pub fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Waits until those under way have ended, which they do by themselves when maxd stops.
+    pub async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
@@ -158,7 +166,7 @@ impl Platform {
         let path = upload.path.clone();
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
         if let Err(error) = self.end(&upload.deploy, State::Uploading, Err(error)).await {
-            eprintln!("maxd: cannot record that deploy {} failed: {error}", upload.deploy.id);
+            say!("cannot record that deploy {} failed: {error}", upload.deploy.id);
         }
     }
 
@@ -183,7 +191,7 @@ impl Platform {
         self.deploys.changed();
         let (platform, queued) = (Arc::clone(self), deploy.clone());
         let (network, path) = (upload.network, upload.path.clone());
-        tokio::spawn(async move { platform.run(queued, turn, (app, network), path).await });
+        self.deploys.tasks.spawn(async move { platform.run(queued, turn, (app, network), path).await });
         Ok(deploy)
     }
 
@@ -209,7 +217,15 @@ impl Platform {
         }
         turn.comes().await;
         let mut state = State::Queued;
-        let result = work.all(&archive, &mut state).await;
+        let mut stopping = self.stopping.clone();
+        let result = tokio::select! {
+            biased;
+            result = work.all(&archive, &mut state) => result,
+            gone = work.deleted() => Err(gone),
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                Err(Error::new(Kind::Failed, "maxd was stopped during this deploy"))
+            }
+        };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
         let last = match &result {
             Ok(()) => format!("release {number} serves"),
@@ -227,7 +243,7 @@ impl Platform {
                 self.supervisor.remove(app).await;
                 work.clear().await;
             }
-            Err(error) => eprintln!("maxd: cannot record the end of deploy {}: {error}", deploy.id),
+            Err(error) => say!("cannot record the end of deploy {}: {error}", deploy.id),
         }
     }
 
@@ -334,6 +350,16 @@ impl Work<'_> {
         self.platform.supervisor.switch(release).await
     }
 
+    /// Waits until the app is deleted: then nothing of it goes on.
+    async fn deleted(&self) -> Error {
+        let (id, mut changes) = (self.deploy.id, self.platform.deploys.changes());
+        let count = move |t: &Transaction<'_>| {
+            t.query_row("SELECT count(*) FROM deploys WHERE id = ?1", [id], |row| row.get(0)).map_err(explain)
+        };
+        while !matches!(self.platform.store.with(count).await, Ok(0)) && changes.changed().await.is_ok() {}
+        Error::new(Kind::NotFound, "the app was deleted")
+    }
+
     async fn unpack(&self, archive: &Path) -> Result<crate::archive::Unpacked> {
         let (archive, directory) = (archive.to_owned(), self.directory.clone());
         let limits = &self.platform.limits;
@@ -394,9 +420,9 @@ impl Work<'_> {
         let app = self.app;
         let kept = self.platform.store.with(move |t| kept_releases(t, app)).await;
         let directory = self.platform.app_directory(app);
-        let pruned = tokio::task::spawn_blocking(move || prune(&directory, &kept?)).await;
+        let pruned = tokio::task::spawn_blocking(move || sweep::prune(&directory, &kept?)).await;
         if let Ok(Err(error)) = pruned {
-            eprintln!("maxd: cannot remove old releases: {error}");
+            say!("cannot remove old releases: {error}");
         }
     }
 }
@@ -408,19 +434,6 @@ pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
         .map_err(explain)?;
     let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
     rows.and_then(Iterator::collect).map_err(explain)
-}
-
-/// Removes an app's release directories but these.
-pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
-    let failed = |error: std::io::Error| disk("read", directory, &error);
-    for item in fs::read_dir(directory).map_err(failed)? {
-        let item = item.map_err(failed)?;
-        let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-        if number.is_some_and(|number| !kept.contains(&number)) {
-            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
-        }
-    }
-    Ok(())
 }
 
 /// Fails every deploy that a former maxd left unfinished.

@@ -276,7 +276,7 @@ impl Platform {
             _ => Ok(()),
         });
         if let Ok(Err(error)) = removed.await {
-            eprintln!("maxd: {error}");
+            say!("{error}");
         }
     }
 
@@ -284,7 +284,7 @@ impl Platform {
         let logs = Arc::clone(&self.logs);
         let forgotten = tokio::task::spawn_blocking(move || logs.forget(network, app)).await;
         if let Ok(Err(error)) = forgotten {
-            eprintln!("maxd: cannot remove the logs of a deleted app: {error}");
+            say!("cannot remove the logs of a deleted app: {error}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Removes directories whatever the permissions of what is in them: builds make parts
 //! of theirs read-only (Go's module cache does), and as such only root can remove them.
 
+use super::store::disk;
+use crate::error::Result;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +17,19 @@ pub fn remove(directory: &Path) -> io::Result<()> {
         }
         done => done,
     }
+}
+
+/// Removes an app's release directories but these.
+pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
+    let failed = |error: std::io::Error| disk("read", directory, &error);
+    for item in fs::read_dir(directory).map_err(failed)? {
+        let item = item.map_err(failed)?;
+        let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        if number.is_some_and(|number| !kept.contains(&number)) {
+            remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets the owner change every directory of the tree.

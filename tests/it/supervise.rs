@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -267,6 +267,40 @@ fn everything_an_app_has_started_hears_sigterm_and_may_finish() {
 }
 
 #[test]
+fn an_app_gets_its_own_environment() {
+    let max = Max::start();
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let run = "env; NODE_ENV=staging env | grep NODE_ENV; exec ./server";
+    let settings = format!(r#"{{"build":"cc -O1 -pthread -o server server.c","run":"{run}"}}"#);
+    let dir = deploy(&max, &rig, &lab_with("one\n", &settings)).canonicalize().unwrap();
+    let said = wait_for("the environment", || {
+        let said = lines(&rig, "stdout");
+        said.contains(&"NODE_ENV=staging".to_owned()).then_some(said)
+    });
+    let mut names: Vec<&str> = said.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    // Shells add these.
+    names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
+    names.sort_unstable();
+    let expected = [
+        "HOME",
+        "HOST",
+        "LANG",
+        "NODE_ENV",
+        "NODE_ENV",
+        "PATH",
+        "PORT",
+        "PYTHONUNBUFFERED",
+        "TMPDIR",
+        "npm_config_update_notifier",
+    ];
+    assert_eq!(names, expected);
+    for value in [format!("HOME={}", dir.display()), "HOST=127.0.0.1".into(), "NODE_ENV=production".into()] {
+        assert!(said.contains(&value), "{value}: {said:?}");
+    }
+}
+
+#[test]
 fn a_health_path_that_answers_500_fails_the_deploy() {
     let (max, rig, _dir) = started();
     let settings = r#"{"build":"cc -O1 -pthread -o server server.c","run":"exec ./server",
@@ -321,7 +355,51 @@ fn a_release_is_run_after_a_restart_as_it_was_before() {
 
 #[test]
 fn sigterm_ends_a_build_and_the_deploy_has_failed() {
-    let mut max = Max::start();
+    for isolation in ["auto", "none"] {
+        let mut max = Max::with(&["--isolation", isolation]);
+        let rig = max.rig("ada");
+        rig.ok(&["create", "network", "blue"]);
+        let seconds = unique();
+        let settings = format!(r#"{{"build":"sleep {seconds}"}}"#);
+        let dir = project(&[("index.html", "x"), ("rig.json", &settings)]);
+        let path = dir.path().to_str().unwrap();
+        let mut command = rig.command(&["deploy", path, "-a", "lab", "-n", "blue", "--create"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        wait_for("the build", || (!processes(&["sleep", &seconds]).is_empty()).then_some(()));
+        assert_eq!(max.stop(), Some(0));
+        assert_eq!(processes(&["sleep", &seconds]), Vec::<u32>::new());
+        max.serve();
+        let deploy = status(&rig)["deploy"].clone();
+        assert_eq!((deploy["state"].as_str(), deploy["phase"].as_str()), (Some("failed"), Some("building")));
+        assert_eq!(deploy["error"], "maxd was stopped during this deploy");
+        // rig, which has reconnected, says so too.
+        let code = wait_for("rig to end", || child.try_wait().unwrap());
+        assert_eq!(code.code(), Some(7));
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ready = dir.path().join("ready");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maxd"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--apps-listen", "127.0.0.1:0", "--ready-file"]);
+    command.arg(&ready).arg("--data").arg(dir.path().join("data"));
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    wait_for("maxd to be ready", || {
+        assert_eq!(child.try_wait().unwrap(), None, "maxd ended");
+        ready.exists().then_some(())
+    });
+    signal(child.id(), "TERM");
+    assert_eq!(wait_for("maxd to stop", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn a_build_ends_when_its_app_is_deleted() {
+    let max = Max::start();
     let rig = max.rig("ada");
     rig.ok(&["create", "network", "blue"]);
     let seconds = unique();
@@ -330,13 +408,12 @@ fn sigterm_ends_a_build_and_the_deploy_has_failed() {
         rig.command(&["deploy", dir.path().to_str().unwrap(), "-a", "lab", "-n", "blue", "--create"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the build", || (!processes(&["sleep", &seconds]).is_empty()).then_some(()));
-    assert_eq!(max.stop(), Some(0));
+    rig.ok(&["delete", "app", "lab.blue", "--yes"]);
     wait_for("the build to end", || processes(&["sleep", &seconds]).is_empty().then_some(()));
-    max.serve();
-    let deploy = status(&rig)["deploy"].clone();
-    assert_eq!((deploy["state"].as_str(), deploy["phase"].as_str()), (Some("failed"), Some("building")));
-    assert_eq!(deploy["error"], "maxd was restarted during this deploy");
-    // rig, which has reconnected, says so too.
     let code = wait_for("rig to end", || child.try_wait().unwrap());
-    assert_eq!(code.code(), Some(7));
+    assert_ne!(code.code(), Some(0));
+    // Its name is free, and nothing of it is left.
+    deploy(&max, &rig, &site("next"));
+    assert_eq!(max.get(HOST, "/"), (200, "next".to_owned()));
+    wait_for("its files to go", || (!max.data().join("apps/1").exists()).then_some(()));
 }

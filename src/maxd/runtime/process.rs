@@ -59,23 +59,24 @@ struct Order {
 
 impl Process {
     /// A runtime for apps below the data directory `data`, of which each sees only its
-    /// own part if there is a sandbox. Trying it blocks for a moment; whether there is
-    /// one is said on standard error.
-    pub fn new(data: &Path, isolation: Isolation) -> Result<Process> {
+    /// own part, and nothing of the file `secret`, if there is a sandbox. Trying it
+    /// blocks for a moment; whether there is one is said on standard error.
+    pub fn new(data: &Path, secret: Option<&Path>, isolation: Isolation) -> Result<Process> {
         let path = env::var("PATH").unwrap_or_else(|_| PATH.to_owned());
         let data = canonical(data)?;
+        let secret = secret.map(canonical).transpose()?;
         let sandbox = match isolation {
             Isolation::None => Err("no isolation was asked for".to_owned()),
-            _ => thread::scope(|scope| scope.spawn(|| probe(&data, &path)).join())
+            _ => thread::scope(|scope| scope.spawn(|| probe(&data, secret.as_deref(), &path)).join())
                 .unwrap_or_else(|_| Err("the test of bubblewrap failed".to_owned())),
         };
         match &sandbox {
-            Ok(_) => eprintln!("maxd: apps run inside bubblewrap"),
+            Ok(_) => say!("apps run inside bubblewrap"),
             Err(why) if isolation == Isolation::Bubblewrap => {
                 return Err(Error::new(Kind::Failed, why.as_str())
                     .hint("mend that, or let apps run without it: --isolation none"));
             }
-            Err(why) => eprintln!("maxd: apps run as plain processes: {why}"),
+            Err(why) => say!("apps run as plain processes: {why}"),
         }
         Process::with(path, sandbox.ok())
     }
@@ -144,9 +145,9 @@ impl Process {
 }
 
 /// Tries the sandbox, in a thread of its own.
-fn probe(data: &Path, path: &str) -> std::result::Result<Sandbox, String> {
+fn probe(data: &Path, secret: Option<&Path>, path: &str) -> std::result::Result<Sandbox, String> {
     shed();
-    Sandbox::probe(data, path)
+    Sandbox::probe(data, secret, path)
 }
 
 /// Gives up for this thread and all it starts what maxd may have been lent to listen on a
