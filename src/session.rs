@@ -141,7 +141,7 @@ impl Session {
         environment("SSL_CERT_FILE").map_or(Ok(()), |path| {
             add(&path).map_err(|error| error.hint("SSL_CERT_FILE names it: correct or unset that"))
         })?;
-        let route = Arc::new(Route::new(roots, pin.map(Pin::parse).transpose()?)?);
+        let route = Arc::new(Route::new(url, environment, roots, pin.map(Pin::parse).transpose()?)?);
         Ok((Arc::new(Http::new(url.clone(), Arc::clone(&route), self.timeout())), route))
     }
 

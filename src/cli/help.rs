@@ -31,7 +31,7 @@ fn overview(commands: &[Command], prefix: &str) -> String {
     columns(&mut out, GLOBAL.iter().map(|flag| (flag_usage(flag), flag.help)).collect());
     out.push_str(
         "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a login;\n\
-         RIG_CA, RIG_PIN, RIG_CONFIG_DIR, SSL_CERT_FILE, NO_COLOR.\n\
+         RIG_CA, RIG_PIN, RIG_CONFIG_DIR, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NO_COLOR.\n\
          Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable,\n\
          6 conflict, 7 deployment failed, 8 timed out, 130 interrupted.\n\
          `rig help COMMAND` shows one command with examples.\n",

@@ -1,5 +1,7 @@
-//! From an address to a connected stream: names, TCP, TLS, all within one time limit.
+//! From an address to a connected stream: names, TCP, the proxy, TLS, all within one
+//! time limit.
 
+use super::proxy::{Proxy, Way};
 use super::tls::{self, Tls};
 use super::trust::{self, Pin, Trust};
 use super::url::{Url, is_loopback};
@@ -14,15 +16,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs}
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The way to a server: TLS with it.
+/// The way to a server: TLS with it, and what stands between and TLS with that.
 pub struct Route {
     tls: Tls,
+    proxy: Option<(Proxy, Tls)>,
 }
 
 impl Route {
-    /// Trusts what `roots` vouch for; with a pin, that certificate and no other.
-    pub fn new(roots: RootCertStore, pin: Option<Pin>) -> Result<Route> {
-        Ok(Route { tls: tls::config(Arc::new(roots), pin)? })
+    /// The way to `url`, as `environment` has it; `roots` vouch for the proxy and, without
+    /// a pin, for the server.
+    pub fn new(
+        url: &Url,
+        environment: fn(&str) -> Option<String>,
+        roots: RootCertStore,
+        pin: Option<Pin>,
+    ) -> Result<Route> {
+        let roots = Arc::new(roots);
+        let proxy = match Proxy::choose(url, environment)? {
+            Some(proxy) => Some((proxy, tls::config(Arc::clone(&roots), None)?)),
+            None => None,
+        };
+        Ok(Route { tls: tls::config(roots, pin)?, proxy })
     }
 
     /// What decided about the server's certificate.
@@ -35,7 +49,7 @@ impl Route {
 pub enum Stream {
     /// As it is.
     Plain(Socket),
-    /// TLS.
+    /// TLS, over a plain connection or that with a proxy.
     Tls(Box<StreamOwned<ClientConnection, Stream>>),
 }
 
@@ -129,9 +143,10 @@ impl Write for Stream {
     }
 }
 
-/// Who is at the other end.
+/// Who is at the other end: Max or, if there is one, the proxy.
 pub struct Peer<'a> {
     url: &'a Url,
+    proxy: Option<&'a Proxy>,
     timeout: Duration,
     deadline: Instant,
 }
@@ -139,12 +154,15 @@ pub struct Peer<'a> {
 impl<'a> Peer<'a> {
     /// Max, with so much time from now on.
     pub fn max(url: &'a Url, timeout: Duration) -> Peer<'a> {
-        Peer { url, timeout, deadline: Instant::now() + timeout }
+        Peer { url, proxy: None, timeout, deadline: Instant::now() + timeout }
     }
 
     /// What errors call it.
     fn name(&self) -> String {
-        format!("Max at '{}'", self.url)
+        match self.proxy {
+            None => format!("Max at '{}'", self.url),
+            Some(proxy) => proxy.to_string(),
+        }
     }
 
     /// What an I/O error means.
@@ -162,8 +180,11 @@ impl<'a> Peer<'a> {
 
     #[inline(never)]
     fn unreachable(&self, why: &str) -> Error {
-        Error::new(Kind::Unreachable, format!("cannot reach {}: {why}", self.name()))
-            .hint("check the URL, and that the server runs")
+        let hint = match self.proxy {
+            None => "check the URL, and that the server runs".to_owned(),
+            Some(proxy) => proxy.hint(),
+        };
+        Error::new(Kind::Unreachable, format!("cannot reach {}: {why}", self.name())).hint(hint)
     }
 
     fn timed_out(&self) -> Error {
@@ -234,9 +255,28 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// Connects to `url` within `timeout`, which then is the limit of each read and write.
 pub fn dial(url: &Url, route: &Route, timeout: Duration) -> Result<Stream> {
     let max = Peer::max(url, timeout);
-    let mut stream = max.connect(url.host(), url.port())?;
+    let (host, port) = (url.host(), url.port());
+    let mut stream = match &route.proxy {
+        None => max.connect(host, port)?,
+        Some((proxy, tls)) => {
+            let target = match proxy.way {
+                Way::Socks => max.resolve(host, port)?,
+                _ => Vec::new(),
+            };
+            // Many proxies reach no IPv6.
+            let target = target.iter().find(|address| address.is_ipv4()).or(target.first());
+            let target = target.map_or_else(|| host.to_owned(), |address| address.ip().to_string());
+            let peer = Peer { proxy: Some(proxy), ..max };
+            let mut stream = peer.connect(&proxy.host, proxy.port)?;
+            if proxy.way == Way::Https {
+                stream = peer.secure(stream, tls, &proxy.host)?;
+            }
+            proxy.open(&mut stream, &peer, &target, port)?;
+            stream
+        }
+    };
     if url.secure() {
-        stream = max.secure(stream, &route.tls, url.host())?;
+        stream = max.secure(stream, &route.tls, host)?;
     }
     stream.settle(timeout).map_err(|error| max.lost(&error))?;
     Ok(stream)

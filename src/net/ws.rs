@@ -165,7 +165,7 @@ fn reason(error: &WsError) -> String {
 
 /// The standard alphabet without padding (RFC 4648, section 4), which is what Phoenix
 /// decodes.
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
