@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real lint demo docs static size static-test bench clean
+.PHONY: help build test test-real test-proxies lint demo docs static size static-test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,17 @@ test: ## all tests that need only Rust, a C compiler and POSIX tools
 
 test-real: ## deploy published projects (needs Node, Python and their package registries)
 	RIG_TEST_REAL=1 $(CARGO) test --locked --features server --test it real:: -- --nocapture
+
+# Not this machine's loopback addresses, which rig asks no proxy for, but a network of its
+# own; as the user who calls it.
+test-proxies: build ## the main job through tinyproxy, microsocks and nginx (Debian packages; Linux)
+	@for tool in unshare ip tinyproxy microsocks nginx; do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >/dev/null || { \
+			echo "make test-proxies needs $$tool (Debian: util-linux iproute2 tinyproxy-bin microsocks nginx-light)" >&2; \
+			exit 1; }; done
+	$(CARGO) test --locked --features server --test it --no-run
+	PATH="$$PATH:/usr/sbin:/sbin" unshare -rnm sh tests/proxies.sh \
+		$(CARGO) test --locked --offline --features server --test it -- --ignored proxies:: --skip waiting::
 
 lint: ## rustfmt, and clippy with warnings denied
 	$(CARGO) fmt --check

@@ -14,6 +14,7 @@ mod isolation;
 mod json;
 mod login;
 mod logs;
+mod proxies;
 mod proxy;
 mod tidy;
 mod tls;
