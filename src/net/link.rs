@@ -23,7 +23,7 @@ use crate::sys::wait::Waiter;
 use connector::Connector;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use driver::Driver;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Commands on their way to the thread.
@@ -80,6 +80,8 @@ pub struct Link {
     waiter: Arc<Waiter>,
     timeout: Duration,
     url: Url,
+    /// Why there is no connection at the moment; empty when there is one.
+    trouble: Arc<Mutex<String>>,
     /// Closed when the thread has ended.
     end: Receiver<()>,
 }
@@ -155,14 +157,15 @@ impl Link {
         let (timeout, url) = (options.timeout, options.url.clone());
         let mut connector = Connector::new(options, Arc::clone(&waiter));
         let first = connector.connect()?;
-        let driver = Driver::new(connector, first, receiver, Arc::clone(&waiter));
+        let trouble = Arc::default();
+        let driver = Driver::new(connector, first, receiver, Arc::clone(&waiter), Arc::clone(&trouble));
         let (ended, end) = bounded(0);
         let work = move || {
             let _ended: Sender<()> = ended;
             driver.run();
         };
         start(USUAL, Box::new(work)).map_err(failed)?;
-        Ok(Link { commands, waiter, timeout, url, end })
+        Ok(Link { commands, waiter, timeout, url, trouble, end })
     }
 
     /// Asks on `control`: the response, or the server's error.
@@ -212,7 +215,14 @@ impl Link {
     fn wait<T>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
         match answer.recv_timeout(self.timeout + Duration::from_millis(500)) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(super::dial::silent(&self.url, self.timeout)),
+            Err(RecvTimeoutError::Timeout) => {
+                let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                Err(match trouble.as_str() {
+                    "" => super::dial::silent(&self.url, self.timeout),
+                    why => Error::new(Kind::Unreachable, format!("the connection to Max breaks: {why}"))
+                        .hint("try again; what stands between may be in the way"),
+                })
+            }
             Err(RecvTimeoutError::Disconnected) => Err(ended()),
         }
     }

@@ -176,7 +176,6 @@ impl Talk<'_> {
             let login = base64::encode(&[user, &b":"[..], password].concat());
             request.push_str("Proxy-Authorization: Basic ");
             request.push_str(&login);
-            request.push_str(["", "", "==", "="].get(login.len() % 4).unwrap_or(&""));
             request.push_str("\r\n");
         }
         request.push_str("\r\n");
@@ -309,7 +308,7 @@ fn decoded(text: &str) -> Vec<u8> {
 fn excepted(list: &str, host: &str, port: u16) -> bool {
     let host = host.trim_end_matches('.');
     let address = host.parse::<IpAddr>().ok();
-    list.split([',', ' ']).any(|entry| match address {
+    list.split(|c: char| c == ',' || c.is_ascii_whitespace()).any(|entry| match address {
         _ if entry == "*" => true,
         Some(address) if within(entry, address) => true,
         _ => {

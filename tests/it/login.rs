@@ -149,8 +149,8 @@ fn the_prompt_hides_the_token_and_the_terminal_comes_back() {
     terminal.wait("API token (not shown): ");
     terminal.type_in(&format!("{token}\n"));
     assert_eq!(terminal.end(), 0);
+    terminal.wait(&format!("logged in to {} as ada", max.url));
     let screen = terminal.screen();
-    assert!(screen.contains(&format!("logged in to {} as ada", max.url)), "{screen}");
     assert!(!screen.contains(&token), "{screen}");
 
     let mut terminal = Terminal::spawn(&rig, &["login", "--url", &max.url, "--store", "file"]);

@@ -401,6 +401,7 @@ fn on_a_terminal_a_stranger_is_shown_and_asked_about() {
         terminal.wait("[y/N] ");
         terminal.type_in(&format!("{answer}\n"));
         assert_eq!(terminal.end(), 5);
+        terminal.wait("rig: cannot trust Max at");
         let screen = terminal.screen();
         assert!(!screen.contains("API token"), "{screen}");
     }
