@@ -4,7 +4,7 @@
 use crate::term::output::{Colour, Output};
 use crate::term::text::safe;
 use crate::time::{human, parse_rfc3339};
-use miniserde::json::{Number, Value};
+use miniserde::json::Value;
 use std::time::SystemTime;
 
 /// How a member is shown.
@@ -166,9 +166,7 @@ fn ago(text: &str, now: SystemTime) -> String {
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(safe(text).into_owned()),
-        Value::Number(Number::U64(number)) => Some(number.to_string()),
-        Value::Number(Number::I64(number)) => Some(number.to_string()),
-        Value::Number(Number::F64(number)) => Some(number.to_string()),
+        Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
         _ => None,
     }
