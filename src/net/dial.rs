@@ -3,8 +3,8 @@
 use super::tls;
 use super::url::Url;
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::queue::{RecvTimeoutError, bounded};
 use crate::time::human;
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};

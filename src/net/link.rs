@@ -14,10 +14,10 @@ use super::url::Url;
 use super::ws::{Received, Ws, connect};
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::{Body, ChannelId, Client, Event as PhxEvent, PushId};
+use crate::queue::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use crate::redact::Secret;
 use crate::sys::wait::Waiter;
 use crate::wire::{CONTROL, Failure};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use nanorand::{Rng, WyRand};
 use rustls::ClientConfig;
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl Link {
     }
 
     /// The thread answers in time by itself, save when it is connecting anew.
-    fn wait<T>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
+    fn wait<T: 'static>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
         match answer.recv_timeout(self.timeout + Duration::from_millis(500)) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => Err(super::dial::silent(&self.url, self.timeout)),
