@@ -92,7 +92,8 @@ pub fn table(
     if columns.is_some_and(|columns| total > columns) {
         return rows.iter().map(|row| record(output, row, fields, now)).collect::<Vec<_>>().join("\n");
     }
-    let header = fields.iter().map(|field| Some(Cell { text: field.label.to_uppercase(), colour: None }));
+    let header =
+        fields.iter().map(|field| Some(Cell { text: field.label.to_ascii_uppercase(), colour: None }));
     let mut out = String::new();
     for row in std::iter::once(header.collect()).chain(cells) {
         push_row(&mut out, output, &row, &widths);
