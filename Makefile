@@ -33,7 +33,7 @@ test-proxies: build ## the main job through tinyproxy, microsocks and nginx (Deb
 			exit 1; }; done
 	$(CARGO) test --locked --features server --test it --no-run
 	PATH="$$PATH:/usr/sbin:/sbin" unshare -rnm sh tests/proxies.sh \
-		$(CARGO) test --locked --offline --features server --test it -- --ignored proxies:: --skip waiting::
+		$(CARGO) test --locked --offline --features server --test it -- --ignored proxies::
 
 lint: ## rustfmt, and clippy with warnings denied
 	$(CARGO) fmt --check

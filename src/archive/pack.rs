@@ -5,8 +5,8 @@
 use super::gzip::Gzip;
 use super::walk::{Entry, Kind, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result, io_reason};
+use crate::queue::{Receiver, Sender, bounded};
 use crate::sys::thread::{USUAL, start};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;

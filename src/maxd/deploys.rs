@@ -1,12 +1,16 @@
 //! Deploys: from the request over the upload and the build to the switch of traffic.
 //! Each state is on the disk before anybody is told.
 
+mod rows;
+
+pub use rows::{fail_unfinished, kept_releases, newest_deploy};
+
 use super::auth::Identity;
 use super::build::build;
 use super::detect::detect;
 use super::line::NewLine;
 use super::once::Once;
-use super::platform::{Address, Platform, find_app, find_network, insert_app};
+use super::platform::{Platform, find_app, find_network, insert_app};
 use super::queue::{Queues, Turn};
 use super::store::{disk, explain};
 use super::supervisor::Release;
@@ -17,7 +21,8 @@ use crate::name::Name;
 use crate::time::{human, rfc3339};
 use crate::wire::deploy::{Create, Deploy, State};
 use crate::wire::log::Source;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rows::{fail, find, missing, word};
+use rusqlite::{OptionalExtension, Transaction, params};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,8 +31,6 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-/// How many releases of an app are kept.
-const KEEP_RELEASES: i64 = 5;
 /// How long an upload may stay away, in SQLite's words.
 const UPLOAD_WITHIN: &str = "-1 hour";
 /// What compression may add to incompressible source.
@@ -425,76 +428,6 @@ impl Work<'_> {
             say!("cannot remove old releases: {error}");
         }
     }
-}
-
-/// The numbers of the releases of an app that stay on the disk: the newest that served.
-pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
-    let mut query = t
-        .prepare("SELECT release FROM deploys WHERE app = ?1 AND state = ?2 ORDER BY id DESC LIMIT ?3")
-        .map_err(explain)?;
-    let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
-    rows.and_then(Iterator::collect).map_err(explain)
-}
-
-/// Fails every deploy that a former maxd left unfinished.
-pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
-    fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")
-}
-
-fn fail(t: &Transaction<'_>, condition: &str, key: &str, reason: &str) -> Result<()> {
-    let query = format!(
-        "UPDATE deploys SET phase = state, state = 'failed', error = ?2, finished_at = ?3 WHERE {condition}"
-    );
-    t.execute(&query, params![key, reason, rfc3339(SystemTime::now())]).map(drop).map_err(explain)
-}
-
-/// An app's newest deploy.
-pub fn newest_deploy(t: &Transaction<'_>, app: i64, address: &Address) -> Result<Option<Deploy>> {
-    find(t, "d.app = ?1 ORDER BY d.id DESC LIMIT 1", app, address)
-}
-
-fn find(t: &Transaction<'_>, condition: &str, key: i64, address: &Address) -> Result<Option<Deploy>> {
-    let query = format!(
-        "SELECT d.id, n.name, a.name, d.state, d.phase, d.error, d.release, d.kind, d.created_app, u.name,
-                d.created_at, d.finished_at
-         FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network JOIN users u ON u.id = d.user
-         WHERE {condition}"
-    );
-    t.query_row(&query, [key], |row| document(row, address)).optional().map_err(explain)
-}
-
-fn document(row: &Row<'_>, address: &Address) -> rusqlite::Result<Deploy> {
-    let id: u64 = row.get(0)?;
-    let (network, app): (String, String) = (row.get(1)?, row.get(2)?);
-    Ok(Deploy {
-        id,
-        url: address.url(&network, &app),
-        network,
-        app,
-        state: state(&row.get::<_, String>(3)?),
-        phase: row.get::<_, Option<String>>(4)?.as_deref().map(state),
-        error: row.get(5)?,
-        release: row.get(6)?,
-        kind: row.get(7)?,
-        upload_path: format!("/api/v1/deploys/{id}/source"),
-        created_app: row.get(8)?,
-        user: row.get(9)?,
-        created_at: row.get(10)?,
-        finished_at: row.get(11)?,
-    })
-}
-
-/// A state's word on the wire, which is also its word in the database.
-fn word(state: State) -> String {
-    miniserde::json::to_string(&state).trim_matches('"').to_owned()
-}
-
-fn state(word: &str) -> State {
-    miniserde::json::from_str(&format!("\"{word}\"")).unwrap_or(State::Failed)
-}
-
-fn missing(id: u64) -> Error {
-    Error::new(Kind::NotFound, format!("deploy {id} does not exist")).field("id")
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -17,11 +17,11 @@ use super::dial::Route;
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::ChannelId;
+use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::redact::Secret;
 use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use connector::Connector;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use driver::Driver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -212,7 +212,7 @@ impl Link {
     }
 
     /// The thread answers in time by itself, save when it is connecting anew.
-    fn wait<T>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
+    fn wait<T: 'static>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
         match answer.recv_timeout(self.timeout + Duration::from_millis(500)) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => {

@@ -211,7 +211,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let name = bad.split_once(':').unwrap().0.to_lowercase();
+            let name = bad.split_once(':').unwrap().0.to_ascii_lowercase();
             let mut lines = GOOD.to_vec();
             lines[index] = bad;
             assert_eq!(flaw_of(&lines), Some(name.as_str()));

@@ -35,7 +35,7 @@ fn spans(text: &str) -> Vec<&str> {
 /// what is filled in, is in the sources.
 #[test]
 fn the_messages_that_are_explained_are_the_real_ones() {
-    let (document, sources) = (file("docs/troubleshooting.md"), sources());
+    let (document, sources) = (file("docs/troubleshooting.md") + &file("docs/networks.md"), sources());
     let (mut column, mut checked, mut wrong) = (1, 0, Vec::new());
     for line in document.lines().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.split('|').collect();
@@ -45,9 +45,10 @@ fn the_messages_that_are_explained_are_the_real_ones() {
             _ => {
                 for message in spans(cells[column]) {
                     // Whom it is about is filled in too: Max or a proxy.
-                    let message = message.replace("Max at '…'", "…");
+                    let message = message.replace("Max at '…'", "…").replace("the proxy '…'", "…");
                     let parts = message.split(|c: char| "…'()0123456789".contains(c));
-                    for part in parts.map(str::trim).filter(|part| part.len() > 3) {
+                    for part in parts.map(|part| part.trim_matches([' ', ':'])).filter(|part| part.len() > 3)
+                    {
                         checked += 1;
                         if !sources.contains(part) {
                             wrong.push(format!("'{part}' of '{message}'"));

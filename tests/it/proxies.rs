@@ -225,21 +225,16 @@ fn the_main_job_through_nginx() {
     assert!(log.contains("\"POST /api/v1/auth/exchange HTTP/1.1\" 200"), "{log}");
 }
 
-/// What waits for other work: `make test-proxies` leaves it out until then.
-mod waiting {
-    use super::*;
-
-    #[test]
-    #[ignore = "needs the long polling fall-back"]
-    fn the_main_job_through_an_nginx_that_strips_the_upgrade() {
-        let authority = Authority::new("internal authority");
-        let max = Max::start();
-        let (daemon, port) = nginx(&authority, &max.url, false);
-        let mut rig = max.rig("ada");
-        rig.set("RIG_URL", &format!("https://{NAME}:{port}"));
-        rig.set("RIG_CA", &authority.file());
-        main_job(&rig);
-        let log = fs::read_to_string(daemon.dir.path().join("access")).unwrap();
-        assert!(log.contains(" /socket/longpoll?"), "{log}");
-    }
+#[test]
+#[ignore = "needs nginx"]
+fn the_main_job_through_an_nginx_that_strips_the_upgrade() {
+    let authority = Authority::new("internal authority");
+    let max = Max::start();
+    let (daemon, port) = nginx(&authority, &max.url, false);
+    let mut rig = max.rig("ada");
+    rig.set("RIG_URL", &format!("https://{NAME}:{port}"));
+    rig.set("RIG_CA", &authority.file());
+    main_job(&rig);
+    let log = fs::read_to_string(daemon.dir.path().join("access")).unwrap();
+    assert!(log.contains(" /socket/longpoll?"), "{log}");
 }
