@@ -144,8 +144,9 @@ enum Why {
     Other,
 }
 
-/// What is refused is refused by something in between, unless it was Max that answered.
+/// What is refused is refused by something in between, unless Max says that it would refuse
+/// it either way. That a request is no upgrade it says where a proxy stripped that.
 fn judged(error: Error) -> (Error, Why) {
-    let max = matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::Usage | Kind::TooLarge);
+    let max = matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::TooLarge);
     (error, if max { Why::Other } else { Why::Transport })
 }
