@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real interop fuzz lint demo docs static size static-test bench clean
+.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,11 +18,22 @@ test: ## all tests that need only Rust, a C compiler and POSIX tools
 	$(CARGO) test --locked --features server
 
 test-real: ## deploy published projects (needs Node, Python and their package registries)
-	RIG_TEST_REAL=1 $(CARGO) test --locked --features server --test it real:: -- --nocapture
+	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
 
 interop: build ## the official Phoenix clients 1.7 and 1.8 against maxd (needs Node 20 and its package registry)
 	@command -v npm >/dev/null || { echo "make interop needs Node (Debian: nodejs, npm)" >&2; exit 1; }
 	cd tests/interop && npm ci --no-audit --no-fund && npm test
+
+# Not this machine's loopback addresses, which rig asks no proxy for, but a network of its
+# own; as the user who calls it.
+test-proxies: build ## the main job through tinyproxy, microsocks and nginx (Debian packages; Linux)
+	@for tool in unshare ip tinyproxy microsocks nginx; do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >/dev/null || { \
+			echo "make test-proxies needs $$tool (Debian: util-linux iproute2 tinyproxy-bin microsocks nginx-light)" >&2; \
+			exit 1; }; done
+	$(CARGO) test --locked --features server --test it --no-run
+	PATH="$$PATH:/usr/sbin:/sbin" unshare -rnm sh tests/proxies.sh \
+		$(CARGO) test --locked --offline --features server --test it -- --ignored proxies::
 
 # RUNS=10000000 for a long one; FUZZ=frame for one target. Stable Rust will do.
 FUZZ ?= frame client_events longpoll http_head args ignore untar

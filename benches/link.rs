@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::result_large_err)]
 
+use rig::net::dial::Route;
 use rig::net::link::{Link, Memory, Options, Transport};
 use rig::net::tls;
 use rig::net::url::Url;
@@ -59,10 +60,10 @@ fn serve(stream: TcpStream) -> Option<()> {
 fn latency() -> bool {
     let port = echo();
     let url = Url::parse(&format!("http://127.0.0.1:{port}")).expect("a URL");
-    let tls = tls::config(None).expect("TLS");
+    let route = Route::new(&url, |_| None, tls::roots(), None).expect("a route");
     let link = Link::open(Options {
         url,
-        tls,
+        route: Arc::new(route),
         timeout: Duration::from_secs(10),
         transport: Transport::WebSocket,
         token: Arc::new(|_| Ok((Secret::new("a".to_owned()), Instant::now() + Duration::from_secs(900)))),

@@ -8,6 +8,7 @@
 pub mod error;
 pub mod json;
 pub mod name;
+pub mod queue;
 pub mod redact;
 pub mod time;
 

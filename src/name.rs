@@ -66,7 +66,7 @@ fn broken_rule(text: &str) -> Option<&'static str> {
 /// The nearest valid name, or none when nothing of the text can be kept.
 fn nearest(text: &str) -> Option<String> {
     let mut name = String::new();
-    for c in text.chars().flat_map(char::to_lowercase) {
+    for c in text.chars().map(|c| c.to_ascii_lowercase()) {
         match c {
             'a'..='z' => name.push(c),
             '0'..='9' if !name.is_empty() => name.push(c),

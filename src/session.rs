@@ -3,12 +3,14 @@
 
 use crate::api::Max;
 use crate::auth::{Auth, Source};
-use crate::cli::{CA, CONTEXT, Flag, Matches, TIMEOUT, TRANSPORT, URL};
+use crate::cli::{CA, CONTEXT, Flag, Matches, PIN, TIMEOUT, TRANSPORT, URL};
 use crate::error::{Error, Kind, Result};
 use crate::name::{Name, split_app};
+use crate::net::dial::Route;
 use crate::net::http::Http;
 use crate::net::link::{Memory, Transport};
 use crate::net::tls;
+use crate::net::trust::Pin;
 use crate::net::url::Url;
 use crate::redact::Secret;
 use crate::store::config::{self, Config, Context};
@@ -46,6 +48,7 @@ pub struct Session {
     ca: Option<String>,
     context: Option<String>,
     transport: Transport,
+    pin: Option<String>,
     max: OnceCell<Max>,
 }
 
@@ -89,8 +92,8 @@ impl Session {
                     .hint("use `--transport websocket` or `--transport longpoll`"));
             }
         };
-        let (url, ca, max) = (own(&URL), own(&CA), OnceCell::new());
-        Ok(Session { output, limit, url, ca, context, transport, max })
+        let (url, ca, pin, max) = (own(&URL), own(&CA), own(&PIN), OnceCell::new());
+        Ok(Session { output, limit, url, ca, context, transport, pin, max })
     }
 
     /// How long an answer may take.
@@ -152,15 +155,26 @@ impl Session {
         self.ca.clone().or_else(|| environment("RIG_CA"))
     }
 
-    /// The HTTP agent for `url` and the TLS configuration it shares with the socket.
-    /// `ca` names a PEM file to trust besides the built-in roots.
-    pub fn http(&self, url: &Url, ca: Option<&str>) -> Result<(Arc<Http>, Arc<rustls::ClientConfig>)> {
-        let pem = match ca {
-            Some(path) => Some((path, fs::read(path).map_err(|error| Error::io("read", path, &error))?)),
-            None => None,
+    /// `--pin`, else `RIG_PIN`.
+    pub fn pin(&self) -> Option<String> {
+        self.pin.clone().or_else(|| environment("RIG_PIN"))
+    }
+
+    /// The HTTP agent for `url` and the way there, which it shares with the socket. `ca`
+    /// names a PEM file to trust besides the built-in roots and those of SSL_CERT_FILE;
+    /// `pin` the one certificate to trust.
+    pub fn http(&self, url: &Url, ca: Option<&str>, pin: Option<&str>) -> Result<(Arc<Http>, Arc<Route>)> {
+        let mut roots = tls::roots();
+        let mut add = |path: &str| {
+            let pem = fs::read(path).map_err(|error| Error::io("read", path, &error))?;
+            tls::add(&mut roots, path, &pem)
         };
-        let tls = tls::config(pem.as_ref().map(|(path, bytes)| (*path, bytes.as_slice())))?;
-        Ok((Arc::new(Http::new(url.clone(), Arc::clone(&tls), self.timeout())), tls))
+        ca.map_or(Ok(()), &mut add)?;
+        environment("SSL_CERT_FILE").map_or(Ok(()), |path| {
+            add(&path).map_err(|error| error.hint("SSL_CERT_FILE names it: correct or unset that"))
+        })?;
+        let route = Arc::new(Route::new(url, environment, roots, pin.map(Pin::parse).transpose()?)?);
+        Ok((Arc::new(Http::new(url.clone(), Arc::clone(&route), self.timeout())), route))
     }
 
     /// Max, with a session on it.
@@ -189,7 +203,8 @@ impl Session {
         };
         let there = context.as_ref().filter(|context| context.url == url);
         let ca = self.ca().or_else(|| there?.ca.clone());
-        let (http, tls) = self.http(&target.url, ca.as_deref())?;
+        let pin = self.pin().or_else(|| there?.pin.clone());
+        let (http, route) = self.http(&target.url, ca.as_deref(), pin.as_deref())?;
         let source = match (self.token(), there, &context) {
             (Some(token), ..) => Source::ApiToken(token),
             (None, Some(there), _) => Source::Vault(Vault::new(&self.directory()?, &there.name), there.place),
@@ -203,7 +218,7 @@ impl Session {
         };
         let how = (self.transport, self.memory(&url));
         let auth = Auth::new(Arc::clone(&http), url, source);
-        Ok(Max::new(target.url, http, auth, tls, how))
+        Ok(Max::new(target.url, http, auth, route, how))
     }
 
     /// What is remembered of the way to `url`.

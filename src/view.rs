@@ -4,7 +4,7 @@
 use crate::term::output::{Colour, Output};
 use crate::term::text::safe;
 use crate::time::{human, parse_rfc3339};
-use miniserde::json::{Number, Value};
+use miniserde::json::Value;
 use std::time::SystemTime;
 
 /// How a member is shown.
@@ -92,7 +92,8 @@ pub fn table(
     if columns.is_some_and(|columns| total > columns) {
         return rows.iter().map(|row| record(output, row, fields, now)).collect::<Vec<_>>().join("\n");
     }
-    let header = fields.iter().map(|field| Some(Cell { text: field.label.to_uppercase(), colour: None }));
+    let header =
+        fields.iter().map(|field| Some(Cell { text: field.label.to_ascii_uppercase(), colour: None }));
     let mut out = String::new();
     for row in std::iter::once(header.collect()).chain(cells) {
         push_row(&mut out, output, &row, &widths);
@@ -167,9 +168,7 @@ fn ago(text: &str, now: SystemTime) -> String {
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(safe(text).into_owned()),
-        Value::Number(Number::U64(number)) => Some(number.to_string()),
-        Value::Number(Number::I64(number)) => Some(number.to_string()),
-        Value::Number(Number::F64(number)) => Some(number.to_string()),
+        Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
         _ => None,
     }

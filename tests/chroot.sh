@@ -36,7 +36,7 @@ cp "$work/data/tls/ca.pem" "$work/root/ca.pem"
 cp tests/apps/static/* "$work/root/site/"
 run() {
     echo "\$ rig $*"
-    env -i RIG_URL="$url" RIG_TOKEN="$token" RIG_CA=/ca.pem chroot "$work/root" /rig "$@" || fail "rig $1 ended with $?"
+    env -i PATH="$PATH:/usr/sbin:/sbin" RIG_URL="$url" RIG_TOKEN="$token" RIG_CA=/ca.pem chroot "$work/root" /rig "$@" || fail "rig $1 ended with $?"
 }
 run whoami
 run create network blue

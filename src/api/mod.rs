@@ -5,12 +5,12 @@ pub mod stream;
 
 use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
+use crate::net::dial::Route;
 use crate::net::http::Http;
 use crate::net::link::{Link, Memory, Options, Subscription, Transport};
 use crate::net::url::Url;
 use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
-use rustls::ClientConfig;
 use std::cell::OnceCell;
 use std::io::Read;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Max {
     pub http: Arc<Http>,
     /// The session.
     pub auth: Arc<Auth>,
-    tls: Arc<ClientConfig>,
+    route: Arc<Route>,
     timeout: Duration,
     transport: Transport,
     memory: Memory,
@@ -33,15 +33,9 @@ pub struct Max {
 
 impl Max {
     /// Nothing is sent yet. `memory` keeps which transport gets through.
-    pub fn new(
-        url: Url,
-        http: Arc<Http>,
-        auth: Auth,
-        tls: Arc<ClientConfig>,
-        how: (Transport, Memory),
-    ) -> Max {
+    pub fn new(url: Url, http: Arc<Http>, auth: Auth, route: Arc<Route>, how: (Transport, Memory)) -> Max {
         let (timeout, (transport, memory)) = (http.timeout(), how);
-        Max { url, http, auth: Arc::new(auth), tls, timeout, transport, memory, link: OnceCell::new() }
+        Max { url, http, auth: Arc::new(auth), route, timeout, transport, memory, link: OnceCell::new() }
     }
 
     /// Asks on `control` and gives the answer as Max wrote it.
@@ -80,7 +74,7 @@ impl Max {
         let (auth, memory) = (Arc::clone(&self.auth), self.memory.clone());
         let opened = Link::open(Options {
             url: self.url.clone(),
-            tls: Arc::clone(&self.tls),
+            route: Arc::clone(&self.route),
             timeout: self.timeout,
             transport: self.transport,
             token: Arc::new(move |refused| {

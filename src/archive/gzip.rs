@@ -15,6 +15,7 @@ pub struct Gzip<W: Write> {
     inner: W,
     state: Box<CompressorOxide>,
     buffer: Box<[u8]>,
+    tables: Box<Tables>,
     crc: u32,
     length: u32,
 }
@@ -28,6 +29,7 @@ impl<W: Write> Gzip<W> {
             inner,
             state: Box::new(CompressorOxide::new(flags)),
             buffer: vec![0; 64 * 1024].into_boxed_slice(),
+            tables: Box::new(tables()),
             crc: !0,
             length: 0,
         })
@@ -57,7 +59,7 @@ impl<W: Write> Write for Gzip<W> {
         while taken < input.len() {
             taken += self.step(input.get(taken..).unwrap_or(&[]), MZFlush::None)?.0;
         }
-        self.crc = crc32(self.crc, input);
+        self.crc = crc32(&self.tables, self.crc, input);
         self.length = self.length.wrapping_add(input.len() as u32);
         Ok(input.len())
     }
@@ -69,8 +71,8 @@ impl<W: Write> Write for Gzip<W> {
 
 /// The running CRC-32 (RFC 1952, section 8), before its final complement. Slicing by
 /// four: a byte at a time would be slower than the compression it goes with.
-fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
-    let look = |table: usize, index: u32| TABLES[table][(index & 255) as usize];
+fn crc32(tables: &Tables, mut crc: u32, bytes: &[u8]) -> u32 {
+    let look = |table: usize, index: u32| tables[table][(index & 255) as usize];
     let mut words = bytes.chunks_exact(4);
     for word in &mut words {
         let mut four = [0; 4];
@@ -84,32 +86,16 @@ fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
     crc
 }
 
-static TABLES: [[u32; 256]; 4] = tables();
+/// Made when a stream begins: in rig they would take 4 KB.
+type Tables = [[u32; 256]; 4];
 
-const fn tables() -> [[u32; 256]; 4] {
-    let mut tables = [[0; 256]; 4];
-    let mut index = 0;
-    while index < 256 {
-        let mut value = index as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        tables[0][index] = value;
-        index += 1;
-    }
-    index = 0;
-    while index < 256 {
-        let mut table = 1;
-        while table < 4 {
-            let before = tables[table - 1][index];
-            tables[table][index] = before >> 8 ^ tables[0][(before & 255) as usize];
-            table += 1;
-        }
-        index += 1;
-    }
-    tables
+fn tables() -> Tables {
+    let step = |value: u32, _| if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
+    let first: [u32; 256] = std::array::from_fn(|index| (0..8).fold(index as u32, step));
+    let next = |before: &[u32; 256]| before.map(|value| value >> 8 ^ first[(value & 255) as usize]);
+    let second = next(&first);
+    let third = next(&second);
+    [first, second, third, next(&third)]
 }
 
 #[cfg(test)]
@@ -119,7 +105,7 @@ mod tests {
 
     #[test]
     fn crc_of_the_check_string() {
-        assert_eq!(!crc32(!0, b"123456789"), 0xcbf4_3926);
+        assert_eq!(!crc32(&tables(), !0, b"123456789"), 0xcbf4_3926);
     }
 
     #[test]

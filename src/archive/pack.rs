@@ -5,7 +5,8 @@
 use super::gzip::Gzip;
 use super::walk::{Entry, Kind, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result, io_reason};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crate::queue::{Receiver, Sender, bounded};
+use crate::sys::thread::{USUAL, start};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
@@ -40,9 +41,7 @@ impl Pack {
                 let _ = report.send(error);
             }
         };
-        std::thread::Builder::new()
-            .spawn(work)
-            .map_err(|error| Error::io("start", "the packing thread", &error))?;
+        start(USUAL, Box::new(work)).map_err(|error| Error::io("start", "the packing thread", &error))?;
         Ok(Pack { chunks: receiver, current: Vec::new(), taken: 0, done, outcome })
     }
 

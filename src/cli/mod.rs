@@ -82,13 +82,16 @@ pub const TRANSPORT: Flag = Flag {
     value: "WAY",
     help: "`websocket` or `longpoll` (else whichever works)",
 };
+/// `--pin`.
+pub const PIN: Flag =
+    Flag { long: "pin", short: None, value: "SHA256", help: "trust this certificate alone (else RIG_PIN)" };
 /// `--help`.
 pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "show what a command does" };
 /// `--version`.
 pub const VERSION: Flag = Flag { long: "version", short: Some('V'), value: "", help: "show rig's version" };
 
 /// The flags every command has.
-pub const GLOBAL: &[&Flag] = &[&OUTPUT, &CONTEXT, &URL, &TIMEOUT, &CA, &TRANSPORT, &HELP, &VERSION];
+pub const GLOBAL: &[&Flag] = &[&OUTPUT, &CONTEXT, &URL, &TIMEOUT, &CA, &PIN, &TRANSPORT, &HELP, &VERSION];
 
 /// A command line that was understood.
 pub struct Matches {

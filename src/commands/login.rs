@@ -4,6 +4,7 @@ use crate::api::decode;
 use crate::auth::{Auth, Kept, Source, exchange, revoke};
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::net::dial::{Route, dial};
 use crate::net::url::Url;
 use crate::redact::Secret;
 use crate::session::Session;
@@ -44,6 +45,7 @@ pub const LOGIN: Command = Command {
         ("Ask for the token without showing it", "rig login --url https://max.example.com"),
         ("Take it from a file", "rig login --url https://max.example.com --token-stdin < token"),
         ("Trust a private authority", "rig login --url https://max.internal --ca ca.pem"),
+        ("Trust one certificate", "rig login --url https://max.internal --pin SHA256:…"),
     ],
     run: login,
 };
@@ -115,18 +117,26 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         Some(path) => Some(absolute(&path)?),
         None => same.and_then(|context| context.ca.clone()),
     };
-    let (http, _) = session.http(&target, ca.as_deref())?;
+    let mut pin = match (session.pin(), session.ca()) {
+        (None, None) => same.and_then(|context| context.pin.clone()),
+        (pin, _) => pin,
+    };
+    let (mut http, route) = session.http(&target, ca.as_deref(), pin.as_deref())?;
+    if let Some(trusted) = meet(session, &target, &route)? {
+        (http, _) = session.http(&target, ca.as_deref(), Some(&trusted))?;
+        pin = Some(trusted);
+    }
     let token = token(session, matches)?;
     let tokens = exchange(&http, &token)?;
     let (user, expires_at) = (tokens.user.clone(), tokens.expires_at.clone());
     let access = Secret::new(tokens.access_token.clone());
     if let Some(context) = before {
-        end_former(session, context);
+        end_former(session, context, if same.is_some() { &pin } else { &context.pin });
     }
     let vault = Vault::new(&directory, &name);
     let text = Secret::new(miniserde::json::to_string(&Kept { url: url.clone(), tokens }));
     let kept = vault.store(text.reveal(), file_only).and_then(|place| {
-        let context = Context { name: name.clone(), url: url.clone(), user: user.clone(), place, ca };
+        let context = Context { name: name.clone(), url: url.clone(), user: user.clone(), place, ca, pin };
         config::change(&directory, |config| config.put(context))?;
         Ok(place)
     });
@@ -162,6 +172,27 @@ fn default_name(url: &Url) -> String {
     name.trim_start_matches(['.', '-']).to_owned()
 }
 
+/// Where somebody can be asked, looks at the server before the token is: whether to trust
+/// a certificate nobody known vouches for. Its fingerprint, if yes.
+fn meet(session: &Session, url: &Url, route: &Route) -> Result<Option<String>> {
+    let output = &session.output;
+    if !url.secure() || !output.interactive || output.json {
+        return Ok(None);
+    }
+    let Err(error) = dial(url, route, session.timeout()) else { return Ok(None) };
+    let Some((pin, certificate)) = route.trust().stranger() else { return Err(error) };
+    output.note(error.message());
+    output.note(&format!(
+        "It was made for '{}', valid from {} to {}. Its fingerprint is",
+        certificate.subject, certificate.since, certificate.until
+    ));
+    output.note(&pin.to_string());
+    match prompt::confirm(output, "Trust this certificate, and no other, for this server?", "--pin")? {
+        true => Ok(Some(pin.to_string())),
+        false => Err(error),
+    }
+}
+
 fn token(session: &Session, matches: &Matches) -> Result<Secret> {
     let token = if let Some(token) = matches.value(&TOKEN) {
         session.output.warn("a token on the command line can be seen by other users; use --token-stdin");
@@ -185,19 +216,19 @@ fn absolute(path: &str) -> Result<String> {
 }
 
 /// Revokes the session of an earlier login, as far as that goes: it is replaced.
-fn end_former(session: &Session, context: &Context) {
-    if end(session, context).is_err() {
+fn end_former(session: &Session, context: &Context, pin: &Option<String>) {
+    if end(session, context, pin.as_deref()).is_err() {
         session
             .output
             .note(&format!("could not end the former session at {}; it ends by itself", context.url));
     }
 }
 
-fn end(session: &Session, context: &Context) -> Result<()> {
+fn end(session: &Session, context: &Context, pin: Option<&str>) -> Result<()> {
     let url = Url::parse(&context.url)?;
     let vault = Vault::new(&session.directory()?, &context.name);
     let ca = session.ca().or_else(|| context.ca.clone());
-    let (http, _) = session.http(&url, ca.as_deref())?;
+    let (http, _) = session.http(&url, ca.as_deref(), pin)?;
     let auth = Auth::new(Arc::clone(&http), context.url.clone(), Source::Vault(vault, context.place));
     let ended = auth.access(None).and_then(|access| match revoke(&http, &access.token) {
         Err(error) if error.kind() == Kind::Unauthenticated => {
@@ -224,7 +255,8 @@ fn logout(session: &Session, _: &Matches) -> Result<()> {
 /// Ends a context's session and removes everything that is kept of it, in any case.
 pub fn forget(session: &Session, context: &Context) -> Result<()> {
     let directory = session.directory()?;
-    let ended = end(session, context);
+    let pin = session.pin().or_else(|| context.pin.clone());
+    let ended = end(session, context, pin.as_deref());
     Vault::new(&directory, &context.name).forget()?;
     config::change(&directory, |config| config.take(&context.name))?;
     ended.map_err(|error| {

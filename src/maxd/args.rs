@@ -1,6 +1,7 @@
 //! maxd's command line.
 
 use super::auth::ACCESS;
+use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
 use lexopt::{Arg, Parser, ValueExt};
@@ -30,6 +31,8 @@ Flags of `maxd serve`:
   --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
   --source-limit SIZE   the largest source of a deploy (1GiB)
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
+  --isolation HOW       of apps and builds: auto (bubblewrap where it works),
+                        bubblewrap (or don't start), none
 
 Plain HTTP is served on loopback addresses only.
 
@@ -77,6 +80,8 @@ pub struct Serve {
     pub source_limit: u64,
     /// `--access-lifetime`.
     pub access_lifetime: Duration,
+    /// `--isolation`.
+    pub isolation: Isolation,
 }
 
 /// How connections are protected.
@@ -110,6 +115,7 @@ struct Given {
     ready_file: Option<PathBuf>,
     source_limit: Option<u64>,
     access_lifetime: Option<Duration>,
+    isolation: Option<Isolation>,
     user: Option<String>,
 }
 
@@ -131,6 +137,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
+            Arg::Long("isolation") => given.isolation = Some(isolation(&text(&mut parser)?)?),
             Arg::Long("user") => given.user = Some(text(&mut parser)?),
             Arg::Value(word) => given.words.push(word.string().map_err(wrong)?),
             other => return Err(wrong(other.unexpected())),
@@ -165,6 +172,7 @@ fn command(given: Given) -> Result<Command> {
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
+                isolation: given.isolation.unwrap_or(Isolation::Auto),
             };
             let open =
                 [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
@@ -230,6 +238,15 @@ fn domain(text: &str) -> Result<String> {
     }
 }
 
+fn isolation(text: &str) -> Result<Isolation> {
+    match text {
+        "auto" => Ok(Isolation::Auto),
+        "bubblewrap" => Ok(Isolation::Bubblewrap),
+        "none" => Ok(Isolation::None),
+        _ => Err(Error::usage(format!("'{text}' is no isolation")).hint("say auto, bubblewrap or none")),
+    }
+}
+
 /// `100KiB`, `512MiB`, `2GiB`, or bytes.
 fn size(text: &str) -> Result<u64> {
     let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
@@ -259,6 +276,7 @@ mod tests {
         let Ok(Command::Serve(serve)) = parsed("serve --data d") else { panic!() };
         assert_eq!(serve.listen.to_string(), "127.0.0.1:7070");
         assert_eq!(serve.source_limit, 1 << 30);
+        assert!(serve.isolation == Isolation::Auto);
     }
 
     #[test]
@@ -272,6 +290,7 @@ mod tests {
                 "plain HTTP is served on loopback addresses only, not on '0.0.0.0:1'",
             ),
             ("serve --data d --source-limit 1TB", "'1TB' is no size"),
+            ("serve --data d --isolation docker", "'docker' is no isolation"),
             ("serve --data d --domain a..b", "'a..b' is no domain"),
             ("token revoke --data d --user u x", "'x' is no token's number"),
             ("token create --data d", "--user NAME is missing"),

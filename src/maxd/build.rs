@@ -78,6 +78,8 @@ fn environment(cache: &Path, user: &[(String, String)]) -> Vec<(String, String)>
         ("PIP_CACHE_DIR", at("pip")),
         ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
         ("PIP_NO_INPUT", "1".to_owned()),
+        ("PIP_PROGRESS_BAR", "off".to_owned()),
+        ("PIP_ROOT_USER_ACTION", "ignore".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))

@@ -1,30 +1,36 @@
 //! Deploys: from the request over the upload and the build to the switch of traffic.
 //! Each state is on the disk before anybody is told.
 
+mod rows;
+
+pub use rows::{fail_unfinished, kept_releases, newest_deploy};
+
 use super::auth::Identity;
 use super::build::build;
 use super::detect::detect;
 use super::line::NewLine;
 use super::once::Once;
-use super::platform::{Address, Platform, find_app, find_network, insert_app};
+use super::platform::{Platform, find_app, find_network, insert_app};
+use super::queue::{Queues, Turn};
 use super::store::{disk, explain};
 use super::supervisor::Release;
+use super::sweep;
 use crate::archive::{Limits, unpack};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::{human, rfc3339};
 use crate::wire::deploy::{Create, Deploy, State};
 use crate::wire::log::Source;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
-use std::collections::{HashMap, HashSet};
+use rows::{fail, find, missing, word};
+use rusqlite::{OptionalExtension, Transaction, params};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+use tokio::sync::{oneshot, watch};
+use tokio_util::task::TaskTracker;
 
-/// How many releases of an app are kept.
-const KEEP_RELEASES: i64 = 5;
 /// How long an upload may stay away, in SQLite's words.
 const UPLOAD_WITHIN: &str = "-1 hour";
 /// What compression may add to incompressible source.
@@ -36,8 +42,9 @@ pub struct Deploys {
     /// Bumped whenever a deploy changes.
     version: watch::Sender<u64>,
     uploading: Mutex<HashSet<u64>>,
-    /// One deploy of an app at a time, in order.
-    queues: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>,
+    /// One deploy of an app at a time.
+    queues: Queues,
+    tasks: TaskTracker,
 }
 
 impl Deploys {
@@ -51,10 +58,10 @@ impl Deploys {
         self.version.send_modify(|version| *version += 1);
     }
 
-    fn queue(&self, app: i64) -> Arc<tokio::sync::Mutex<()>> {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
-        Arc::clone(queues.entry(app).or_default())
+    /// Waits until those under way have ended, which they do by themselves when maxd stops.
+    pub async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
@@ -162,14 +169,15 @@ impl Platform {
         let path = upload.path.clone();
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
         if let Err(error) = self.end(&upload.deploy, State::Uploading, Err(error)).await {
-            eprintln!("maxd: cannot record that deploy {} failed: {error}", upload.deploy.id);
+            say!("cannot record that deploy {} failed: {error}", upload.deploy.id);
         }
     }
 
     /// The archive is on the disk: the deploy is queued and goes on by itself.
     pub async fn finish_upload(self: &Arc<Platform>, upload: Upload) -> Result<Deploy> {
         let (id, app, address) = (upload.deploy.id, upload.app, self.address.clone());
-        let deploy = self
+        let platform = Arc::clone(self);
+        let (deploy, turn) = self
             .store
             .with(move |t| {
                 t.execute("UPDATE apps SET releases = releases + 1 WHERE id = ?1", [app]).map_err(explain)?;
@@ -178,18 +186,26 @@ impl Platform {
                     params![id, word(State::Queued), app],
                 )
                 .map_err(explain)?;
-                find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))
+                let deploy = find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))?;
+                // Here, so that the queue has the order of the releases' numbers.
+                Ok((deploy, platform.deploys.queues.join(app)))
             })
             .await?;
         self.deploys.changed();
         let (platform, queued) = (Arc::clone(self), deploy.clone());
         let (network, path) = (upload.network, upload.path.clone());
-        tokio::spawn(async move { platform.run(queued, app, network, path).await });
+        self.deploys.tasks.spawn(async move { platform.run(queued, turn, (app, network), path).await });
         Ok(deploy)
     }
 
     /// A deploy from its queue to its end.
-    async fn run(self: Arc<Platform>, deploy: Deploy, app: i64, network: i64, archive: PathBuf) {
+    async fn run(
+        self: Arc<Platform>,
+        deploy: Deploy,
+        mut turn: Turn,
+        (app, network): (i64, i64),
+        archive: PathBuf,
+    ) {
         let number = deploy.release.unwrap_or(0);
         let work = Work {
             platform: &self,
@@ -199,9 +215,20 @@ impl Platform {
             number,
             directory: self.app_directory(app).join(number.to_string()),
         };
-        let _turn = work.turn().await;
+        if turn.waits() {
+            work.say("waiting for the app's previous deploy".to_owned()).await;
+        }
+        turn.comes().await;
         let mut state = State::Queued;
-        let result = work.all(&archive, &mut state).await;
+        let mut stopping = self.stopping.clone();
+        let result = tokio::select! {
+            biased;
+            result = work.all(&archive, &mut state) => result,
+            gone = work.deleted() => Err(gone),
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                Err(Error::new(Kind::Failed, "maxd was stopped during this deploy"))
+            }
+        };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
         let last = match &result {
             Ok(()) => format!("release {number} serves"),
@@ -219,7 +246,7 @@ impl Platform {
                 self.supervisor.remove(app).await;
                 work.clear().await;
             }
-            Err(error) => eprintln!("maxd: cannot record the end of deploy {}: {error}", deploy.id),
+            Err(error) => say!("cannot record the end of deploy {}: {error}", deploy.id),
         }
     }
 
@@ -290,18 +317,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Waits for the app's earlier deploys.
-    async fn turn(&self) -> OwnedMutexGuard<()> {
-        let queue = self.platform.deploys.queue(self.app);
-        match Arc::clone(&queue).try_lock_owned() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let said = self.say("waiting for the app's previous deploy".to_owned());
-                tokio::join!(queue.lock_owned(), said).0
-            }
-        }
-    }
-
     async fn all(&self, archive: &Path, state: &mut State) -> Result<()> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
@@ -318,7 +333,8 @@ impl Work<'_> {
             blocking(move || detect(&directory)).await?
         };
         self.say(format!("recognised: {}", plan.kind)).await;
-        self.record_kind(plan.kind.clone()).await?;
+        let (id, recorded) = (self.deploy.id, plan.clone());
+        self.platform.store.with(move |t| recorded.record(t, id)).await?;
         let release = Release {
             network: self.network,
             app: self.app,
@@ -337,13 +353,23 @@ impl Work<'_> {
         self.platform.supervisor.switch(release).await
     }
 
+    /// Waits until the app is deleted: then nothing of it goes on.
+    async fn deleted(&self) -> Error {
+        let (id, mut changes) = (self.deploy.id, self.platform.deploys.changes());
+        let count = move |t: &Transaction<'_>| {
+            t.query_row("SELECT count(*) FROM deploys WHERE id = ?1", [id], |row| row.get(0)).map_err(explain)
+        };
+        while !matches!(self.platform.store.with(count).await, Ok(0)) && changes.changed().await.is_ok() {}
+        Error::new(Kind::NotFound, "the app was deleted")
+    }
+
     async fn unpack(&self, archive: &Path) -> Result<crate::archive::Unpacked> {
         let (archive, directory) = (archive.to_owned(), self.directory.clone());
         let limits = &self.platform.limits;
         let limits = Limits { bytes: limits.source_bytes, entries: limits.files };
         blocking(move || {
             // A leftover of a deploy that a crash cut off.
-            let _ = fs::remove_dir_all(&directory);
+            let _ = sweep::remove(&directory);
             fs::create_dir_all(&directory).map_err(|error| disk("make", &directory, &error))?;
             let file = fs::File::open(&archive).map_err(|error| disk("read", &archive, &error))?;
             unpack(file, &directory, &limits)
@@ -368,17 +394,6 @@ impl Work<'_> {
         }
     }
 
-    async fn record_kind(&self, kind: String) -> Result<()> {
-        let id = self.deploy.id;
-        let store = &self.platform.store;
-        store
-            .with(move |t| {
-                t.execute("UPDATE deploys SET kind = ?2 WHERE id = ?1", params![id, kind]).map_err(explain)
-            })
-            .await
-            .map(drop)
-    }
-
     fn line(&self, text: String, stored: Option<oneshot::Sender<()>>) -> NewLine {
         let release = Some(self.number);
         NewLine { network: self.network, app: Some(self.app), release, source: Source::Build, text, stored }
@@ -400,7 +415,7 @@ impl Work<'_> {
 
     async fn clear(&self) {
         let directory = self.directory.clone();
-        let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(directory)).await;
+        let _ = tokio::task::spawn_blocking(move || sweep::remove(&directory)).await;
     }
 
     /// Removes the releases that are no longer kept.
@@ -408,94 +423,11 @@ impl Work<'_> {
         let app = self.app;
         let kept = self.platform.store.with(move |t| kept_releases(t, app)).await;
         let directory = self.platform.app_directory(app);
-        let pruned = tokio::task::spawn_blocking(move || prune(&directory, &kept?)).await;
+        let pruned = tokio::task::spawn_blocking(move || sweep::prune(&directory, &kept?)).await;
         if let Ok(Err(error)) = pruned {
-            eprintln!("maxd: cannot remove old releases: {error}");
+            say!("cannot remove old releases: {error}");
         }
     }
-}
-
-/// The numbers of the releases of an app that stay on the disk: the newest that served.
-pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
-    let mut query = t
-        .prepare("SELECT release FROM deploys WHERE app = ?1 AND state = ?2 ORDER BY id DESC LIMIT ?3")
-        .map_err(explain)?;
-    let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
-    rows.and_then(Iterator::collect).map_err(explain)
-}
-
-/// Removes an app's release directories but these.
-pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
-    let failed = |error: std::io::Error| disk("read", directory, &error);
-    for item in fs::read_dir(directory).map_err(failed)? {
-        let item = item.map_err(failed)?;
-        let number = item.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-        if number.is_some_and(|number| !kept.contains(&number)) {
-            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
-        }
-    }
-    Ok(())
-}
-
-/// Fails every deploy that a former maxd left unfinished.
-pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
-    fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")
-}
-
-fn fail(t: &Transaction<'_>, condition: &str, key: &str, reason: &str) -> Result<()> {
-    let query = format!(
-        "UPDATE deploys SET phase = state, state = 'failed', error = ?2, finished_at = ?3 WHERE {condition}"
-    );
-    t.execute(&query, params![key, reason, rfc3339(SystemTime::now())]).map(drop).map_err(explain)
-}
-
-/// An app's newest deploy.
-pub fn newest_deploy(t: &Transaction<'_>, app: i64, address: &Address) -> Result<Option<Deploy>> {
-    find(t, "d.app = ?1 ORDER BY d.id DESC LIMIT 1", app, address)
-}
-
-fn find(t: &Transaction<'_>, condition: &str, key: i64, address: &Address) -> Result<Option<Deploy>> {
-    let query = format!(
-        "SELECT d.id, n.name, a.name, d.state, d.phase, d.error, d.release, d.kind, d.created_app, u.name,
-                d.created_at, d.finished_at
-         FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network JOIN users u ON u.id = d.user
-         WHERE {condition}"
-    );
-    t.query_row(&query, [key], |row| document(row, address)).optional().map_err(explain)
-}
-
-fn document(row: &Row<'_>, address: &Address) -> rusqlite::Result<Deploy> {
-    let id: u64 = row.get(0)?;
-    let (network, app): (String, String) = (row.get(1)?, row.get(2)?);
-    Ok(Deploy {
-        id,
-        url: address.url(&network, &app),
-        network,
-        app,
-        state: state(&row.get::<_, String>(3)?),
-        phase: row.get::<_, Option<String>>(4)?.as_deref().map(state),
-        error: row.get(5)?,
-        release: row.get(6)?,
-        kind: row.get(7)?,
-        upload_path: format!("/api/v1/deploys/{id}/source"),
-        created_app: row.get(8)?,
-        user: row.get(9)?,
-        created_at: row.get(10)?,
-        finished_at: row.get(11)?,
-    })
-}
-
-/// A state's word on the wire, which is also its word in the database.
-fn word(state: State) -> String {
-    miniserde::json::to_string(&state).trim_matches('"').to_owned()
-}
-
-fn state(word: &str) -> State {
-    miniserde::json::from_str(&format!("\"{word}\"")).unwrap_or(State::Failed)
-}
-
-fn missing(id: u64) -> Error {
-    Error::new(Kind::NotFound, format!("deploy {id} does not exist")).field("id")
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

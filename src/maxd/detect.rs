@@ -69,7 +69,7 @@ fn unknown(known: Option<&str>) -> Error {
         }
         Some(_) => {
             "cannot tell how to run this project: there is no 'app.py', 'main.py', 'wsgi.py', 'server.py' \
-             or 'manage.py'"
+             or 'manage.py', and no package that makes an application"
         }
         None => {
             "cannot tell how to run this project: it has no 'rig.json' with a run command, no 'Procfile', \
@@ -167,9 +167,12 @@ fn wrong(key: &str, wanted: &str) -> Error {
 fn read(dir: &Path, name: &str) -> Result<Option<String>> {
     let path = dir.join(name);
     let mut bytes = Vec::new();
+    // To open a pipe would mean to wait for its writer.
+    if path.exists() && !path.is_file() {
+        return Ok(None);
+    }
     let file = match std::fs::File::open(&path) {
-        Ok(file) if path.is_file() => file,
-        Ok(_) => return Ok(None),
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", name, &error)),
     };

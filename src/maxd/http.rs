@@ -65,7 +65,7 @@ impl IntoResponse for Fault {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            eprintln!("maxd: {}", self.0);
+            say!("{}", self.0);
         }
         document(status, &Failure::from(&self.0))
     }

@@ -27,6 +27,15 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long one request for the health path may take.
 const PROBE: Duration = Duration::from_secs(10);
 
+/// Variables that the user's win over.
+const DEFAULTS: &[(&str, &str)] = &[
+    // Otherwise Python keeps what it prints until there is a lot of it.
+    ("PYTHONUNBUFFERED", "1"),
+    // Otherwise Express shows visitors where it failed.
+    ("NODE_ENV", "production"),
+    ("npm_config_update_notifier", "false"),
+];
+
 /// An instance that was healthy when it was started. Dropping it kills it.
 pub struct Instance {
     job: Box<dyn Job>,
@@ -77,11 +86,12 @@ impl Instance {
         journal: &Journal,
     ) -> Result<Instance> {
         let port = Ports::take(ports).map_err(|error| Error::io("get", "a free port", &error))?;
-        let mut env = release.env.clone();
-        env.push(("PORT".to_owned(), port.number.to_string()));
-        env.push(("HOST".to_owned(), Ipv4Addr::LOCALHOST.to_string()));
-        // Otherwise Python keeps what it prints until there is a lot of it.
-        env.insert(0, ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()));
+        let fixed = [("PORT", port.number.to_string()), ("HOST", Ipv4Addr::LOCALHOST.to_string())];
+        let pair = |(name, value): (&str, String)| (name.to_owned(), value);
+        let mut env =
+            DEFAULTS.iter().map(|(name, value)| pair((name, (*value).to_owned()))).collect::<Vec<_>>();
+        env.extend_from_slice(&release.env);
+        env.extend(fixed.map(pair));
         let task = Task { command: command.to_owned(), dir: release.dir.clone(), writable: Vec::new(), env };
         let mut job = runtime.start(task).await?;
         let pumps = journal.follow(job.as_mut(), Source::Stdout, Source::Stderr);

@@ -1,6 +1,9 @@
 //! Keeps one release running until it is told to end: an instance that ends is started
 //! again, after a pause that doubles with each failure.
 
+#[cfg(test)]
+mod tests;
+
 use super::instance::{Instance, Unhealthy};
 use super::plan::Run;
 use super::pump::Journal;
@@ -212,7 +215,8 @@ impl Keeper {
             return Some(exit.to_string());
         }
         self.close();
-        instance.stop(self.parts.pace.grace).await;
+        let exit = instance.stop(self.parts.pace.grace).await;
+        journal.write_last(Source::Event, format!("release {} stopped: {exit}", self.release.number)).await;
         None
     }
 

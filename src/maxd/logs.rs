@@ -198,7 +198,7 @@ fn write_all(mut connection: Connection, mut lines: mpsc::Receiver<NewLine>, new
         // A full disk must not stop the apps: the lines are lost, and said to be.
         match write(&mut connection, &batch) {
             Ok(seq) => drop(newest.send_replace(seq)),
-            Err(error) => eprintln!("maxd: lost {} log lines: {error}", batch.len()),
+            Err(error) => say!("lost {} log lines: {error}", batch.len()),
         }
         for line in batch.drain(..) {
             if let Some(stored) = line.stored {
@@ -209,7 +209,7 @@ fn write_all(mut connection: Connection, mut lines: mpsc::Receiver<NewLine>, new
         if cleaned.elapsed() > CLEAN_EVERY {
             cleaned = Instant::now();
             if let Err(error) = clean(&mut connection, SystemTime::now(), KEEP_LINES) {
-                eprintln!("maxd: cannot drop old log lines: {error}");
+                say!("cannot drop old log lines: {error}");
             }
         }
     }

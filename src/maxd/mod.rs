@@ -8,6 +8,15 @@
 //!                          └───────── logs (SQLite)
 //! ```
 
+/// Writes a line for the administrator on standard error. Unlike with `eprintln!`, that
+/// nobody reads it any more is no reason to end.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "maxd: {}", format_args!($($words)*));
+    }};
+}
+
 pub mod args;
 pub mod auth;
 pub mod build;
@@ -26,6 +35,7 @@ pub mod outlet;
 pub mod plan;
 pub mod platform;
 mod pump;
+mod queue;
 pub mod router;
 pub mod runtime;
 pub mod serve;
@@ -34,17 +44,18 @@ pub mod sockets;
 pub mod store;
 pub mod stream;
 pub mod supervisor;
+mod sweep;
 pub mod tls;
 pub mod trial;
 pub mod ws;
 
 use crate::error::{Error, Kind, Result};
 use args::{Command, Token};
-use std::fs;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
-use store::{Store, disk};
+use store::{Store, make_private};
 
 /// The server's whole life: arguments in, exit code out.
 pub fn main() -> ExitCode {
@@ -52,10 +63,8 @@ pub fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("maxd: {}", error.message());
-            if let Some(hint) = error.hint_text() {
-                eprintln!("  {hint}");
-            }
+            let hint = error.hint_text().map(|hint| format!("\n  {hint}"));
+            say!("{}{}", error.message(), hint.unwrap_or_default());
             ExitCode::from(error.kind().exit_code())
         }
     }
@@ -63,8 +72,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Help => print!("{}", args::HELP),
-        Command::Version => println!("maxd {}", env!("CARGO_PKG_VERSION")),
+        Command::Help => put(args::HELP)?,
+        Command::Version => put(concat!("maxd ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Command::Serve(args) => {
             let runtime = tokio::runtime::Runtime::new()
                 .map_err(|error| Error::new(Kind::Failed, format!("cannot start: {error}")))?;
@@ -74,25 +83,35 @@ fn run(command: Command) -> Result<()> {
             served?;
         }
         Command::TokenCreate(token) => {
-            println!("{}", auth::create_token(&*open(&token)?, &token.user, SystemTime::now())?);
+            let made = auth::create_token(&*open(&token)?, &token.user, SystemTime::now())?;
+            put(&format!("{made}\n"))?;
         }
         Command::TokenList(token) => {
-            println!("ID\tTOKEN\tCREATED\tUSED\tREVOKED");
+            let mut table = "ID\tTOKEN\tCREATED\tUSED\tREVOKED\n".to_owned();
             for listed in auth::list_tokens(&*open(&token)?, &token.user)? {
                 let or = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
                 let (used, revoked) = (or(listed.used_at), or(listed.revoked_at));
-                println!("{}\t{}…\t{}\t{used}\t{revoked}", listed.id, listed.prefix, listed.created_at);
+                let (id, prefix, created) = (listed.id, listed.prefix, listed.created_at);
+                table.push_str(&format!("{id}\t{prefix}…\t{created}\t{used}\t{revoked}\n"));
             }
+            put(&table)?;
         }
         Command::TokenRevoke(token, id) => {
             auth::revoke_token(&*open(&token)?, &token.user, id, SystemTime::now())?;
-            eprintln!("maxd: revoked token {id} of {} and the sessions it opened", token.user);
+            say!("revoked token {id} of {} and the sessions it opened", token.user);
         }
     }
     Ok(())
 }
 
+/// Writes to standard output.
+fn put(text: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Error::io("write to", "standard output", &error))
+}
+
 fn open(token: &Token) -> Result<Arc<Store>> {
-    fs::create_dir_all(&token.data).map_err(|error| disk("make", &token.data, &error))?;
+    make_private(&token.data)?;
     Store::open(&token.data.join("state.db"))
 }

@@ -1,6 +1,8 @@
 //! How a release is built and run: what [`detect`](super::detect) found out.
 
+use super::store::explain;
 use crate::error::{Error, Kind, Result};
+use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -51,6 +53,20 @@ impl Plan {
         let timeout = u64::try_from(self.health.timeout.as_millis()).unwrap_or(u64::MAX);
         let health = json!({"path": self.health.path, "timeout_ms": timeout});
         json!({"kind": self.kind, "build": self.build, "run": run, "health": health}).to_string()
+    }
+
+    /// Keeps it with its deploy.
+    pub fn record(&self, t: &Transaction<'_>, deploy: u64) -> Result<()> {
+        let query = "UPDATE deploys SET kind = ?2, plan = ?3 WHERE id = ?1";
+        t.execute(query, params![deploy, self.kind, self.to_json()]).map(drop).map_err(explain)
+    }
+
+    /// The plan that was kept of an app's release; none of one that is older than this.
+    pub fn recorded(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<Plan>> {
+        let query = "SELECT plan FROM deploys WHERE app = ?1 AND release = ?2";
+        let found = t.query_row(query, params![app, release], |row| row.get::<_, Option<String>>(0));
+        let plan = found.optional().map_err(explain)?.flatten();
+        plan.map(|plan| Plan::from_json(&plan)).transpose()
     }
 
     /// Reads what [`Plan::to_json`] wrote.

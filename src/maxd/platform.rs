@@ -11,6 +11,7 @@ use super::runtime::Runtime;
 use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
+use super::sweep;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
@@ -20,7 +21,6 @@ use crate::wire::log::Source;
 use crate::wire::network::{self, Network};
 use crate::wire::{Limits, Welcome};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -269,14 +269,14 @@ impl Platform {
         self.routes.unregister(&self.address.hostname(&row.network, &row.name));
         self.supervisor.remove(row.id).await;
         let directory = self.app_directory(row.id);
-        let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&directory) {
+        let removed = tokio::task::spawn_blocking(move || match sweep::remove(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(disk("remove", &directory, &error))
             }
             _ => Ok(()),
         });
         if let Ok(Err(error)) = removed.await {
-            eprintln!("maxd: {error}");
+            say!("{error}");
         }
     }
 
@@ -284,7 +284,7 @@ impl Platform {
         let logs = Arc::clone(&self.logs);
         let forgotten = tokio::task::spawn_blocking(move || logs.forget(network, app)).await;
         if let Ok(Err(error)) = forgotten {
-            eprintln!("maxd: cannot remove the logs of a deleted app: {error}");
+            say!("cannot remove the logs of a deleted app: {error}");
         }
     }
 

@@ -7,7 +7,7 @@ use super::supervisor::Release;
 use crate::wire::log::Source;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// The longest line, in bytes; a longer one is split.
@@ -34,9 +34,22 @@ impl Journal {
 
     /// Writes one line. When nobody reads the log any more it is gone.
     pub async fn write(&self, source: Source, text: impl Into<String>) {
+        let _ = self.lines.send(self.line(source, text.into())).await;
+    }
+
+    /// Writes the last line of something, and waits until it and all before it can be
+    /// read: maxd may end right after.
+    pub async fn write_last(&self, source: Source, text: impl Into<String>) {
+        let (stored, wait) = oneshot::channel();
+        let line = NewLine { stored: Some(stored), ..self.line(source, text.into()) };
+        if self.lines.send(line).await.is_ok() {
+            let _ = tokio::time::timeout(LAST_WORDS, wait).await;
+        }
+    }
+
+    fn line(&self, source: Source, text: String) -> NewLine {
         let (network, app, release) = (self.network, Some(self.app), Some(self.release));
-        let line = NewLine { network, app, release, source, text: text.into(), stored: None };
-        let _ = self.lines.send(line).await;
+        NewLine { network, app, release, source, text, stored: None }
     }
 
     /// Begins to read what a job writes, under these names.

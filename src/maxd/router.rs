@@ -179,7 +179,7 @@ pub async fn handle(
                     let token = upgrade.carry(token);
                     access.watch(response, token)
                 }
-                Err(why) => access.watch(page::error(StatusCode::BAD_GATEWAY, &why), Some(token)),
+                Err(wrong) => access.watch(page::error(wrong.status, &wrong.text), Some(token)),
             };
         }
     };

@@ -2,18 +2,20 @@
 
 use super::args::{Serve, Tls};
 use super::auth::Auth;
-use super::deploys::{Deploys, fail_unfinished, kept_releases, prune};
+use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
 use super::http;
 use super::logs::Logs;
 use super::once;
+use super::plan::Plan;
 use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
 use super::sockets::Sockets;
-use super::store::{Store, disk};
+use super::store::{Store, disk, make_private};
 use super::supervisor::{Release, Supervisor};
+use super::sweep;
 use super::tls;
 use super::trial::{self, Trial};
 use crate::error::{Error, Kind, Result, io_reason};
@@ -47,7 +49,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(args: Serve) -> Result<()> {
-    fs::create_dir_all(args.data.join("uploads")).map_err(|error| disk("make", &args.data, &error))?;
+    make_private(&args.data.join("uploads"))?;
     let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
     let _lock = lock(&data)?;
     let listener = listen(args.listen).await?;
@@ -75,13 +77,13 @@ pub async fn serve(args: Serve) -> Result<()> {
 
     let apps_url =
         format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
-    eprintln!("maxd: listening at {url}, apps at {apps_url}");
+    say!("listening at {url}, apps at {apps_url}");
     if let Some(path) = &args.ready_file {
         ready(path, &url, &apps_url)?;
     }
     wait_for_signal().await?;
 
-    eprintln!("maxd: stopping");
+    say!("stopping");
     stop.send_replace(true);
     janitor.abort();
     for listener in listeners {
@@ -90,6 +92,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     connections.close();
     let drained = async { tokio::join!(connections.wait(), platform.sockets.ended()) };
     let _ = tokio::time::timeout(DRAIN, drained).await;
+    platform.deploys.ended().await;
     platform.supervisor.shutdown().await;
     Ok(())
 }
@@ -99,7 +102,7 @@ fn trial() -> Result<Trial> {
     let words = std::env::var(trial::VARIABLE).ok();
     let trial = Trial::parse(words.as_deref())?;
     if let Some(words) = words.filter(|words| !words.is_empty()) {
-        eprintln!("maxd: {} is set to '{words}': for tests only", trial::VARIABLE);
+        say!("{} is set to '{words}': for tests only", trial::VARIABLE);
     }
     Ok(trial)
 }
@@ -136,7 +139,7 @@ fn acceptor(args: &Serve, data: &Path) -> Result<Option<TlsAcceptor>> {
             let mut names = vec!["localhost".to_owned(), args.domain.clone(), format!("*.{}", args.domain)];
             names.dedup();
             let files = tls::own(&data.join("tls"), &names, args.listen.ip())?;
-            eprintln!("maxd: clients trust this server with --ca {}", files.ca.display());
+            say!("clients trust this server with --ca {}", files.ca.display());
             tls::from_files(&files.certificate, &files.key).map(Some)
         }
     }
@@ -177,7 +180,11 @@ async fn assemble(
     let store = Store::open(&data.join("state.db"))?;
     let (logs, lines) = Logs::open(&data.join("logs.db"))?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
-    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data)?);
+    let secret = match &args.tls {
+        Tls::Files(_, key) => Some(key.as_path()),
+        Tls::None | Tls::Own => None,
+    };
+    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, secret, args.isolation)?);
     let supervisor =
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
@@ -211,17 +218,22 @@ fn recover(platform: &Platform) -> Result<()> {
         .and_then(|()| fs::create_dir(&uploads))
         .map_err(|error| disk("clear", &uploads, &error))?;
     let apps = platform.store.run(all_apps)?;
-    remove_strays(&platform.data.join("apps"), &apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())?;
+    let known = apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>();
+    // What can't be removed is no reason not to serve.
+    let report = |error: Error| say!("cannot clear up: {error}");
+    remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
     for (row, network, name) in apps {
         let hostname = platform.address.hostname(&network, &name);
         platform.routes.register(&hostname, row.network_id, row.id);
         let directory = platform.app_directory(row.id);
         if directory.exists() {
-            prune(&directory, &platform.store.run(|t| kept_releases(t, row.id))?)?;
+            let kept = platform.store.run(|t| kept_releases(t, row.id))?;
+            sweep::prune(&directory, &kept).unwrap_or_else(report);
         }
         let Some(number) = row.release else { continue };
         let dir = directory.join(number.to_string());
-        match detect(&dir) {
+        let plan = platform.store.run(|t| Plan::recorded(t, row.id, number));
+        match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
             Ok(plan) => platform.supervisor.resume(Release {
                 network: row.network_id,
                 app: row.id,
@@ -231,7 +243,7 @@ fn recover(platform: &Platform) -> Result<()> {
                 plan,
                 env: Vec::new(),
             }),
-            Err(error) => eprintln!("maxd: cannot start release {number} of {hostname}: {error}"),
+            Err(error) => say!("cannot start release {number} of {hostname}: {error}"),
         }
     }
     Ok(())
@@ -246,7 +258,7 @@ fn remove_strays(directory: &Path, apps: &[i64]) -> Result<()> {
     for item in items.flatten() {
         let id = item.file_name().to_str().and_then(|name| name.parse::<i64>().ok());
         if !id.is_some_and(|id| apps.contains(&id)) {
-            fs::remove_dir_all(item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
+            sweep::remove(&item.path()).map_err(|error| disk("remove", &item.path(), &error))?;
         }
     }
     Ok(())
@@ -277,7 +289,7 @@ async fn accept<H, F, E>(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, most likely: that passes.
-                eprintln!("maxd: cannot accept a connection: {}", io_reason(&error));
+                say!("cannot accept a connection: {}", io_reason(&error));
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -337,8 +349,9 @@ async fn keep_house(platform: Arc<Platform>) {
         minute.tick().await;
         for done in [platform.fail_stale_uploads().await, platform.store.with(once::forget_old).await] {
             if let Err(error) = done {
-                eprintln!("maxd: {error}");
+                say!("{error}");
             }
+            platform.deploys.ended().await;
         }
     }
 }

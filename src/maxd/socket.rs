@@ -342,7 +342,7 @@ impl Socket {
         let (id, failed) = match ended {
             Ok((id, Ok(()))) => (id, false),
             Ok((id, Err(error))) => {
-                eprintln!("maxd: a stream failed: {error}");
+                say!("a stream failed: {error}");
                 (id, true)
             }
             Err(error) => (error.id(), true),
@@ -425,7 +425,7 @@ const UNMATCHED: &str = r#"{"reason":"unmatched topic"}"#;
 /// An error as a response.
 fn failure(error: &Error) -> String {
     if error.kind() == Kind::Internal {
-        eprintln!("maxd: {error}");
+        say!("{error}");
     }
     miniserde::json::to_string(&Failure::from(error))
 }

@@ -5,12 +5,14 @@
 
 use crate::error::{Error, Kind, Result};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Each brings the schema one version further; `PRAGMA user_version` counts them.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The database.
 pub struct Store(Mutex<Connection>);
@@ -57,19 +59,25 @@ pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
 
 /// Applies the migrations the database has not seen yet.
 pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) -> Result<()> {
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+    let failed = |error| explain(error).hint(format!("the database is '{}'", path.display()));
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version: usize =
-        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
+        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     if version > migrations.len() {
         let message = format!("'{}' was written by a newer maxd (schema {version})", path.display());
         return Err(Error::new(Kind::Failed, message).hint("start that version, or restore a backup"));
     }
     for script in migrations.iter().skip(version) {
-        transaction.execute_batch(script).map_err(explain)?;
+        transaction.execute_batch(script).map_err(failed)?;
     }
-    transaction.pragma_update(None, "user_version", migrations.len()).map_err(explain)?;
-    transaction.commit().map_err(explain)
+    transaction.pragma_update(None, "user_version", migrations.len()).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+/// Makes the data directory if need be, for maxd's own user alone.
+pub fn make_private(directory: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| disk("make", directory, &error))
 }
 
 /// A database error in the server's words.

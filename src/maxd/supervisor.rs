@@ -103,7 +103,7 @@ impl Supervisor {
         run_dir: PathBuf,
     ) -> Arc<Supervisor> {
         if let Err(error) = runtime.claim(&run_dir) {
-            eprintln!("maxd: what runs can't be recorded for the next start: {error}");
+            say!("what runs can't be recorded for the next start: {error}");
         }
         Supervisor::with(Parts { runtime, routes, lines, ports: Arc::default(), pace: Pace::default() })
     }

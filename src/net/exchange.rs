@@ -61,18 +61,17 @@ pub struct Answer {
     rest: Vec<u8>,
 }
 
-/// Sends `request` and reads the head of its answer. An answer that comes before all of
-/// the body was taken (too large, disk full) is the answer.
-pub fn exchange(wire: &mut dyn Wire, request: &Request<'_>, body: Option<Body<'_>>) -> io::Result<Answer> {
+/// Sends `request`. A server that takes no more of the body (too large, disk full) has
+/// answered already: that is no error.
+pub fn send(wire: &mut dyn Wire, request: &Request<'_>, body: Option<Body<'_>>) -> io::Result<()> {
     let mut out = head(request, body.as_ref())?.into_bytes();
     match body {
-        Some(body) => send(wire, out, body)?,
-        None => drop(put(wire, &mut out)?),
+        Some(body) => send_body(wire, out, body),
+        None => put(wire, &mut out).map(drop),
     }
-    receive(wire)
 }
 
-fn send(wire: &mut dyn Wire, mut out: Vec<u8>, body: Body<'_>) -> io::Result<()> {
+fn send_body(wire: &mut dyn Wire, mut out: Vec<u8>, body: Body<'_>) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut length = body.length;
     loop {

@@ -189,6 +189,11 @@ fn served(mut bytes: &[u8]) -> (http::Request<()>, Vec<u8>) {
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
+fn exchange(wire: &mut dyn Wire, request: &Request<'_>, body: Option<Body<'_>>) -> io::Result<Answer> {
+    send(wire, request, body)?;
+    receive(wire)
+}
+
 #[test]
 fn requests_are_what_ureq_reads() {
     let url = Url::parse("http://localhost:7070/api/").unwrap();

@@ -1,16 +1,15 @@
 //! The HTTP side of a server: one connection a request, over the same dialler and TLS
 //! configuration as the socket. Follows no redirect: a token goes to its own server alone.
 
-use super::dial::{dial, lost};
-use super::exchange::{Body, Request, exchange};
+use super::dial::{Route, dial, lost};
+use super::exchange::{Body, Request, receive, send};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
 use crate::wire::Failure;
-use rustls::ClientConfig;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 8_000_000;
@@ -21,13 +20,13 @@ pub const USER_AGENT: &str = concat!("rig/", env!("CARGO_PKG_VERSION"));
 pub struct Http {
     url: Url,
     timeout: Duration,
-    tls: Arc<ClientConfig>,
+    route: Arc<Route>,
 }
 
 impl Http {
     /// For the server at `url`. `timeout` limits each silence, not the whole transfer.
-    pub fn new(url: Url, tls: Arc<ClientConfig>, timeout: Duration) -> Http {
-        Http { url, timeout, tls }
+    pub fn new(url: Url, route: Arc<Route>, timeout: Duration) -> Http {
+        Http { url, timeout, route }
     }
 
     /// How long each silence may last.
@@ -78,10 +77,13 @@ impl Http {
     ) -> Result<String> {
         let mut headers = vec![("user-agent", USER_AGENT), ("connection", "close")];
         headers.extend_from_slice(more);
-        let mut stream = dial(&self.url, &self.tls, self.timeout)?;
+        let mut stream = dial(&self.url, &self.route, self.timeout)?;
         let request = Request { method, url: &self.url, path, headers: &headers };
         let lost = |error| lost(&self.url, self.timeout, &error);
-        let answer = exchange(&mut stream, &request, body).map_err(lost)?;
+        send(&mut stream, &request, body).map_err(lost)?;
+        // From here on nothing depends on the size of anything.
+        stream.until(Instant::now() + self.timeout);
+        let answer = receive(&mut stream).map_err(lost)?;
         let status = answer.status;
         if (300..400).contains(&status) {
             let to = answer.header("location").unwrap_or("elsewhere");

@@ -13,16 +13,17 @@
 mod connector;
 mod driver;
 
+use super::dial::Route;
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::ChannelId;
+use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::redact::Secret;
+use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use connector::Connector;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use driver::Driver;
-use rustls::ClientConfig;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Commands on their way to the thread.
@@ -37,8 +38,8 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub struct Options {
     /// The server.
     pub url: Url,
-    /// The TLS configuration.
-    pub tls: Arc<ClientConfig>,
+    /// The way to it.
+    pub route: Arc<Route>,
     /// How long an answer may take.
     pub timeout: Duration,
     /// Which transport to use.
@@ -79,6 +80,8 @@ pub struct Link {
     waiter: Arc<Waiter>,
     timeout: Duration,
     url: Url,
+    /// Why there is no connection at the moment; empty when there is one.
+    trouble: Arc<Mutex<String>>,
     /// Closed when the thread has ended.
     end: Receiver<()>,
 }
@@ -154,14 +157,15 @@ impl Link {
         let (timeout, url) = (options.timeout, options.url.clone());
         let mut connector = Connector::new(options, Arc::clone(&waiter));
         let first = connector.connect()?;
-        let driver = Driver::new(connector, first, receiver, Arc::clone(&waiter));
+        let trouble = Arc::default();
+        let driver = Driver::new(connector, first, receiver, Arc::clone(&waiter), Arc::clone(&trouble));
         let (ended, end) = bounded(0);
         let work = move || {
             let _ended: Sender<()> = ended;
             driver.run();
         };
-        std::thread::Builder::new().spawn(work).map_err(failed)?;
-        Ok(Link { commands, waiter, timeout, url, end })
+        start(USUAL, Box::new(work)).map_err(failed)?;
+        Ok(Link { commands, waiter, timeout, url, trouble, end })
     }
 
     /// Asks on `control`: the response, or the server's error.
@@ -208,10 +212,17 @@ impl Link {
     }
 
     /// The thread answers in time by itself, save when it is connecting anew.
-    fn wait<T>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
+    fn wait<T: 'static>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
         match answer.recv_timeout(self.timeout + Duration::from_millis(500)) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(super::dial::silent(&self.url, self.timeout)),
+            Err(RecvTimeoutError::Timeout) => {
+                let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                Err(match trouble.as_str() {
+                    "" => super::dial::silent(&self.url, self.timeout),
+                    why => Error::new(Kind::Unreachable, format!("the connection to Max breaks: {why}"))
+                        .hint("try again; what stands between may be in the way"),
+                })
+            }
             Err(RecvTimeoutError::Disconnected) => Err(ended()),
         }
     }

@@ -15,10 +15,11 @@ use super::exchange::Body;
 use super::http::Http;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::Transmit;
+use crate::queue::{Receiver, Sender, TryRecvError, bounded};
 use crate::redact::Secret;
+use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use crate::wire::Failure;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use miniserde::{Deserialize, json};
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -80,7 +81,7 @@ pub fn open(http: Arc<Http>, polls: Http, token: &Secret, waiter: Arc<Waiter>) -
             awake.wake();
         }
     };
-    std::thread::Builder::new().spawn(post).map_err(failed)?;
+    start(USUAL, Box::new(post)).map_err(failed)?;
     let poll = move || {
         let mut open = true;
         while open {
@@ -95,20 +96,17 @@ pub fn open(http: Arc<Http>, polls: Http, token: &Secret, waiter: Arc<Waiter>) -
             };
         }
     };
-    std::thread::Builder::new().spawn(poll).map_err(failed)?;
+    start(USUAL, Box::new(poll)).map_err(failed)?;
     Ok(LongPoll { incoming, outgoing, pending: VecDeque::new(), posting })
 }
 
 /// False when nobody wants it any more. Waits while the queue is full, so that a slow
 /// receiver slows the server.
 fn hand_on(to: &Sender<Received>, waiter: &Waiter, received: Received) -> bool {
-    let sent = match to.try_send(received) {
-        Err(TrySendError::Full(received)) => {
-            waiter.wake();
-            to.send(received).is_ok()
-        }
-        result => result.is_ok(),
-    };
+    if to.is_full() {
+        waiter.wake();
+    }
+    let sent = to.send(received).is_ok();
     waiter.wake();
     sent
 }
@@ -181,14 +179,11 @@ impl Connection for LongPoll {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        while let Some(frame) = self.pending.pop_front() {
-            match self.outgoing.try_send(frame) {
-                Ok(()) => {}
-                Err(TrySendError::Full(frame)) => {
-                    self.pending.push_front(frame);
-                    break;
-                }
-                Err(TrySendError::Disconnected(_)) => return Err("the connection broke off".to_owned()),
+        // Nobody else sends, so that room stays room.
+        while !self.outgoing.is_full() {
+            let Some(frame) = self.pending.pop_front() else { break };
+            if self.outgoing.send(frame).is_err() {
+                return Err("the connection broke off".to_owned());
             }
         }
         Ok(())

@@ -5,15 +5,19 @@
 //! rig never uses: TLS 1.2, client certificates, and ring's 151 KB table for P-256,
 //! whose signatures the `p256` crate verifies instead.
 
+use super::roots;
+use super::trust::{Pin, Trust};
+use super::x25519::X25519;
 use crate::error::{Error, Kind, Result};
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring::{cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms};
 use rustls::sign::SigningKey;
-use rustls::{CertificateError, ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm,
@@ -22,81 +26,61 @@ use rustls_pki_types::{
 use std::sync::Arc;
 use webpki::ring as algorithms;
 
-/// The configuration. `extra` is a PEM file's name and content, whose certificates are
-/// trusted besides the built-in roots.
-pub fn config(extra: Option<(&str, &[u8])>) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some((name, pem)) = extra {
-        add(&mut roots, name, pem)?;
-    }
+/// A configuration, and what decides about certificates in it.
+pub struct Tls {
+    /// What rustls needs.
+    pub config: Arc<ClientConfig>,
+    /// Whom to trust.
+    pub trust: Arc<Trust>,
+}
+
+/// The built-in roots.
+pub fn roots() -> RootCertStore {
+    RootCertStore { roots: roots::roots() }
+}
+
+/// TLS that trusts what `roots` vouch for, or the pinned certificate alone.
+pub fn config(roots: Arc<RootCertStore>, pin: Option<Pin>) -> Result<Tls> {
+    let trust = Arc::new(Trust::new(roots, pin));
     let provider = Arc::new(provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| Error::new(Kind::Failed, format!("cannot set up TLS: {error}")))?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&trust) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Tls { config: Arc::new(config), trust })
 }
 
-fn add(roots: &mut RootCertStore, name: &str, pem: &[u8]) -> Result<()> {
-    let hint = "a PEM file has lines with BEGIN CERTIFICATE and END CERTIFICATE";
-    let mut found = false;
+/// Adds the certificates of the PEM file `name`; of many some may be none for today's
+/// rules.
+pub fn add(roots: &mut RootCertStore, name: &str, pem: &[u8]) -> Result<()> {
+    let before = roots.len();
+    let mut found = "holds no certificate";
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let added = certificate.is_ok_and(|certificate| roots.add(certificate).is_ok());
-        if !added {
-            return Err(Error::usage(format!("'{name}' holds a certificate that cannot be read")).hint(hint));
+        if !certificate.is_ok_and(|certificate| roots.add(certificate).is_ok()) {
+            found = "holds a certificate that cannot be read";
         }
-        found = true;
     }
-    match found {
-        true => Ok(()),
-        false => Err(Error::usage(format!("'{name}' holds no certificate")).hint(hint)),
+    if roots.len() > before {
+        return Ok(());
     }
+    Err(Error::usage(format!("'{name}' {found}"))
+        .hint("a PEM file has lines with BEGIN CERTIFICATE and END CERTIFICATE"))
 }
 
-/// What a failed handshake with `url` means.
-pub fn explain(error: &rustls::Error, url: &str) -> Error {
-    let untrusted = |what: &str, hint: &str| {
-        Error::new(Kind::Unreachable, format!("cannot trust Max at '{url}': {what}")).hint(hint)
-    };
-    let clock = "renew the certificate on the server, or set this machine's clock";
-    match error {
-        rustls::Error::InvalidCertificate(reason) => match reason {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                untrusted("its certificate has expired", clock)
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                untrusted("its certificate is not valid yet", clock)
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                untrusted("its certificate is for another name", "use the name the certificate is for")
-            }
-            CertificateError::UnknownIssuer => untrusted(
-                "its certificate is from an unknown issuer",
-                "if it is yours, name its authority: --ca FILE or RIG_CA",
-            ),
-            CertificateError::BadSignature => {
-                untrusted("the signature of its certificate is wrong", "somebody may be listening in")
-            }
-            _ => untrusted(
-                "its certificate is not acceptable",
-                "a server certificate needs a name and the right usage",
-            ),
-        },
-        rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(_) => {
-            Error::new(Kind::Unreachable, format!("Max at '{url}' and rig have no TLS version in common"))
-                .hint("rig speaks TLS 1.3; update the server, or what stands before it")
-        }
-        _ => Error::new(Kind::Unreachable, format!("'{url}' does not speak TLS"))
-            .hint("check the URL: is it another port, or plain http on a loopback address?"),
-    }
+/// The SHA-256 of `bytes`.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
 }
 
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384, cipher_suite::TLS13_AES_128_GCM_SHA256],
-        kx_groups: vec![kx_group::X25519, kx_group::SECP384R1],
+        kx_groups: vec![X25519, kx_group::SECP384R1],
         signature_verification_algorithms: SIGNATURES,
         secure_random: &Random,
         key_provider: &NoKeys,
@@ -106,7 +90,7 @@ fn provider() -> CryptoProvider {
 static P256_SHA256: &dyn SignatureVerificationAlgorithm = &P256(&digest::SHA256, alg_id::ECDSA_SHA256);
 static P256_SHA384: &dyn SignatureVerificationAlgorithm = &P256(&digest::SHA384, alg_id::ECDSA_SHA384);
 
-static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+pub(super) static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         P256_SHA256,
         P256_SHA384,

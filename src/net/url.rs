@@ -36,31 +36,10 @@ impl Url {
         if authority.contains('@') {
             return Err(invalid("user names and passwords do not belong into it"));
         }
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').ok_or_else(|| invalid("a bracket is missing"))?,
-            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|port| *port > 0)
-                .ok_or_else(|| invalid("its port is no number"))?,
-            None if port.is_empty() && secure => 443,
-            None if port.is_empty() => 80,
-            None => return Err(invalid("its port is no number")),
-        };
-        let bracketed = authority.starts_with('[');
-        let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
-        let valid = match bracketed {
-            true => host.parse::<std::net::Ipv6Addr>().is_ok(),
-            false => !host.is_empty() && host.chars().all(name),
-        };
-        if !valid {
-            return Err(invalid("its host name is wrong"));
-        }
+        let (host, port) = split_authority(authority).map_err(invalid)?;
+        let port = port.unwrap_or(if secure { 443 } else { 80 });
         let path = path.trim_end_matches('/').to_owned();
-        let url = Url { secure, host: host.to_ascii_lowercase(), port, path };
+        let url = Url { secure, host, port, path };
         if !secure && !url.is_loopback() {
             return Err(Error::usage(format!("'{text}' would send your token unencrypted"))
                 .hint("use https://, or a loopback address"));
@@ -68,11 +47,9 @@ impl Url {
         Ok(url)
     }
 
-    /// Whether it names this machine itself (RFC 6761, section 6.3, for names).
+    /// Whether it names this machine itself.
     pub fn is_loopback(&self) -> bool {
-        let name = self.host.trim_end_matches('.');
-        let local = name == "localhost" || name.ends_with(".localhost");
-        local || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.host)
     }
 
     /// Whether it is `https`.
@@ -97,20 +74,55 @@ impl Url {
 
     /// `HOST[:PORT]` as the `Host` header has it.
     pub fn authority(&self) -> String {
-        let mut out = String::new();
-        let bracketed = self.host.contains(':');
-        if bracketed {
-            out.push('[');
-        }
-        out.push_str(&self.host);
-        if bracketed {
-            out.push(']');
-        }
-        if self.port != if self.secure { 443 } else { 80 } {
-            out.push(':');
-            out.push_str(&self.port.to_string());
+        let mut out = self.target();
+        if self.port == if self.secure { 443 } else { 80 } {
+            out.truncate(out.rfind(':').unwrap_or(out.len()));
         }
         out
+    }
+
+    /// `HOST:PORT`, as a proxy is asked for it.
+    pub fn target(&self) -> String {
+        join(&self.host, self.port)
+    }
+}
+
+/// Whether `host` names this machine itself (RFC 6761, section 6.3, for names).
+pub(super) fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.');
+    let local = name == "localhost" || name.ends_with(".localhost");
+    local || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `HOST:PORT`, with brackets around an IPv6 address.
+pub(super) fn join(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+/// The parts of `HOST[:PORT]`, the host in lower case and without brackets; or what is
+/// wrong with it.
+pub(super) fn split_authority(text: &str) -> Result<(String, Option<u16>), &'static str> {
+    let bracketed = text.strip_prefix('[');
+    let (host, port) = match bracketed {
+        Some(rest) => rest.split_once(']').ok_or("a bracket is missing")?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => Some(digits.parse().ok().filter(|port| *port > 0).ok_or("its port is no number")?),
+        None if port.is_empty() => None,
+        None => return Err("its port is no number"),
+    };
+    let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    let valid = match bracketed {
+        Some(_) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(name),
+    };
+    match valid {
+        true => Ok((host.to_ascii_lowercase(), port)),
+        false => Err("its host name is wrong"),
     }
 }
 

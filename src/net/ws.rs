@@ -4,7 +4,7 @@
 use super::base64;
 use super::connection::{Connection, Received};
 use super::dial::Stream;
-use super::exchange::{Answer, Request, exchange};
+use super::exchange::{Answer, Request, receive, send};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
@@ -14,6 +14,7 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::io;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message, WebSocket};
 
@@ -37,9 +38,10 @@ pub struct Ws {
     unsent: bool,
 }
 
-/// Asks the server behind `stream` for a WebSocket and authenticates. The outer error says
-/// that the connection broke, the inner one that the answer is a refusal.
-pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret) -> io::Result<Result<Ws>> {
+/// Asks the server behind `stream` for a WebSocket and authenticates, in at most `patience`.
+/// The outer error says that the connection broke, the inner one that the answer is a
+/// refusal.
+pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, patience: Duration) -> io::Result<Result<Ws>> {
     let protocols = base64::encode(token.reveal().as_bytes());
     let protocols = Secret::new(format!("{PHOENIX}, {BEARER}{}", protocols.trim_end_matches('=')));
     let mut nonce = [0; 16];
@@ -54,7 +56,9 @@ pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret) -> io::Result<Resu
         ("sec-websocket-protocol", protocols.reveal()),
     ];
     let request = Request { method: "GET", url, path: PATH, headers: &headers };
-    let answer = exchange(&mut stream, &request, None)?;
+    stream.until(Instant::now() + patience);
+    send(&mut stream, &request, None)?;
+    let answer = receive(&mut stream)?;
     if answer.status != 101 {
         let status = answer.status;
         let body = answer.body(&mut stream, MAX_REFUSAL)?;
@@ -66,6 +70,7 @@ pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret) -> io::Result<Resu
             Error::new(Kind::Unreachable, message).hint("check the URL, and whether a proxy stands between")
         ));
     }
+    stream.settle(patience)?;
     stream.socket().set_nonblocking(true)?;
     let limits = WebSocketConfig::default().max_frame_size(Some(MAX_FRAME)).max_message_size(Some(MAX_FRAME));
     let socket = WebSocket::from_partially_read(stream, answer.rest(), Role::Client, Some(limits));
@@ -180,7 +185,6 @@ fn reason(error: &WsError) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::net::exchange::receive;
     use std::io::Cursor;
 
     /// The key and its answer are those of RFC 6455, section 1.3.
@@ -207,7 +211,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let name = bad.split_once(':').unwrap().0.to_lowercase();
+            let name = bad.split_once(':').unwrap().0.to_ascii_lowercase();
             let mut lines = GOOD.to_vec();
             lines[index] = bad;
             assert_eq!(flaw_of(&lines), Some(name.as_str()));

@@ -29,6 +29,8 @@ pub struct Context {
     pub place: Place,
     /// The `--ca` file given at login, as an absolute path.
     pub ca: Option<String>,
+    /// The fingerprint of the one certificate that is trusted.
+    pub pin: Option<String>,
 }
 
 /// The content of `config.json`.
@@ -151,6 +153,7 @@ mod tests {
             user: String::new(),
             place: Place::File,
             ca: None,
+            pin: None,
         };
         let mut config = Config::empty();
         config.put(context("b", "https://one"));

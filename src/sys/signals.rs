@@ -4,6 +4,7 @@
 //! (`sigwait(3)`), so what happens on Ctrl-C is no signal handler and may do
 //! anything.
 
+use super::thread;
 use std::mem::MaybeUninit;
 
 /// `SIGINT`: Ctrl-C.
@@ -30,7 +31,7 @@ pub fn watch(then: fn(i32)) {
         }
     };
     // Without the thread the signals would be lost: better not to block them.
-    if std::thread::Builder::new().stack_size(64 * 1024).spawn(wait).is_err() {
+    if thread::start(thread::SMALL, Box::new(wait)).is_err() {
         // SAFETY: as above.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) };
     }

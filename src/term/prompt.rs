@@ -36,8 +36,9 @@ pub fn ask(output: &Output, question: &str) -> Result<String> {
 
 /// Asks for a line that is not shown.
 pub fn hidden(output: &Output, question: &str) -> Result<Secret> {
-    output.stderr(&format!("{}: ", safe(question)));
+    // First, since it forgets what was typed before: who sees the question may answer.
     let echo = EchoOff::new().map_err(|error| Error::io("hide the input of", "the terminal", &error))?;
+    output.stderr(&format!("{}: ", safe(question)));
     let answer = line();
     drop(echo);
     Ok(Secret::new(answer?.trim().to_owned()))

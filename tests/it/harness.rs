@@ -147,8 +147,13 @@ impl Max {
 
     /// SIGTERM; the exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        signal(self.child.as_ref()?.id(), "TERM");
+        self.wait()
+    }
+
+    /// Waits until it ends; the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
-        signal(child.id(), "TERM");
         let code = wait_for("maxd to stop", || child.try_wait().unwrap());
         code.code()
     }

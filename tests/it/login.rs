@@ -149,8 +149,8 @@ fn the_prompt_hides_the_token_and_the_terminal_comes_back() {
     terminal.wait("API token (not shown): ");
     terminal.type_in(&format!("{token}\n"));
     assert_eq!(terminal.end(), 0);
+    terminal.wait(&format!("logged in to {} as ada", max.url));
     let screen = terminal.screen();
-    assert!(screen.contains(&format!("logged in to {} as ada", max.url)), "{screen}");
     assert!(!screen.contains(&token), "{screen}");
 
     let mut terminal = Terminal::spawn(&rig, &["login", "--url", &max.url, "--store", "file"]);
@@ -162,7 +162,7 @@ fn the_prompt_hides_the_token_and_the_terminal_comes_back() {
 }
 
 /// rig in a pseudo-terminal.
-struct Terminal {
+pub struct Terminal {
     pair: portable_pty::PtyPair,
     child: Box<dyn portable_pty::Child + Send + Sync>,
     writer: Box<dyn std::io::Write + Send>,
@@ -170,7 +170,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn spawn(rig: &Rig, args: &[&str]) -> Terminal {
+    pub fn spawn(rig: &Rig, args: &[&str]) -> Terminal {
         let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
         let command = rig.command(args);
         let mut builder = portable_pty::CommandBuilder::new(command.get_program());
@@ -195,19 +195,19 @@ impl Terminal {
         Terminal { pair, child, writer, seen }
     }
 
-    fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         crate::harness::text(&self.seen.lock().unwrap())
     }
 
-    fn wait(&self, text: &str) {
+    pub fn wait(&self, text: &str) {
         wait_for(text, || self.screen().contains(text).then_some(()));
     }
 
-    fn type_in(&mut self, text: &str) {
+    pub fn type_in(&mut self, text: &str) {
         self.writer.write_all(text.as_bytes()).unwrap();
     }
 
-    fn end(&mut self) -> u32 {
+    pub fn end(&mut self) -> u32 {
         wait_for("rig to end", || self.child.try_wait().unwrap()).exit_code()
     }
 

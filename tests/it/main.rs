@@ -1,7 +1,9 @@
 //! The real `rig` against a real `maxd`, over real sockets. One file a subject.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod certs;
 mod harness;
+mod visitor;
 
 mod api;
 mod apps;
@@ -10,7 +12,10 @@ mod chaos;
 mod context;
 mod crash;
 mod deploy;
+mod dial;
+mod docs;
 mod errors;
+mod files;
 mod frames;
 mod help;
 mod isolation;
@@ -19,8 +24,15 @@ mod login;
 mod logs;
 mod longpoll;
 mod phx;
+mod proxies;
+mod proxy;
+mod real;
 mod relay;
+mod router;
+mod sandbox;
 mod scripted;
+mod scripted_proxy;
 mod session;
+mod supervise;
 mod tidy;
 mod tls;

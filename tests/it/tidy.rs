@@ -102,10 +102,26 @@ fn what_is_shipped_does_not_panic_by_intent() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Words that would link large tables into rig: Unicode's upper and lower case (24 KB) and
+/// the printing of floating point numbers (6 KB). See docs/size.md.
+#[test]
+fn what_is_shipped_in_rig_links_no_large_tables() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        for word in ["to_lowercase", "to_uppercase", "f32", "f64"] {
+            if module(&path) != "maxd" && shipped(&text).contains(word) {
+                wrong.push(format!("{} has {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// A crate's name stays in the file or folder that wraps it.
 #[test]
 fn crates_stay_where_they_are_wrapped() {
     const HOMES: &[(&str, &[&str])] = &[
+        ("crossbeam_channel", &["queue.rs"]),
         ("lexopt", &["cli/parse.rs", "maxd/args.rs"]),
         ("keyring", &["store/vault.rs"]),
         ("libc", &["sys/"]),
@@ -116,6 +132,7 @@ fn crates_stay_where_they_are_wrapped() {
         ("polling", &["sys/"]),
         ("ring", &["net/", "maxd/"]),
         ("p256", &["net/tls"]),
+        ("x25519_dalek", &["net/x25519.rs"]),
         ("rusqlite", &["maxd/"]),
         ("axum", &["maxd/"]),
     ];

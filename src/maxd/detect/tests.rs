@@ -81,6 +81,11 @@ fn node_projects_are_recognised() {
         files.extend(others.iter().map(|name| (*name, "{}")));
         assert_eq!(shown(&files), format!("node | {expected}"));
     }
+    let page = ("index.html", "");
+    let package = ("package.json", r#"{"main":"index.js"}"#);
+    assert_eq!(shown(&[page, package, ("index.js", "module.exports = 1")]), "static |  | (static)");
+    let server = ("index.js", "require('http').createServer(f).listen(process.env.PORT)");
+    assert_eq!(shown(&[page, package, server]), "node | npm install | node index.js");
     let page = [("package.json", r#"{"devDependencies":{"prettier":"3"}}"#), ("index.html", "")];
     assert_eq!(shown(&page), "static |  | (static)");
 }
@@ -104,6 +109,36 @@ fn python_projects_are_recognised() {
             ".venv/bin/flask --app app run --host 127.0.0.1 --port $PORT",
         ),
         (
+            "flask\ngunicorn",
+            "app/__init__.py",
+            "def create_app():\n  return Flask(__name__)",
+            ".venv/bin/gunicorn --bind 127.0.0.1:$PORT 'app:create_app()'",
+        ),
+        (
+            "flask",
+            "src/shop/__init__.py",
+            "def create_app() -> Flask:\n  app = Flask(__name__)",
+            ".venv/bin/flask --app src/shop run --host 127.0.0.1 --port $PORT",
+        ),
+        (
+            "flask\ngunicorn",
+            "src/shop/__init__.py",
+            flask,
+            ".venv/bin/gunicorn --bind 127.0.0.1:$PORT --pythonpath src shop:app",
+        ),
+        (
+            "fastapi\nuvicorn",
+            "main.py",
+            "def create_app():\n  return FastAPI()",
+            ".venv/bin/uvicorn --host 127.0.0.1 --port $PORT --factory main:create_app",
+        ),
+        (
+            "fastapi\nuvicorn",
+            "src/api/__init__.py",
+            "app = FastAPI()",
+            ".venv/bin/uvicorn --host 127.0.0.1 --port $PORT --app-dir src api:app",
+        ),
+        (
             "fastapi\nuvicorn[standard]",
             "main.py",
             "app = FastAPI()",
@@ -118,6 +153,9 @@ fn python_projects_are_recognised() {
         }
         assert_eq!(shown(&files), format!("python | {VENV} | {expected}"));
     }
+    // A program beside a package, and a package that is none of the web.
+    let tool = [("requirements.txt", ""), ("main.py", "print(1)"), ("tool/__init__.py", "app = Typer()")];
+    assert_eq!(shown(&tool), format!("python | {VENV} | .venv/bin/python main.py"));
     let project = "[project]\nname = \"x\"\ndependencies = [\"flask>=3\", \"gunicorn\"]\n";
     assert_eq!(
         shown(&[("pyproject.toml", project), ("app.py", flask)]),
@@ -142,7 +180,7 @@ fn what_cannot_be_run_says_what_is_looked_for() {
         ),
         (
             &[("requirements.txt", "")],
-            "cannot tell how to run this project: there is no 'app.py', 'main.py', 'wsgi.py', 'server.py' or 'manage.py'",
+            "cannot tell how to run this project: there is no 'app.py', 'main.py', 'wsgi.py', 'server.py' or 'manage.py', and no package that makes an application",
         ),
         (&[("Procfile", "worker: x")], "'Procfile' has no 'web' process"),
         (&[("package.json", "[]")], "'package.json' must be a JSON object"),

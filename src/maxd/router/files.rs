@@ -22,7 +22,12 @@ pub async fn answer(dir: &Path, request: Request<Incoming>) -> Response<Body> {
         return response;
     }
     let path = request.uri().path().to_owned();
-    let (parts, _) = request.into_parts();
+    let (mut parts, _) = request.into_parts();
+    // A redirect to `//docs/` would lead to the host `docs`.
+    let whole = parts.uri.path_and_query().map_or("/", |whole| whole.as_str());
+    if let Ok(single) = format!("/{}", whole.trim_start_matches('/')).parse() {
+        parts.uri = single;
+    }
     if visible(&path) && inside(dir, &path).await.is_some() {
         let served = ServeDir::new(dir).oneshot(Request::from_parts(parts, Body::empty())).await;
         let Ok(response) = served;
@@ -62,7 +67,8 @@ fn decoded(path: &str) -> String {
 }
 
 /// The file the path leads to, links followed, if it lies in the release and is not
-/// hidden: a build may have made links that the archive could not have had.
+/// hidden: a build may have made what the archive could not have had, such as a link
+/// that leads out of it, or a pipe, at which a reader would wait for ever.
 async fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
     let wanted = decoded(path).trim_start_matches('/').to_owned();
     let dir = dir.to_path_buf();
@@ -73,7 +79,7 @@ async fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
             file = file.join("index.html").canonicalize().ok()?;
         }
         let below = file.strip_prefix(&root).ok()?;
-        visible(&below.to_string_lossy()).then_some(file)
+        (visible(&below.to_string_lossy()) && file.is_file()).then_some(file)
     };
     tokio::task::spawn_blocking(find).await.ok()?
 }

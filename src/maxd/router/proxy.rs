@@ -10,6 +10,7 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -38,7 +39,12 @@ const HOP_BY_HOP: &[&str] = &[
 
 /// Connections to the instances.
 pub struct Proxy {
-    client: Client<HttpConnector, Body>,
+    /// For requests that can be sent once more if the app closes the connection in the
+    /// moment it is used again.
+    kept: Client<HttpConnector, Body>,
+    /// For all others a connection each. So a body that the app leaves unread is never
+    /// taken for somebody's next request.
+    fresh: Client<HttpConnector, Body>,
     answer: Duration,
 }
 
@@ -58,24 +64,25 @@ impl Proxy {
         Proxy::with(ANSWER)
     }
 
-    fn with(answer: Duration) -> Proxy {
+    /// The same with another limit for the answer.
+    pub fn with(answer: Duration) -> Proxy {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
-        Proxy { client, answer }
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
+        let kept = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        Proxy { kept, fresh, answer }
     }
 
-    /// The app's answer; or what is wrong with the app, for people.
+    /// The app's answer; or what is wrong, for people.
     pub async fn forward(
         &self,
         mut request: Request<Incoming>,
         port: u16,
         origin: &Origin<'_>,
-    ) -> Result<(Response<Body>, Upgrade), String> {
+    ) -> Result<(Response<Body>, Upgrade), Wrong> {
         let protocol = upgrade_of(request.headers());
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
@@ -86,20 +93,27 @@ impl Proxy {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, protocol.clone());
         }
-        // An app may close a kept connection in the moment it is used again. What has
-        // no body and no effect can be sent once more.
         let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let again = (safe && body.is_end_stream() && client.is_none()).then(|| parts.clone());
-        let mut answer = self.send(Request::from_parts(parts, body)).await;
-        if let (Err(Failure::Broken), Some(parts)) = (&answer, again) {
-            answer = self.send(Request::from_parts(parts, Body::empty())).await;
-        }
+        let answer = if safe && body.is_end_stream() && client.is_none() {
+            let again = Request::from_parts(parts.clone(), Body::empty());
+            match self.send(&self.kept, Request::from_parts(parts, body)).await {
+                Err(Failure::Broken) => self.send(&self.kept, again).await,
+                answer => answer,
+            }
+        } else {
+            if client.is_none() {
+                parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            self.send(&self.fresh, Request::from_parts(parts, body)).await
+        };
         let mut response = answer.map_err(|failure| failure.told(self.answer))?;
         let server = hyper::upgrade::on(&mut response);
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upgrade = match (switched, client) {
             (true, Some(client)) => Upgrade(Some((client, server))),
-            (true, None) => return Err("The app switches the protocol, which nobody asked for.".to_owned()),
+            (true, None) => {
+                return Err(Wrong::app("The app switches the protocol, which nobody asked for."));
+            }
             (false, _) => Upgrade(None),
         };
         let accepted = response.headers().get(header::UPGRADE).cloned().filter(|_| switched);
@@ -113,34 +127,56 @@ impl Proxy {
     }
 
     /// Sends a request. The time for the answer counts from the last byte the app took.
-    async fn send<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Failure>
+    async fn send<B>(
+        &self,
+        client: &Client<HttpConnector, Body>,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let progress = Arc::new(Mutex::new(Instant::now()));
+        let progress =
+            Arc::new(Progress { last: Mutex::new(Instant::now()), broken: AtomicBool::new(false) });
         let request = request.map(|inner| Body::new(Upload { inner, progress: progress.clone() }));
-        let mut answer = std::pin::pin!(self.client.request(request));
+        let mut answer = std::pin::pin!(client.request(request));
         loop {
-            let deadline = *progress.lock().unwrap_or_else(PoisonError::into_inner) + self.answer;
+            let deadline = progress.last() + self.answer;
             match tokio::time::timeout_at(deadline, &mut answer).await {
+                Ok(Err(_)) if progress.broken.load(Ordering::Relaxed) => return Err(Failure::Client),
                 Ok(answer) => return answer.map_err(|error| Failure::of(&error)),
-                Err(_)
-                    if *progress.lock().unwrap_or_else(PoisonError::into_inner) + self.answer <= deadline =>
-                {
-                    return Err(Failure::Late);
-                }
+                Err(_) if progress.last() + self.answer <= deadline => return Err(Failure::Late),
                 Err(_) => {}
             }
         }
     }
 }
 
-/// How an app failed to answer.
+/// What a client is told instead of an answer of the app.
+pub struct Wrong {
+    /// Whose fault it is.
+    pub status: StatusCode,
+    /// What happened.
+    pub text: String,
+}
+
+impl Wrong {
+    fn app(text: impl Into<String>) -> Wrong {
+        Wrong { status: StatusCode::BAD_GATEWAY, text: text.into() }
+    }
+
+    fn client(text: &str) -> Wrong {
+        Wrong { status: StatusCode::BAD_REQUEST, text: text.to_owned() }
+    }
+}
+
+/// How a request came to have no answer.
 enum Failure {
     Refused,
     Broken,
     Late,
+    /// The client did not send what it had promised.
+    Client,
 }
 
 impl Failure {
@@ -148,11 +184,15 @@ impl Failure {
         if error.is_connect() { Failure::Refused } else { Failure::Broken }
     }
 
-    fn told(&self, limit: Duration) -> String {
+    fn told(&self, limit: Duration) -> Wrong {
         match self {
-            Failure::Refused => "The app does not accept connections.".to_owned(),
-            Failure::Broken => "The app broke off, or answered with something that is no HTTP.".to_owned(),
-            Failure::Late => format!("The app did not begin to answer within {} s.", limit.as_secs()),
+            Failure::Refused => Wrong::app("The app does not accept connections."),
+            Failure::Broken => Wrong::app("The app broke off, or answered with something that is no HTTP."),
+            Failure::Late => Wrong {
+                status: StatusCode::GATEWAY_TIMEOUT,
+                text: format!("The app did not begin to answer within {} s.", limit.as_secs()),
+            },
+            Failure::Client => Wrong::client("The body of the request ended early, or is malformed."),
         }
     }
 }
@@ -176,13 +216,13 @@ impl Upgrade {
     }
 }
 
-fn target(uri: &Uri, port: u16) -> Result<Uri, String> {
+fn target(uri: &Uri, port: u16) -> Result<Uri, Wrong> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let whole = match path {
         "*" => format!("http://127.0.0.1:{port}"),
         path => format!("http://127.0.0.1:{port}{path}"),
     };
-    whole.parse().map_err(|_| "The path of the request is malformed.".to_owned())
+    whole.parse().map_err(|_| Wrong::client("The path of the request is malformed."))
 }
 
 /// The protocol a request wants to switch to.
@@ -236,10 +276,24 @@ fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
     }
 }
 
-/// A request's body that notes when the app took a part of it.
+/// How far a request's body has come.
+struct Progress {
+    /// When the app took a part of it.
+    last: Mutex<Instant>,
+    /// The client broke it off.
+    broken: AtomicBool,
+}
+
+impl Progress {
+    fn last(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request's body that notes its progress.
 struct Upload<B> {
     inner: B,
-    progress: Arc<Mutex<Instant>>,
+    progress: Arc<Progress>,
 }
 
 impl<B> HttpBody for Upload<B>
@@ -255,8 +309,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if polled.is_ready() {
-            *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if let Poll::Ready(part) = &polled {
+            *self.progress.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            self.progress.broken.store(matches!(part, Some(Err(_))), Ordering::Relaxed);
         }
         polled.map_err(Into::into)
     }

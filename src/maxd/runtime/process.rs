@@ -31,6 +31,17 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How often is looked whether the rest of a group has ended.
 const POLL: Duration = Duration::from_millis(20);
 
+/// What lies between the apps and the host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Bubblewrap where it works, else nothing.
+    Auto,
+    /// Bubblewrap; where it does not work maxd does not start.
+    Bubblewrap,
+    /// Nothing.
+    None,
+}
+
 /// Runs jobs as processes of this host.
 pub struct Process {
     path: String,
@@ -48,15 +59,24 @@ struct Order {
 
 impl Process {
     /// A runtime for apps below the data directory `data`, of which each sees only its
-    /// own part. Tries the sandbox, which blocks for a moment, and says on standard
-    /// error whether there is one.
-    pub fn new(data: &Path) -> Result<Process> {
+    /// own part, and nothing of the file `secret`, if there is a sandbox. Trying it
+    /// blocks for a moment; whether there is one is said on standard error.
+    pub fn new(data: &Path, secret: Option<&Path>, isolation: Isolation) -> Result<Process> {
         let path = env::var("PATH").unwrap_or_else(|_| PATH.to_owned());
         let data = canonical(data)?;
-        let sandbox = Sandbox::probe(&data, &path);
+        let secret = secret.map(canonical).transpose()?;
+        let sandbox = match isolation {
+            Isolation::None => Err("no isolation was asked for".to_owned()),
+            _ => thread::scope(|scope| scope.spawn(|| probe(&data, secret.as_deref(), &path)).join())
+                .unwrap_or_else(|_| Err("the test of bubblewrap failed".to_owned())),
+        };
         match &sandbox {
-            Ok(_) => eprintln!("maxd: apps run inside bubblewrap"),
-            Err(why) => eprintln!("maxd: apps run as plain processes: {why}"),
+            Ok(_) => say!("apps run inside bubblewrap"),
+            Err(why) if isolation == Isolation::Bubblewrap => {
+                return Err(Error::new(Kind::Failed, why.as_str())
+                    .hint("mend that, or let apps run without it: --isolation none"));
+            }
+            Err(why) => say!("apps run as plain processes: {why}"),
         }
         Process::with(path, sandbox.ok())
     }
@@ -74,6 +94,7 @@ impl Process {
         thread::Builder::new()
             .name("spawner".to_owned())
             .spawn(move || {
+                shed();
                 for mut order in orders {
                     let _context = order.handle.enter();
                     let _ = order.reply.send(order.command.spawn());
@@ -121,6 +142,20 @@ impl Process {
         }
         Ok(Box::new(job))
     }
+}
+
+/// Tries the sandbox, in a thread of its own.
+fn probe(data: &Path, secret: Option<&Path>, path: &str) -> std::result::Result<Sandbox, String> {
+    shed();
+    Sandbox::probe(data, secret, path)
+}
+
+/// Gives up for this thread and all it starts what maxd may have been lent to listen on a
+/// port below 1024 (capabilities(7), ambient set): no app has a right to it, and
+/// bubblewrap refuses to start with it.
+fn shed() {
+    // Where the kernel knows no such set there is nothing to give up.
+    let _ = rustix::thread::clear_ambient_capability_set();
 }
 
 /// Programs that a build has installed for the app come first, as a Procfile expects.
@@ -186,9 +221,7 @@ impl ProcessJob {
         let deadline = Instant::now() + grace;
         let members = self.members();
         match self.sandboxed {
-            // Bubblewrap itself would die of the signal and take the others with it
-            // before they have heard of it.
-            true => members.iter().for_each(|one| one.signal(Signal::TERM)),
+            true => self.ask_inside(&members, deadline).await,
             false => proc::signal_group(self.pid, Signal::TERM),
         }
         let mut exit = timeout_at(deadline, self.leader()).await.ok();
@@ -205,6 +238,24 @@ impl ProcessJob {
             sleep(POLL).await;
         }
         exit.unwrap_or(Exit { code: -1 })
+    }
+
+    /// Asks what runs in the sandbox to end, and waits for it. Bubblewrap itself ends
+    /// with the command it was given, and takes the command's children with it before
+    /// they are done; so it is halted meanwhile.
+    async fn ask_inside(&self, members: &[Proc], deadline: Instant) {
+        let outer = Proc::find(self.pid);
+        let tell = |signal| outer.iter().for_each(|one| one.signal(signal));
+        // The first is bubblewrap's own, and ignores the signal.
+        if members.len() < 2 {
+            return tell(Signal::KILL);
+        }
+        tell(Signal::STOP);
+        members.iter().for_each(|one| one.signal(Signal::TERM));
+        while Instant::now() < deadline && self.members().len() > 1 {
+            sleep(POLL).await;
+        }
+        tell(Signal::CONT);
     }
 
     /// What the job consists of, without its leader.

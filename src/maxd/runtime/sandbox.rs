@@ -17,11 +17,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// The sandbox of this host, or why there is none. `data` is hidden in it; `path`
-    /// is the `PATH` of jobs, which must stay within reach. Blocks.
-    pub fn probe(data: &Path, path: &str) -> Result<Sandbox, String> {
+    /// The sandbox of this host, or why there is none. `data` and the file `secret` are
+    /// hidden in it; `path` is the `PATH` of jobs, which must stay within reach. Blocks.
+    pub fn probe(data: &Path, secret: Option<&Path>, path: &str) -> Result<Sandbox, String> {
         let program = find("bwrap", path).ok_or("bubblewrap is not installed")?;
-        let sandbox = Sandbox { program, args: args(data, path) };
+        let sandbox = Sandbox { program, args: args(data, secret, path) };
         let mut command = Command::new(&sandbox.program);
         command.args(sandbox.args(data, &[])).args(["true"]);
         let output = command.env_clear().env("PATH", path).stdin(Stdio::null()).output();
@@ -53,7 +53,7 @@ impl Sandbox {
 }
 
 /// The arguments that are the same for every job.
-fn args(data: &Path, path: &str) -> Vec<OsString> {
+fn args(data: &Path, secret: Option<&Path>, path: &str) -> Vec<OsString> {
     let mut args = Vec::new();
     let mut push = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     // A session of its own has no terminal that it could type into.
@@ -77,8 +77,17 @@ fn args(data: &Path, path: &str) -> Vec<OsString> {
             push(&["--tmpfs", home]);
         }
     }
+    // Jobs run as maxd's user, who can read it.
+    if let Some(secret) = secret.filter(|secret| !hidden(&args, secret)) {
+        args.extend([OsString::from("--ro-bind"), "/dev/null".into(), secret.into()]);
+    }
     args.extend([OsString::from("--tmpfs"), data.into()]);
     args
+}
+
+/// Whether the file lies where something else is mounted.
+fn hidden(args: &[OsString], file: &Path) -> bool {
+    args.windows(2).any(|pair| matches!(pair, [flag, place] if flag == "--tmpfs" && file.starts_with(place)))
 }
 
 fn find(name: &str, path: &str) -> Option<PathBuf> {

@@ -8,6 +8,7 @@ use crate::net::http::Http;
 use crate::net::url::Url;
 use crate::net::{longpoll, ws};
 use crate::redact::Secret;
+use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
 use std::io;
 use std::sync::Arc;
@@ -66,8 +67,8 @@ impl Connector {
     pub fn renew(&self, then: impl FnOnce(Option<Instant>) + Send + 'static) {
         let token = Arc::clone(&self.options.token);
         // Without a thread it is renewed when the next connection needs it.
-        let _ =
-            std::thread::Builder::new().spawn(move || then(token(None).ok().map(|(_, renew_at)| renew_at)));
+        let work = move || then(token(None).ok().map(|(_, renew_at)| renew_at));
+        let _ = start(USUAL, Box::new(work));
     }
 
     /// The connection has carried a frame.
@@ -108,14 +109,14 @@ impl Connector {
     }
 
     fn open(&self, by_longpoll: bool, token: &Secret) -> Result<Box<dyn Connection>, (Error, Why)> {
-        let Options { url, tls, timeout, transport, .. } = &self.options;
+        let Options { url, route, timeout, transport, .. } = &self.options;
         if by_longpoll {
-            let http = Arc::new(Http::new(url.clone(), Arc::clone(tls), *timeout));
-            let polls = Http::new(url.clone(), Arc::clone(tls), *timeout + WINDOW);
+            let http = Arc::new(Http::new(url.clone(), Arc::clone(route), *timeout));
+            let polls = Http::new(url.clone(), Arc::clone(route), *timeout + WINDOW);
             let opened = longpoll::open(http, polls, token, Arc::clone(&self.waiter));
             return opened.map(|opened| Box::new(opened) as Box<dyn Connection>).map_err(judged);
         }
-        let stream = dial(url, tls, *timeout).map_err(|error| (error, Why::Other))?;
+        let stream = dial(url, route, *timeout).map_err(|error| (error, Why::Other))?;
         // Enough time must be left to try the other way.
         let patience = if *transport == Transport::Auto { *timeout / 2 } else { *timeout };
         let broke = |error: &io::Error| match error.kind() {
@@ -124,8 +125,7 @@ impl Connector {
             }
             _ => (lost(url, *timeout, error), Why::Broke),
         };
-        stream.limit(patience).map_err(|error| broke(&error))?;
-        match ws::upgrade(stream, url, token) {
+        match ws::upgrade(stream, url, token, patience) {
             Ok(Ok(opened)) => Ok(Box::new(opened)),
             Ok(Err(refused)) => Err(judged(refused)),
             Err(error) => Err(broke(&error)),
@@ -144,8 +144,9 @@ enum Why {
     Other,
 }
 
-/// What is refused is refused by something in between, unless it was Max that answered.
+/// What is refused is refused by something in between, unless Max says that it would refuse
+/// it either way. That a request is no upgrade it says where a proxy stripped that.
 fn judged(error: Error) -> (Error, Why) {
-    let max = matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::Usage | Kind::TooLarge);
+    let max = matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::TooLarge);
     (error, if max { Why::Other } else { Why::Transport })
 }

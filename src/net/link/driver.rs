@@ -7,11 +7,11 @@ use crate::error::{Error, Kind, Result};
 use crate::net::connection::{Connection, Received};
 use crate::net::dial::silent;
 use crate::phx::client::{Body, ChannelId, Client, Event as PhxEvent, PushId};
+use crate::queue::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use crate::sys::wait::Waiter;
 use crate::wire::{CONTROL, Failure};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use nanorand::{Rng, WyRand};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long to wait before connecting again (phoenix.js `reconnectAfterMs`), each with up
@@ -32,7 +32,7 @@ struct Request {
     event: String,
     payload: String,
     deadline: Instant,
-    /// It was sent at least once and its answer did not come.
+    /// The connection broke before the answer.
     lost: bool,
     answer: Sender<Result<String>>,
 }
@@ -49,6 +49,8 @@ pub struct Driver {
     welcomes: Vec<Sender<Result<String>>>,
     requests: Vec<Request>,
     subscribers: Vec<Subscriber>,
+    /// Why the connection was lost, until a channel is joined again.
+    trouble: Arc<Mutex<String>>,
     failures: usize,
     retry_at: Option<Instant>,
     /// Until then something must have come, or the WebSocket is given up.
@@ -64,6 +66,7 @@ impl Driver {
         first: Box<dyn Connection>,
         commands: Receiver<Command>,
         waiter: Arc<Waiter>,
+        trouble: Arc<Mutex<String>>,
     ) -> Driver {
         let mut client = Client::new(connector.timeout());
         let now = Instant::now();
@@ -81,6 +84,7 @@ impl Driver {
             welcomes: Vec::new(),
             requests: Vec::new(),
             subscribers: Vec::new(),
+            trouble,
             failures: 0,
             retry_at: None,
             renewed: bounded(1),
@@ -287,6 +291,7 @@ impl Driver {
 
     fn joined(&mut self, channel: ChannelId, reply: String) {
         self.failures = 0;
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if channel == self.control {
             for answer in self.welcomes.drain(..) {
                 let _ = answer.send(Ok(reply.clone()));
@@ -350,6 +355,8 @@ impl Driver {
     fn lost(&mut self, reason: &str) {
         self.connection = None;
         self.trial = None;
+        reason.clone_into(&mut self.trouble.lock().unwrap_or_else(PoisonError::into_inner));
+        self.requests.iter_mut().for_each(|request| request.lost = true);
         self.client.handle_disconnected(Instant::now());
         for subscriber in self.subscribers.iter().filter(|subscriber| subscriber.answer.is_none()) {
             // A full queue already holds enough to say that something is wrong.

@@ -11,7 +11,7 @@ fn task(dir: &Path, command: &str) -> Task {
 
 /// Both ways to run a job; only one where bubblewrap does not work.
 fn runtimes(data: &Path) -> Vec<Process> {
-    let mut all = vec![Process::plain().unwrap(), Process::new(data).unwrap()];
+    let mut all = vec![Process::plain().unwrap(), Process::new(data, None, Isolation::Auto).unwrap()];
     all.retain({
         let mut first = true;
         move |one| std::mem::take(&mut first) || one.sandbox.is_some()
@@ -86,7 +86,10 @@ async fn exits_are_told_as_shells_do() {
 #[tokio::test]
 async fn the_sandbox_hides_other_apps_and_keeps_the_system_as_it_is() {
     let data = tempfile::tempdir_in("target").unwrap();
-    let runtime = Process::new(data.path()).unwrap();
+    let keys = tempfile::tempdir_in("target").unwrap();
+    let secret = keys.path().join("key.pem");
+    std::fs::write(&secret, "secret").unwrap();
+    let runtime = Process::new(data.path(), Some(&secret), Isolation::Auto).unwrap();
     if runtime.sandbox.is_none() {
         return;
     }
@@ -96,9 +99,10 @@ async fn the_sandbox_hides_other_apps_and_keeps_the_system_as_it_is() {
     }
     std::fs::write(data.path().join("max.db"), "secret").unwrap();
     let script = format!(
-        "cat {0}/max.db; ls {0}; touch /etc/x /usr/x; echo ok >./file; echo ok >{0}/c/file; \
+        "cat {0}/max.db {1}; ls {0}; touch /etc/x /usr/x; echo ok >./file; echo ok >{0}/c/file; \
          echo $$ processes; ls /proc | grep -c '^[0-9]'; touch /tmp/x && ls /tmp | grep -v maxd",
-        data.path().canonicalize().unwrap().display()
+        data.path().canonicalize().unwrap().display(),
+        secret.canonicalize().unwrap().display()
     );
     let mut task = task(&mine, &script);
     task.writable = vec![cache.clone()];

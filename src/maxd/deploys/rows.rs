@@ -1,0 +1,87 @@
+//! Deploys as rows of the state database.
+
+use crate::error::{Error, Kind, Result};
+use crate::maxd::platform::Address;
+use crate::maxd::store::explain;
+use crate::time::rfc3339;
+use crate::wire::deploy::{Deploy, State};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use std::time::SystemTime;
+
+/// How many releases of an app are kept.
+const KEEP_RELEASES: i64 = 5;
+
+/// The numbers of the releases of an app that stay on the disk: the newest that served.
+pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
+    let mut query = t
+        .prepare("SELECT release FROM deploys WHERE app = ?1 AND state = ?2 ORDER BY id DESC LIMIT ?3")
+        .map_err(explain)?;
+    let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+/// Fails every deploy that a former maxd left unfinished.
+pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
+    fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")
+}
+
+pub(super) fn fail(t: &Transaction<'_>, condition: &str, key: &str, reason: &str) -> Result<()> {
+    let query = format!(
+        "UPDATE deploys SET phase = state, state = 'failed', error = ?2, finished_at = ?3 WHERE {condition}"
+    );
+    t.execute(&query, params![key, reason, rfc3339(SystemTime::now())]).map(drop).map_err(explain)
+}
+
+/// An app's newest deploy.
+pub fn newest_deploy(t: &Transaction<'_>, app: i64, address: &Address) -> Result<Option<Deploy>> {
+    find(t, "d.app = ?1 ORDER BY d.id DESC LIMIT 1", app, address)
+}
+
+pub(super) fn find(
+    t: &Transaction<'_>,
+    condition: &str,
+    key: i64,
+    address: &Address,
+) -> Result<Option<Deploy>> {
+    let query = format!(
+        "SELECT d.id, n.name, a.name, d.state, d.phase, d.error, d.release, d.kind, d.created_app, u.name,
+                d.created_at, d.finished_at
+         FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network JOIN users u ON u.id = d.user
+         WHERE {condition}"
+    );
+    t.query_row(&query, [key], |row| document(row, address)).optional().map_err(explain)
+}
+
+fn document(row: &Row<'_>, address: &Address) -> rusqlite::Result<Deploy> {
+    let id: u64 = row.get(0)?;
+    let (network, app): (String, String) = (row.get(1)?, row.get(2)?);
+    Ok(Deploy {
+        id,
+        url: address.url(&network, &app),
+        network,
+        app,
+        state: state(&row.get::<_, String>(3)?),
+        phase: row.get::<_, Option<String>>(4)?.as_deref().map(state),
+        error: row.get(5)?,
+        release: row.get(6)?,
+        kind: row.get(7)?,
+        upload_path: format!("/api/v1/deploys/{id}/source"),
+        created_app: row.get(8)?,
+        user: row.get(9)?,
+        created_at: row.get(10)?,
+        finished_at: row.get(11)?,
+    })
+}
+
+/// A state's word on the wire, which is also its word in the database.
+pub(super) fn word(state: State) -> String {
+    miniserde::json::to_string(&state).trim_matches('"').to_owned()
+}
+
+fn state(word: &str) -> State {
+    miniserde::json::from_str(&format!("\"{word}\"")).unwrap_or(State::Failed)
+}
+
+pub(super) fn missing(id: u64) -> Error {
+    Error::new(Kind::NotFound, format!("deploy {id} does not exist")).field("id")
+}
