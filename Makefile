@@ -54,7 +54,7 @@ BUILT   := $(WORK)/$(TARGET)/release/rig
 MUSL    ?= /usr/lib/x86_64-linux-musl
 SMALL_C := -Os -fPIC -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-ffunction-sections -fdata-sections
-LDFLAGS := --no-dynamic-linker -Bstatic --icf=all -O2 --gc-sections --build-id=none \
+LDFLAGS := --no-dynamic-linker -Bstatic --icf=all -O2 --gc-sections --build-id=none --no-eh-frame-hdr \
 	--pack-dyn-relocs=relr -e rig_start -z relro -z now
 empty   :=
 comma   := ,
@@ -62,12 +62,12 @@ space   := $(empty) $(empty)
 RUSTFLAGS_STATIC := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no \
 	-Zfmt-debug=none -Zlocation-detail=none \
 	-Crelocation-model=pic -Ctarget-feature=+crt-static -Clink-self-contained=no \
-	-Cllvm-args=-enable-machine-outliner=always \
+	-Cllvm-args=-enable-machine-outliner=always --cfg=chacha20_backend=\"soft\" \
 	-Clink-arg=-fuse-ld=lld -Clink-arg=-nostartfiles -Clink-arg=-nostdlib -Clink-arg=-static-pie \
 	-Zpre-link-arg=$(WORK)/lib/start.o \
 	-Clink-arg=$(MUSL)/rcrt1.o -Clink-arg=$(MUSL)/crti.o \
 	-Clink-arg=-L$(MUSL) -Clink-arg=-L$(WORK)/lib \
-	-Clink-arg=-Wl,$(subst $(space),$(comma),$(strip $(LDFLAGS))) \
+	-Clink-arg=src/sys/static/discard.ld -Clink-arg=-Wl,$(subst $(space),$(comma),$(strip $(LDFLAGS))) \
 	-Clink-arg=-Wl,--start-group,-lc,-lgcc,--end-group -Clink-arg=$(MUSL)/crtn.o \
 	--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(HOME)=~
 
