@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies interop lint demo docs static size static-test bench clean
+.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,20 @@ test-proxies: build ## the main job through tinyproxy, microsocks and nginx (Deb
 	$(CARGO) test --locked --features server --test it --no-run
 	PATH="$$PATH:/usr/sbin:/sbin" unshare -rnm sh tests/proxies.sh \
 		$(CARGO) test --locked --offline --features server --test it -- --ignored proxies::
+
+# RUNS=10000000 for a long one; FUZZ=frame for one target. Stable Rust will do.
+FUZZ ?= frame client_events longpoll http_head args ignore untar
+RUNS ?= 200000
+
+fuzz: ## run each fuzz target RUNS times (needs cargo-fuzz)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 \
+		|| { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build
+	@for target in $(FUZZ); do \
+		echo "== $$target"; mkdir -p fuzz/target/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-runs=$(RUNS) -rss_limit_mb=1024 -malloc_limit_mb=64 -timeout=10 -print_final_stats=1 || exit 1; \
+	done
 
 lint: ## rustfmt, and clippy with warnings denied
 	$(CARGO) fmt --check

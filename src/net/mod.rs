@@ -4,7 +4,8 @@ pub mod base64;
 mod cert;
 mod connection;
 pub mod dial;
-mod exchange;
+#[doc(hidden)]
+pub mod exchange;
 pub mod http;
 pub mod link;
 mod longpoll;
