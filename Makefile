@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench clean
+.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench bench-frames clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,8 +120,13 @@ size: static ## the static binary's size, its limit, and the ten largest crates
 static-test: build ## the static binary in an empty chroot does the main job over TLS (root)
 	sh tests/chroot.sh
 
-bench: static ## ratios against references measured in the same run
+bench: build static ## ratios against references measured in the same run
 	$(CARGO) bench --locked --bench startup
+	$(CARGO) bench --locked --bench link
+
+bench-frames: ## frames a second against phoenix.js (needs Node 20 and its package registry)
+	cd tests/interop && npm ci --no-audit --no-fund
+	$(CARGO) bench --locked --bench frames
 
 clean: ## remove everything that was built
 	$(CARGO) clean
