@@ -272,10 +272,16 @@ impl Client {
             return self.handle_reply(now, frame);
         }
         // A broadcast carries no join_ref; a message of an earlier join is dropped
-        // (phoenix.js `isMember`).
+        // (phoenix.js `isMember`), as is that of a join that was given up: its `phx_close`
+        // answers the leave.
         let member = |channel: &&mut Channel| {
             channel.topic == frame.topic
-                && frame.join_ref.as_ref().is_none_or(|join_ref| *join_ref == channel.join_ref)
+                && match &frame.join_ref {
+                    Some(join_ref) => {
+                        *join_ref == channel.join_ref && !matches!(channel.state, State::Waiting(_))
+                    }
+                    None => matches!(channel.state, State::Joined),
+                }
         };
         let Some(channel) = self.channels.iter_mut().find(member) else { return Ok(()) };
         let id = channel.id;
