@@ -104,6 +104,10 @@ fn following_outlives_a_restart_of_the_server_without_repeating_a_line() {
     max.kill();
     max.serve();
     until("oops");
+    // And over one that stops in order.
+    assert_eq!(max.stop(), Some(0));
+    max.serve();
+    until("oops");
     child.kill().unwrap();
     child.wait().unwrap();
 }
