@@ -220,6 +220,9 @@ impl Driver {
         if self.trial.is_some_and(|end| end <= Instant::now()) {
             self.connector.give_up_websocket();
             self.lost("the WebSocket carries nothing");
+            // Nobody's answer got lost, and the next way is tried at once.
+            self.requests.iter_mut().for_each(|request| request.lost = false);
+            self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.retry_at = None;
         }
     }
