@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench clean
+.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench bench-frames clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,7 +72,7 @@ BUILT   := $(WORK)/$(TARGET)/release/rig
 MUSL    ?= /usr/lib/x86_64-linux-musl
 SMALL_C := -Os -fPIC -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-ffunction-sections -fdata-sections
-LDFLAGS := --no-dynamic-linker -Bstatic --icf=all -O2 --gc-sections --build-id=none \
+LDFLAGS := --no-dynamic-linker -Bstatic --icf=all -O2 --gc-sections --build-id=none --no-eh-frame-hdr \
 	--pack-dyn-relocs=relr -e rig_start -z relro -z now
 empty   :=
 comma   := ,
@@ -80,12 +80,12 @@ space   := $(empty) $(empty)
 RUSTFLAGS_STATIC := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no \
 	-Zfmt-debug=none -Zlocation-detail=none \
 	-Crelocation-model=pic -Ctarget-feature=+crt-static -Clink-self-contained=no \
-	-Cllvm-args=-enable-machine-outliner=always \
+	-Cllvm-args=-enable-machine-outliner=always --cfg=chacha20_backend=\"soft\" \
 	-Clink-arg=-fuse-ld=lld -Clink-arg=-nostartfiles -Clink-arg=-nostdlib -Clink-arg=-static-pie \
 	-Zpre-link-arg=$(WORK)/lib/start.o \
 	-Clink-arg=$(MUSL)/rcrt1.o -Clink-arg=$(MUSL)/crti.o \
 	-Clink-arg=-L$(MUSL) -Clink-arg=-L$(WORK)/lib \
-	-Clink-arg=-Wl,$(subst $(space),$(comma),$(strip $(LDFLAGS))) \
+	-Clink-arg=src/sys/static/discard.ld -Clink-arg=-Wl,$(subst $(space),$(comma),$(strip $(LDFLAGS))) \
 	-Clink-arg=-Wl,--start-group,-lc,-lgcc,--end-group -Clink-arg=$(MUSL)/crtn.o \
 	--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(HOME)=~
 
@@ -124,8 +124,13 @@ size: static ## the static binary's size, its limit, and the ten largest crates
 static-test: build ## the static binary in an empty chroot does the main job over TLS (root)
 	sh tests/chroot.sh
 
-bench: static ## ratios against references measured in the same run
+bench: build static ## ratios against references measured in the same run
 	$(CARGO) bench --locked --bench startup
+	$(CARGO) bench --locked --bench link
+
+bench-frames: ## frames a second against phoenix.js (needs Node 20 and its package registry)
+	cd tests/interop && npm ci --no-audit --no-fund
+	$(CARGO) bench --locked --bench frames
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -15,6 +15,8 @@ const RUN: usize = 128;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // What the Makefile links into the static rig, which cargo does not know about.
+    println!("cargo::rerun-if-changed=src/sys/static");
     let mut fields = Vec::new();
     for anchor in webpki_roots::TLS_SERVER_ROOTS {
         let constraints = anchor.name_constraints.as_deref().unwrap_or_default();

@@ -111,7 +111,7 @@ impl Auth {
         match refreshed {
             Some(Err(error)) if error.kind() != Kind::Unauthenticated => Err(error),
             Some(Ok(held)) => Ok(held),
-            _ => exchange(&self.http, token).map(Held::new),
+            _ => exchange(&self.http, token, true).map(Held::new),
         }
     }
 
@@ -164,9 +164,9 @@ impl Auth {
     }
 }
 
-/// Exchanges an API token for a session.
-pub fn exchange(http: &Http, token: &Secret) -> Result<Tokens> {
-    let body = miniserde::json::to_string(&Exchange { token: token.reveal().to_owned() });
+/// Exchanges an API token for a session; a `brief` one is kept nowhere.
+pub fn exchange(http: &Http, token: &Secret, brief: bool) -> Result<Tokens> {
+    let body = miniserde::json::to_string(&Exchange { token: token.reveal().to_owned(), brief: Some(brief) });
     let body = Secret::new(body);
     tokens(&http.post("/api/v1/auth/exchange", None, body.reveal())?)
 }

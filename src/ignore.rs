@@ -18,6 +18,8 @@ struct Rule {
 impl Rules {
     /// Reads the text of an ignore file.
     pub fn parse(text: &[u8]) -> Rules {
+        // Editors on Windows begin a file so; git passes it over too.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         Rules(text.split(|byte| *byte == b'\n').filter_map(rule).collect())
     }
 
@@ -255,6 +257,7 @@ mod tests {
         check("a\\*b", "a*b", Some(true));
         check("a\\*b", "axb", None);
         check("x\r", "x", Some(true));
+        check("\u{feff}secret.env", "secret.env", Some(true));
     }
 
     #[test]

@@ -82,6 +82,8 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, usize> {
     }
     let mut at = at + 1;
     loop {
+        let plain = text.get(at..).unwrap_or(&[]).iter();
+        at += plain.take_while(|byte| **byte >= b' ' && **byte != b'"' && **byte != b'\\').count();
         match text.get(at) {
             Some(b'"') => return Ok(at + 1),
             Some(b'\\') => match text.get(at + 1) {
@@ -95,7 +97,6 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, usize> {
                 }
                 _ => return Err(at),
             },
-            Some(0x20..) => at += 1,
             _ => return Err(at),
         }
     }

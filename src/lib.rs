@@ -53,7 +53,7 @@ pub fn rig_main() -> ExitCode {
         Ok(Invocation::Version) => done(&output, output.write(VERSION)),
         Ok(Invocation::Help(words)) => done(&output, output.write(&cli::help::help(COMMANDS, &words))),
         Ok(Invocation::Run(command, matches)) => {
-            term::end_on_signals();
+            term::end_on_signals(json);
             let session = match Session::new(output, &matches) {
                 Ok(session) => session,
                 Err(error) => return done(&Output::new(json, plain), Err(error)),

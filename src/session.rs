@@ -244,7 +244,13 @@ impl Session {
 
     /// The network named by `given` or `--network`, else by `rig.json` here.
     pub fn network(&self, matches: &Matches, given: Option<&str>) -> Result<Name> {
-        let named = given.or_else(|| matches.value(&NETWORK)).map(str::to_owned);
+        let flag = matches.value(&NETWORK);
+        if let (Some(given), Some(flag)) = (given, flag)
+            && given != flag
+        {
+            return Err(Error::usage(format!("is the network '{given}' or '{flag}'?")));
+        }
+        let named = given.or(flag).map(str::to_owned);
         let named = match named {
             Some(name) => Some(name),
             None => project::load(Path::new("."))?.network,

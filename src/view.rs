@@ -202,8 +202,14 @@ mod tests {
         let output = Output::new(false, true);
         let now = UNIX_EPOCH + Duration::from_secs(61);
         let text = table(&output, &rows, FIELDS, None, now);
-        assert_eq!(text, "NAME   STATE       SINCE\nweb    crash loop  1m 1s ago\na\\u1b  live        -\n");
+        assert_eq!(
+            text,
+            "NAME     STATE       SINCE\nweb      crash loop  1m 1s ago\na\\u{1b}  live        -\n"
+        );
         let narrow = table(&output, &rows, FIELDS, Some(20), now);
-        assert_eq!(narrow, "name   web\nstate  crash loop\nsince  1m 1s ago\n\nname   a\\u1b\nstate  live\n");
+        assert_eq!(
+            narrow,
+            "name   web\nstate  crash loop\nsince  1m 1s ago\n\nname   a\\u{1b}\nstate  live\n"
+        );
     }
 }

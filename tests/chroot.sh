@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 rig=target/static/rig
 maxd=target/debug/maxd
+chroot=$(command -v chroot || echo /usr/sbin/chroot)
 work=$(mktemp -d)
 pid=
 clean() {
@@ -36,7 +37,7 @@ cp "$work/data/tls/ca.pem" "$work/root/ca.pem"
 cp tests/apps/static/* "$work/root/site/"
 run() {
     echo "\$ rig $*"
-    env -i PATH="$PATH:/usr/sbin:/sbin" RIG_URL="$url" RIG_TOKEN="$token" RIG_CA=/ca.pem chroot "$work/root" /rig "$@" || fail "rig $1 ended with $?"
+    env -i RIG_URL="$url" RIG_TOKEN="$token" RIG_CA=/ca.pem "$chroot" "$work/root" /rig "$@" || fail "rig $1 ended with $?"
 }
 run whoami
 run create network blue
@@ -45,5 +46,22 @@ run deploy /site --app web --network blue
 run status app web.blue
 run logs build web.blue
 run list apps
+# What is in memory: nothing both writable and executable, and of the file only .data
+# writable; what was relocated is read-only again.
+mkfifo "$work/token"
+env -i RIG_CONFIG_DIR=/config "$chroot" "$work/root" /rig login --url "$url" --token-stdin <"$work/token" >/dev/null 2>&1 &
+rig_pid=$!
+exec 3>"$work/token"
+maps() { grep -c "$1" "/proc/$rig_pid/maps" || true; }
+tries=0
+until [ "$(maps '/rig$')" -ge 4 ]; do
+    tries=$((tries + 1))
+    [ "$tries" -le 300 ] || fail "rig's memory is not as expected"
+    sleep 0.1
+done
+found="$(maps ' rwx') $(maps ' r--p .*/rig$') $(maps ' r-xp .*/rig$') $(maps ' rw-p .*/rig$')"
+exec 3>&-
+wait "$rig_pid" || true
+[ "$found" = "0 2 1 1" ] || fail "rig's memory is not protected: $found"
 [ "$(ls "$work/root" | tr '\n' ' ')" = "ca.pem rig site " ] || fail "rig left something behind"
 echo "chroot: the main job works in an empty chroot"

@@ -2,7 +2,7 @@
 
 /// The candidate nearest to `word`, when it is near enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = 1 + word.len() / 4;
+    let limit = (word.len() / 3).max(1);
     candidates
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)

@@ -67,7 +67,7 @@ fn apps(session: &Session, matches: &Matches) -> Result<()> {
         None => None,
     };
     let answer = session.max()?.document("app:list", &Filter { network })?;
-    show(session, &answer, "apps", APP_FIELDS, "no apps yet: `rig create app`")
+    show(session, &answer, "apps", APP_FIELDS, "no apps yet: `rig create app APP --network NETWORK`")
 }
 
 fn show(session: &Session, answer: &Value, path: &str, fields: &[Field], none: &str) -> Result<()> {

@@ -127,7 +127,7 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         pin = Some(trusted);
     }
     let token = token(session, matches)?;
-    let tokens = exchange(&http, &token)?;
+    let tokens = exchange(&http, &token, false)?;
     let (user, expires_at) = (tokens.user.clone(), tokens.expires_at.clone());
     let access = Secret::new(tokens.access_token.clone());
     if let Some(context) = before {

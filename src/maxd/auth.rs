@@ -15,6 +15,8 @@ use tokio::sync::broadcast;
 pub const ACCESS: Duration = Duration::from_secs(15 * 60);
 /// How long a session lives after its last refresh.
 const SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The same for a session that is for one command, which ends without a word.
+const BRIEF: Duration = Duration::from_secs(3600);
 
 /// Who a request comes from.
 #[derive(Clone)]
@@ -60,8 +62,9 @@ impl Auth {
     }
 
     /// Exchanges an API token for a session.
-    pub async fn exchange(&self, token: &str, now: SystemTime) -> Result<Tokens> {
+    pub async fn exchange(&self, token: &str, brief: bool, now: SystemTime) -> Result<Tokens> {
         let (presented, access) = (hash(token), self.access);
+        let session = if brief { BRIEF } else { SESSION };
         self.store.with(move |t| {
             let found = t
                 .query_row(
@@ -76,20 +79,21 @@ impl Auth {
                 Error::new(Kind::Unauthenticated, "the API token is not valid")
                     .hint("make a new one on the server: `maxd token create`")
             })?;
-            let pair = Pair::new(now, access)?;
+            let pair = Pair::new(now, access, session)?;
             t.execute("UPDATE api_tokens SET used_at = ?1 WHERE id = ?2", params![rfc3339(now), api_token])
                 .map_err(explain)?;
             t.execute("DELETE FROM sessions WHERE expires < ?1", [unix(now)]).map_err(explain)?;
             t.execute(
-                "INSERT INTO sessions(api_token, access_hash, access_expires, refresh_hash, expires, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO sessions(api_token, access_hash, access_expires, refresh_hash, expires, created_at, lifetime)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
                     api_token,
                     hash(&pair.access),
                     unix(pair.access_expires),
                     hash(&pair.refresh),
                     unix(pair.expires),
-                    rfc3339(now)
+                    rfc3339(now),
+                    session.as_secs()
                 ],
             )
             .map_err(explain)?;
@@ -104,12 +108,12 @@ impl Auth {
     pub async fn refresh(&self, token: &str, now: SystemTime) -> Result<Tokens> {
         let (presented, access) = (hash(token), self.access);
         let renewed = self.store.with(move |t| {
-            let (session, user, again) = find_refresh(t, &presented, now)?.ok_or_else(ended)?;
+            let (session, user, lifetime, again) = find_refresh(t, &presented, now)?.ok_or_else(ended)?;
             if again == Some(true) {
                 t.execute("DELETE FROM sessions WHERE id = ?1", [session]).map_err(explain)?;
                 return Ok(Err(session));
             }
-            let pair = Pair::new(now, access)?;
+            let pair = Pair::new(now, access, Duration::from_secs(lifetime))?;
             // A pair that reached nobody leaves no trace.
             let former = match again {
                 Some(_) => "former_access_hash, former_access_expires",
@@ -197,19 +201,18 @@ impl Auth {
     }
 }
 
-/// The session a refresh token belongs to and its user. For a token that was used
-/// before, also whether what it was exchanged for was.
-fn find_refresh(
-    t: &Transaction<'_>,
-    presented: &[u8],
-    now: SystemTime,
-) -> Result<Option<(i64, String, Option<bool>)>> {
+/// A session, its user, its lifetime in seconds; and for a refresh token that was used
+/// before, whether what it was exchanged for was.
+type Refreshed = (i64, String, u64, Option<bool>);
+
+/// What a refresh token belongs to.
+fn find_refresh(t: &Transaction<'_>, presented: &[u8], now: SystemTime) -> Result<Option<Refreshed>> {
     t.query_row(
-        "SELECT s.id, u.name, CASE s.refresh_hash WHEN ?1 THEN NULL ELSE s.pair_used END
+        "SELECT s.id, u.name, s.lifetime, CASE s.refresh_hash WHEN ?1 THEN NULL ELSE s.pair_used END
          FROM sessions s JOIN api_tokens a ON a.id = s.api_token JOIN users u ON u.id = a.user
          WHERE (s.refresh_hash = ?1 OR s.used_refresh_hash = ?1) AND s.expires >= ?2 AND a.revoked_at IS NULL",
         params![presented, unix(now)],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )
     .optional()
     .map_err(explain)
@@ -299,8 +302,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(now: SystemTime, lifetime: Duration) -> Result<Pair> {
-        let (access_expires, expires) = (now + lifetime, now + SESSION);
+    fn new(now: SystemTime, lifetime: Duration, session: Duration) -> Result<Pair> {
+        let (access_expires, expires) = (now + lifetime, now + session);
         let (access, refresh) = (format!("acc_{}", random(24)?), format!("ref_{}", random(24)?));
         Ok(Pair { access, access_expires, lifetime, refresh, expires })
     }
@@ -354,7 +357,7 @@ mod tests {
     #[tokio::test]
     async fn a_refresh_rotates_and_a_used_token_ends_the_session() {
         let (_dir, _store, auth, token, now) = world().await;
-        let first = auth.exchange(&token, now).await.unwrap();
+        let first = auth.exchange(&token, false, now).await.unwrap();
         let second = auth.refresh(&first.refresh_token, now).await.unwrap();
         let identity = auth.check(&second.access_token, now).await.unwrap();
         let mut revoked = auth.revocations();
@@ -367,7 +370,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_was_lost_can_be_asked_for_again_until_it_was_used() {
         let (_dir, _store, auth, token, now) = world().await;
-        let first = auth.exchange(&token, now).await.unwrap();
+        let first = auth.exchange(&token, false, now).await.unwrap();
         let lost = auth.refresh(&first.refresh_token, now).await.unwrap();
         let again = auth.refresh(&first.refresh_token, now).await.unwrap();
         // What was lost is worth nothing; what was held before still is.
@@ -382,7 +385,7 @@ mod tests {
     #[tokio::test]
     async fn a_former_access_token_is_good_until_its_time_is_over() {
         let (_dir, _store, auth, token, now) = world().await;
-        let first = auth.exchange(&token, now).await.unwrap();
+        let first = auth.exchange(&token, false, now).await.unwrap();
         let later = now + Duration::from_secs(600);
         let second = auth.refresh(&first.refresh_token, later).await.unwrap();
         assert!(auth.check(&first.access_token, later).await.is_ok());
@@ -394,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn tokens_end_with_their_time() {
         let (_dir, _store, auth, token, now) = world().await;
-        let tokens = auth.exchange(&token, now).await.unwrap();
+        let tokens = auth.exchange(&token, false, now).await.unwrap();
         assert!(auth.check(&tokens.access_token, now + ACCESS).await.is_ok());
         assert!(auth.check(&tokens.access_token, now + ACCESS + Duration::from_secs(1)).await.is_err());
         assert!(auth.refresh(&tokens.refresh_token, now + SESSION + Duration::from_secs(1)).await.is_err());
@@ -403,7 +406,7 @@ mod tests {
     #[tokio::test]
     async fn a_revoked_api_token_ends_its_sessions() {
         let (_dir, store, auth, token, now) = world().await;
-        let tokens = auth.exchange(&token, now).await.unwrap();
+        let tokens = auth.exchange(&token, false, now).await.unwrap();
         let identity = auth.check(&tokens.access_token, now).await.unwrap();
         let id = list_tokens(&store, "ada").unwrap().first().unwrap().id;
         assert!(revoke_token(&store, "bob", id, now).is_err());
@@ -412,7 +415,7 @@ mod tests {
         assert!(!auth.stands(identity.session).await);
         assert!(auth.check(&tokens.access_token, now).await.is_err());
         assert!(auth.refresh(&tokens.refresh_token, now).await.is_err());
-        assert!(auth.exchange(&token, now).await.is_err());
+        assert!(auth.exchange(&token, false, now).await.is_err());
     }
 
     #[test]

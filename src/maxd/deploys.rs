@@ -322,8 +322,9 @@ impl Work<'_> {
         let started = Instant::now();
         let unpacked = self.unpack(archive).await?;
         self.say(format!(
-            "unpacked {} files ({} bytes) in {}",
+            "unpacked {} file{} ({} bytes) in {}",
             unpacked.entries,
+            if unpacked.entries == 1 { "" } else { "s" },
             unpacked.bytes,
             human(started.elapsed())
         ))

@@ -24,6 +24,10 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// A file that describes a project is smaller than this.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
+/// What may stand in `rig.json`. A misspelt `run` must not turn a program into a site that
+/// shows its source.
+const MEMBERS: &[&str] = &["app", "network", "build", "run", "health"];
+
 /// What one source of knowledge has to say.
 #[derive(Default)]
 struct Found {
@@ -104,6 +108,14 @@ struct Settings {
 impl Settings {
     fn read(dir: &Path) -> Result<Settings> {
         let Some(object) = read_object(dir, "rig.json")? else { return Ok(Settings::default()) };
+        if let Some(unknown) =
+            object.keys().find(|key| !MEMBERS.contains(&key.as_str()) && !key.starts_with('$'))
+        {
+            let known = MEMBERS.join(", ");
+            return Err(Error::usage(format!("'rig.json' has an unknown member '{unknown}'"))
+                .hint(format!("known are {known}"))
+                .field(unknown));
+        }
         let mut settings = Settings::default();
         match object.get("build") {
             None | Some(Value::Null) => {}

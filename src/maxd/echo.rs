@@ -14,8 +14,9 @@ use tokio::sync::{broadcast, mpsc};
 /// What is said to everybody, and on which topic.
 static SHOUTS: LazyLock<broadcast::Sender<Shout>> = LazyLock::new(|| broadcast::channel(64).0);
 
+/// Something said to everybody on a topic.
 #[derive(Clone)]
-struct Shout {
+pub struct Shout {
     topic: String,
     event: String,
     text: String,
@@ -31,14 +32,18 @@ pub fn join(topic: &str, params: &str) -> Joined {
             let mut reply = format!("{{\"params\":{params},\"topic\":");
             json::push_string(&mut reply, topic);
             reply.push('}');
-            Joined::Open(reply, Feed::Echo(topic.to_owned()))
+            Joined::Open(reply, Feed::Echo(topic.to_owned(), SHOUTS.subscribe()))
         }
     }
 }
 
-/// Does what it is told.
-pub async fn run(topic: String, outlet: Outlet, mut inputs: mpsc::Receiver<Push>) -> Result<()> {
-    let mut shouts = SHOUTS.subscribe();
+/// Does what it is told. `shouts` are those since the join.
+pub async fn run(
+    topic: String,
+    mut shouts: broadcast::Receiver<Shout>,
+    outlet: Outlet,
+    mut inputs: mpsc::Receiver<Push>,
+) -> Result<()> {
     loop {
         let done = tokio::select! {
             push = inputs.recv() => match push {

@@ -95,7 +95,10 @@ async fn health() -> Response {
 
 async fn exchange(State(platform): Shared, body: Bytes) -> Result<Response, Fault> {
     let request: Exchange = read(&body)?;
-    Ok(document(StatusCode::OK, &platform.auth.exchange(&request.token, SystemTime::now()).await?))
+    Ok(document(
+        StatusCode::OK,
+        &platform.auth.exchange(&request.token, request.brief.unwrap_or(false), SystemTime::now()).await?,
+    ))
 }
 
 async fn refresh(State(platform): Shared, body: Bytes) -> Result<Response, Fault> {
@@ -124,13 +127,23 @@ async fn source(
     let who = bearer(&platform, &headers).await?;
     let id = id.parse().map_err(|_| Error::new(Kind::NotFound, format!("deploy {id} does not exist")))?;
     let upload = platform.begin_upload(&who, id).await?;
-    match receive(body, &upload).await {
+    let announced: Option<u64> =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let received = match announced {
+        Some(length) if length > upload.limit => Err(over(upload.limit)),
+        _ => receive(body, &upload).await,
+    };
+    match received {
         Ok(()) => Ok(document(StatusCode::ACCEPTED, &platform.finish_upload(upload).await?)),
         Err(error) => {
             platform.fail_upload(upload, &error).await;
             Err(error.into())
         }
     }
+}
+
+fn over(limit: u64) -> Error {
+    Error::new(Kind::TooLarge, format!("the archive has more than {limit} bytes"))
 }
 
 /// Writes the body to its file, at constant memory.
@@ -144,10 +157,7 @@ async fn receive(body: body::Body, upload: &Upload) -> Result<()> {
             chunk.map_err(|_| Error::new(Kind::Failed, "the upload ended early").hint("deploy again"))?;
         size += chunk.len() as u64;
         if size > upload.limit {
-            return Err(Error::new(
-                Kind::TooLarge,
-                format!("the archive has more than {} bytes", upload.limit),
-            ));
+            return Err(over(upload.limit));
         }
         file.write_all(&chunk).await.map_err(failed)?;
     }

@@ -55,7 +55,7 @@ pub enum Feed {
         lines: Cursor,
     },
     /// What a conformance test asks for, on this topic.
-    Echo(String),
+    Echo(String, tokio::sync::broadcast::Receiver<echo::Shout>),
 }
 
 /// A place in a log, and how much may be sent.
@@ -148,7 +148,7 @@ pub async fn run(
             while inputs.recv().await.is_some() {}
             Ok(())
         }
-        Feed::Echo(topic) => echo::run(topic, outlet, inputs).await,
+        Feed::Echo(topic, shouts) => echo::run(topic, shouts, outlet, inputs).await,
         Feed::Log { lines, network, app, follow } => {
             follow_log(&platform, lines, network, app, follow, &outlet, &mut inputs).await
         }

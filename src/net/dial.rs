@@ -117,9 +117,20 @@ impl Read for Stream {
         match self {
             Stream::Plain(socket) => {
                 socket.limit()?;
-                socket.socket.read(out)
+                again(|| socket.socket.read(out))
             }
             Stream::Tls(stream) => read(stream, out),
+        }
+    }
+}
+
+/// A process that was stopped and goes on finds its calls interrupted, though nothing
+/// happened to the connection.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
@@ -149,7 +160,7 @@ impl Write for Stream {
         match self {
             Stream::Plain(socket) => {
                 socket.limit()?;
-                socket.socket.write(bytes)
+                again(|| socket.socket.write(bytes))
             }
             Stream::Tls(stream) => stream.write(bytes),
         }

@@ -207,14 +207,12 @@ impl Client {
 
     /// A text frame arrived.
     pub fn handle_text(&mut self, now: Instant, text: &str) -> Result<(), Malformed> {
-        self.handle_frame(now, &Frame::decode_text(text)?);
-        Ok(())
+        self.handle_frame(now, &Frame::cut_text(text)?)
     }
 
     /// A binary frame arrived.
     pub fn handle_binary(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Malformed> {
-        self.handle_frame(now, &Frame::decode_binary(bytes, Side::Client)?);
-        Ok(())
+        self.handle_frame(now, &Frame::decode_binary(bytes, Side::Client)?)
     }
 
     /// It is `now`: sends what is due and gives up what is late.
@@ -260,7 +258,7 @@ impl Client {
         channels.chain(pushes).chain(self.heartbeat.as_ref().map(|(at, _)| *at)).min()
     }
 
-    fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) {
+    fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Malformed> {
         if frame.topic == HEARTBEAT_TOPIC {
             if let Some((_, waiting)) = &mut self.heartbeat
                 && waiting.is_some()
@@ -268,18 +266,24 @@ impl Client {
             {
                 *waiting = None;
             }
-            return;
+            return Ok(());
         }
         if frame.event == REPLY {
             return self.handle_reply(now, frame);
         }
         // A broadcast carries no join_ref; a message of an earlier join is dropped
-        // (phoenix.js `isMember`).
+        // (phoenix.js `isMember`), as is that of a join that was given up: its `phx_close`
+        // answers the leave.
         let member = |channel: &&mut Channel| {
             channel.topic == frame.topic
-                && frame.join_ref.as_ref().is_none_or(|join_ref| *join_ref == channel.join_ref)
+                && match &frame.join_ref {
+                    Some(join_ref) => {
+                        *join_ref == channel.join_ref && !matches!(channel.state, State::Waiting(_))
+                    }
+                    None => matches!(channel.state, State::Joined),
+                }
         };
-        let Some(channel) = self.channels.iter_mut().find(member) else { return };
+        let Some(channel) = self.channels.iter_mut().find(member) else { return Ok(()) };
         let id = channel.id;
         match frame.event.as_ref() {
             CLOSE => {
@@ -293,10 +297,12 @@ impl Client {
             }
             event => self.events.push_back(Event::Message(id, event.to_owned(), body(frame.payload))),
         }
+        Ok(())
     }
 
-    fn handle_reply(&mut self, now: Instant, frame: &Frame<'_>) {
-        let (Some(reference), Some(reply)) = (&frame.reference, frame.reply()) else { return };
+    fn handle_reply(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Malformed> {
+        let reply = frame.reply().ok_or(Malformed)?;
+        let Some(reference) = &frame.reference else { return Ok(()) };
         let (ok, response) = (reply.status == "ok", body(reply.response));
         let joining = |channel: &&mut Channel| {
             matches!(channel.state, State::Joining(_))
@@ -314,10 +320,10 @@ impl Client {
                 self.remove(id);
                 self.events.push_back(Event::Refused(id, response));
             }
-            return;
+            return Ok(());
         }
         let Some(at) = self.pushes.iter().position(|push| push.reference.as_ref() == Some(reference)) else {
-            return;
+            return Ok(());
         };
         let push = self.pushes.remove(at);
         // An answer without a join_ref reached no channel: the server forgot this one.
@@ -328,9 +334,10 @@ impl Client {
             channel.state = State::Waiting(now + pause(&mut channel.failures));
             self.events.push_back(Event::Crashed(push.channel));
             self.events.push_back(Event::Lost(push.id));
-            return;
+            return Ok(());
         }
         self.events.push_back(Event::Replied(push.id, ok, response));
+        Ok(())
     }
 
     fn beat(&mut self, now: Instant) {

@@ -236,3 +236,130 @@ fn waiting_pushes_are_bounded() {
     let extra = world.push(channel, "e");
     assert_eq!(world.events(), [Event::Lost(extra)]);
 }
+
+#[test]
+fn a_join_that_is_answered_late_is_left_and_its_answer_dropped() {
+    let mut world = World::connected();
+    let channel = world.join("t");
+    world.sent();
+    world.wait_until(10);
+    world.sent();
+    // The answer to the join that was given up comes now; the next join counts.
+    world.hear(r#"["2","2","t","phx_reply",{"status":"ok","response":{}}]"#);
+    world.hear(r#"["2",null,"t","lines",{}]"#);
+    world.hear(r#"["2","2","t","phx_close",{}]"#);
+    assert_eq!(world.events(), []);
+    world.wait_until(11);
+    assert_eq!(world.sent(), [r#"["4","4","t","phx_join",{}]"#]);
+    world.hear(r#"["4","4","t","phx_reply",{"status":"ok","response":{}}]"#);
+    assert_eq!(world.events(), [Event::Joined(channel, Body::Json("{}".to_owned()))]);
+}
+
+#[test]
+fn a_connection_that_breaks_during_a_join_joins_at_once_on_the_next() {
+    let mut world = World::connected();
+    let channel = world.join("t");
+    let push = world.push(channel, "e");
+    world.sent();
+    world.client.handle_disconnected(world.now);
+    // Nothing is due without a connection but the push's own time.
+    world.wait_until(10);
+    assert_eq!(world.events(), [Event::TimedOut(push)]);
+    assert_eq!(world.sent(), [""; 0]);
+    assert_eq!(world.client.poll_timeout(), None);
+    world.client.handle_connected(world.now);
+    assert_eq!(world.sent(), [r#"["4","4","t","phx_join",{}]"#]);
+    // What the former connection had still to say does not concern this one.
+    world.hear(r#"["2","2","t","phx_reply",{"status":"ok","response":{}}]"#);
+    assert_eq!(world.events(), []);
+}
+
+#[test]
+fn a_push_on_a_crashed_channel_waits_for_the_rejoin() {
+    let (mut world, channel) = World::joined("t");
+    world.hear(r#"["2","2","t","phx_error",{"reason":"channel_crash"}]"#);
+    let push = world.push(channel, "e");
+    assert_eq!(world.sent(), [""; 0]);
+    world.wait_until(1);
+    assert_eq!(world.sent(), [r#"["4","4","t","phx_join",{}]"#]);
+    world.hear(r#"["4","4","t","phx_reply",{"status":"ok","response":{}}]"#);
+    assert_eq!(world.sent(), [r#"["4","5","t","e",{}]"#]);
+    world.hear(r#"["4","5","t","phx_reply",{"status":"ok","response":{}}]"#);
+    assert_eq!(world.events().last(), Some(&Event::Replied(push, true, Body::Json("{}".to_owned()))));
+}
+
+#[test]
+fn a_channel_that_crashes_again_and_again_is_joined_ever_more_slowly() {
+    let (mut world, _) = World::joined("t");
+    let (mut at, mut joined) = (0, 2);
+    for (join, pause) in [(3, 1), (4, 2), (5, 5), (6, 10), (7, 10)] {
+        world.hear(&format!(r#"["{joined}","{joined}","t","phx_error",{{}}]"#));
+        (at, joined) = (at + pause, join);
+        world.wait_until(at);
+        assert_eq!(world.sent(), [format!(r#"["{join}","{join}","t","phx_join",{{}}]"#)]);
+    }
+    assert_eq!(at, 28);
+}
+
+#[test]
+fn a_channel_is_left_while_its_join_is_on_the_way() {
+    let mut world = World::connected();
+    let channel = world.join("t");
+    world.sent();
+    world.client.leave(channel);
+    assert_eq!(world.sent(), [r#"["2","3","t","phx_leave",{}]"#]);
+    world.hear(r#"["2","2","t","phx_reply",{"status":"ok","response":{}}]"#);
+    world.hear(r#"["2","3","t","phx_reply",{"status":"ok","response":{}}]"#);
+    world.hear(r#"["2","2","t","phx_close",{}]"#);
+    assert_eq!(world.events(), []);
+    // The same topic again is another channel.
+    let again = world.join("t");
+    assert_eq!(world.sent(), [r#"["5","5","t","phx_join",{}]"#]);
+    world.hear(r#"["5","5","t","phx_reply",{"status":"ok","response":{}}]"#);
+    assert_eq!(world.events(), [Event::Joined(again, Body::Json("{}".to_owned()))]);
+}
+
+#[test]
+fn two_channels_of_one_topic_are_told_apart_by_their_joins() {
+    let (mut world, first) = World::joined("t");
+    let second = world.join("t");
+    assert_eq!(world.sent(), [r#"["4","4","t","phx_join",{}]"#]);
+    // The server closes the first behind its answer to the second (Phoenix).
+    world.hear(r#"["4","4","t","phx_reply",{"status":"ok","response":{}}]"#);
+    world.hear(r#"["2","2","t","phx_close",{}]"#);
+    let joined = Event::Joined(second, Body::Json("{}".to_owned()));
+    assert_eq!(world.events(), [joined, Event::Closed(first)]);
+    world.hear(r#"["4",null,"t","lines",{}]"#);
+    let message = Event::Message(second, "lines".to_owned(), Body::Json("{}".to_owned()));
+    assert_eq!(world.events(), [message]);
+}
+
+#[test]
+fn a_heartbeat_answered_late_counts_for_nothing() {
+    let mut world = World::connected();
+    world.wait_until(30);
+    world.sent();
+    world.hear(r#"[null,"999","phoenix","phx_reply",{"status":"ok","response":{}}]"#);
+    world.wait_until(60);
+    assert_eq!(world.events(), [Event::Dead]);
+    world.hear(r#"[null,"1","phoenix","phx_reply",{"status":"ok","response":{}}]"#);
+    assert_eq!(world.events(), []);
+    // The next connection has a heartbeat of its own.
+    world.client.handle_disconnected(world.now);
+    world.client.handle_connected(world.now);
+    world.wait_until(90);
+    assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn a_reply_without_its_members_is_malformed() {
+    let (mut world, channel) = World::joined("t");
+    world.push(channel, "e");
+    world.sent();
+    for text in [r#"["2","4","t","phx_reply",{"response":{}}]"#, r#"["2","4","t","phx_reply",{"status":]"#] {
+        assert!(world.client.handle_text(world.now, text).is_err(), "{text}");
+    }
+    // What concerns no channel is nobody's matter, whatever is in it.
+    world.hear(r#"[null,null,"other","event",nonsense]"#);
+    assert_eq!(world.events(), []);
+}

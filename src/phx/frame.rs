@@ -114,26 +114,36 @@ pub enum Side {
 impl<'a> Frame<'a> {
     /// Decodes a text frame.
     pub fn decode_text(text: &'a str) -> Result<Frame<'a>, Malformed> {
+        let frame = Frame::cut_text(text)?;
+        match frame.payload {
+            Payload::Json(payload) if json::check(payload.as_bytes()).is_err() => Err(Malformed),
+            _ => Ok(frame),
+        }
+    }
+
+    /// Decodes a text frame without a look at its payload, which is whatever stands between
+    /// the event and the end: whoever reads it finds out whether it is JSON.
+    pub fn cut_text(text: &'a str) -> Result<Frame<'a>, Malformed> {
         let bytes = text.as_bytes();
         let mut at = json::skip_space(bytes, 0);
         if bytes.get(at) != Some(&b'[') {
             return Err(Malformed);
         }
-        let mut items = [""; 5];
-        for (index, item) in items.iter_mut().enumerate() {
+        let mut items = [""; 4];
+        for item in &mut items {
             let start = json::skip_space(bytes, at + 1);
             let end = json::skip_value(bytes, start).map_err(|_| Malformed)?;
             *item = text.get(start..end).ok_or(Malformed)?;
             at = json::skip_space(bytes, end);
-            let expected = if index == 4 { b']' } else { b',' };
-            if bytes.get(at) != Some(&expected) {
+            if bytes.get(at) != Some(&b',') {
                 return Err(Malformed);
             }
         }
-        if json::skip_space(bytes, at + 1) != bytes.len() {
-            return Err(Malformed);
-        }
-        let [join_ref, reference, topic, event, payload] = items;
+        let space = [' ', '\t', '\n', '\r'];
+        let rest = text.get(at + 1..).and_then(|rest| rest.trim_end_matches(space).strip_suffix(']'));
+        let payload =
+            rest.map(|rest| rest.trim_matches(space)).filter(|rest| !rest.is_empty()).ok_or(Malformed)?;
+        let [join_ref, reference, topic, event] = items;
         Ok(Frame {
             join_ref: decode_ref(join_ref)?,
             reference: decode_ref(reference)?,

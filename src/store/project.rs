@@ -27,6 +27,7 @@ pub fn load(directory: &Path) -> Result<Project> {
 }
 
 fn parse(text: &str, name: &str) -> Result<Project> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Err(offset) = json::check(text.as_bytes()) {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.matches('\n').count() + 1;

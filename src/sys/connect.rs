@@ -2,6 +2,7 @@
 //! its small form): no address that is dead keeps the others waiting, and none gets a
 //! thread.
 
+use super::wait::{poll, watch};
 use std::io::{self, ErrorKind};
 use std::mem::zeroed;
 use std::net::{SocketAddr, TcpStream};
@@ -99,16 +100,9 @@ fn begin(address: &SocketAddr) -> io::Result<TcpStream> {
 
 /// Waits until an attempt has ended one way or the other: which.
 fn wait(trying: &[TcpStream], limit: Duration) -> io::Result<Option<usize>> {
-    let watched =
-        |socket: &TcpStream| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    let mut watched: Vec<_> = trying.iter().map(watched).collect();
-    let millis = i32::try_from(limit.as_millis() + 1).unwrap_or(i32::MAX);
-    // SAFETY: the pointer and the length are those of `watched`.
-    let count = unsafe { libc::poll(watched.as_mut_ptr(), watched.len() as libc::nfds_t, millis) };
-    match io::Error::last_os_error() {
-        error if count < 0 && error.kind() != ErrorKind::Interrupted => Err(error),
-        _ => Ok(watched.iter().position(|socket| socket.revents != 0)),
-    }
+    let mut watched: Vec<_> = trying.iter().map(|socket| watch(socket.as_raw_fd(), libc::POLLOUT)).collect();
+    poll(&mut watched, Some(limit))?;
+    Ok(watched.iter().position(|socket| socket.revents != 0))
 }
 
 #[cfg(test)]

@@ -1,45 +1,102 @@
-//! Sleeping until a socket is ready, somebody wakes us, or a deadline is reached
-//! (`polling`: epoll, kqueue or IOCP).
+//! Sleeping in `poll(2)` until a socket is ready, somebody wakes us, or a deadline is
+//! reached.
 
-use polling::{Event, Events, Poller};
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// The key of the one socket that is watched.
-const SOCKET: usize = 0;
-
-/// A place to sleep. Any thread may [`Waiter::wake`] the one that sleeps.
-pub struct Waiter(Poller);
+/// A place to sleep, for one thread. Any thread may [`Waiter::wake`] it.
+pub struct Waiter {
+    /// Readable while somebody wants it awake.
+    bell: UnixStream,
+    rope: UnixStream,
+    /// The bell rings: another pull would change nothing.
+    rings: AtomicBool,
+}
 
 impl Waiter {
     /// A new place.
     pub fn new() -> io::Result<Waiter> {
-        Ok(Waiter(Poller::new()?))
+        let (rope, bell) = UnixStream::pair()?;
+        rope.set_nonblocking(true)?;
+        bell.set_nonblocking(true)?;
+        Ok(Waiter { bell, rope, rings: AtomicBool::new(false) })
     }
 
     /// Sleeps until `socket` can be read (and, with `write`, written), [`Waiter::wake`] was
     /// called, or it is `deadline`.
     pub fn wait(&self, socket: Option<&TcpStream>, write: bool, deadline: Option<Instant>) -> io::Result<()> {
-        if let Some(socket) = socket {
-            let interest = Event::new(SOCKET, true, write);
-            // SAFETY: the socket outlives this call, at whose end it is deleted again.
-            unsafe { self.0.add(socket, interest)? };
+        let mut watched = [watch(self.bell.as_raw_fd(), libc::POLLIN), watch(-1, 0)];
+        if let (Some(socket), [_, slot]) = (socket, &mut watched) {
+            *slot = watch(socket.as_raw_fd(), libc::POLLIN | if write { libc::POLLOUT } else { 0 });
         }
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let waited = self.0.wait(&mut Events::new(), timeout);
-        if let Some(socket) = socket {
-            self.0.delete(socket)?;
+        poll(&mut watched, deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))?;
+        if watched.first().is_some_and(|bell| bell.revents != 0) {
+            // First, so that whoever comes from now on rings again.
+            self.rings.store(false, Ordering::SeqCst);
+            let _ = (&self.bell).read(&mut [0; 16]);
         }
-        match waited {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Wakes the sleeper, or keeps the next sleep from beginning.
     pub fn wake(&self) {
-        // It can only fail when the poller is broken, which the sleeper finds out too.
-        let _ = self.0.notify();
+        if !self.rings.swap(true, Ordering::SeqCst) {
+            // There is always room for one byte.
+            let _ = (&self.rope).write(&[1]);
+        }
+    }
+}
+
+/// An entry for [`poll`]; a negative descriptor is passed over.
+pub(super) fn watch(descriptor: RawFd, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd { fd: descriptor, events, revents: 0 }
+}
+
+/// Waits until something watched is ready or the time is over. A signal ends it too.
+pub(super) fn poll(watched: &mut [libc::pollfd], limit: Option<Duration>) -> io::Result<()> {
+    let millis =
+        limit.map_or(-1, |limit| i32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+    // SAFETY: the pointer and the length are those of `watched`.
+    let count = unsafe { libc::poll(watched.as_mut_ptr(), watched.len() as libc::nfds_t, millis) };
+    match io::Error::last_os_error() {
+        error if count < 0 && error.kind() != ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::TcpListener;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn it_sleeps_until_the_deadline_the_bell_or_the_socket() {
+        let waiter = Waiter::new().unwrap();
+        let started = Instant::now();
+        waiter.wait(None, false, Some(started + Duration::from_millis(30))).unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(30));
+        // Any number of wakes is one, and it is not forgotten.
+        waiter.wake();
+        waiter.wake();
+        waiter.wait(None, false, Some(started + LONG)).unwrap();
+        waiter.wait(None, false, Some(Instant::now() + Duration::from_millis(1))).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| waiter.wake());
+            waiter.wait(None, false, Some(started + LONG)).unwrap();
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        waiter.wait(Some(&near), true, Some(started + LONG)).unwrap();
+        far.write_all(b"x").unwrap();
+        waiter.wait(Some(&near), false, Some(started + LONG)).unwrap();
+        assert!(started.elapsed() < LONG);
     }
 }

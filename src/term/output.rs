@@ -117,7 +117,7 @@ impl Output {
     /// Shows an error: one JSON object, or `rig: …` with its hint.
     pub fn error(&self, error: &Error) {
         if self.json {
-            self.stderr(&error_json(error));
+            self.stderr(&error_json(error, error.kind().exit_code().into()));
             return;
         }
         self.say(&format!("rig: {}", error.message()));
@@ -141,7 +141,24 @@ impl Output {
     }
 }
 
-fn error_json(error: &Error) -> String {
+/// Tells that a signal has ended rig, behind whatever stands in the line: a `^C`, a
+/// progress.
+pub(super) fn interrupted(error: &Error, code: i32, json: bool) {
+    let mut text = if io::stderr().is_terminal() { "\n" } else { "" }.to_owned();
+    if json {
+        text.push_str(&error_json(error, code));
+    } else {
+        text.push_str("rig: interrupted");
+        if let Some(hint) = error.hint_text() {
+            text.push_str("; ");
+            text.push_str(&safe(hint));
+        }
+        text.push('\n');
+    }
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn error_json(error: &Error, exit_code: i32) -> String {
     let mut out = String::from("{\"code\":");
     json::push_string(&mut out, error.kind().code());
     out.push_str(",\"message\":");
@@ -152,7 +169,7 @@ fn error_json(error: &Error) -> String {
         None => out.push_str("null"),
     }
     out.push_str(",\"exit_code\":");
-    out.push_str(&error.kind().exit_code().to_string());
+    out.push_str(&exit_code.to_string());
     out.push_str("}\n");
     out
 }
@@ -185,7 +202,7 @@ mod tests {
     fn an_error_is_one_json_object() {
         let error = Error::new(Kind::NotFound, "network 'x\u{1b}' does not exist").hint("rig list networks");
         assert_eq!(
-            error_json(&error),
+            error_json(&error, 3),
             "{\"code\":\"not_found\",\"message\":\"network 'x\\u001b' does not exist\",\
              \"hint\":\"rig list networks\",\"exit_code\":3}\n"
         );

@@ -7,6 +7,8 @@ use miniserde::{Deserialize, Serialize};
 pub struct Exchange {
     /// The API token.
     pub token: String,
+    /// The session is for one command and lives for an hour after its last refresh.
+    pub brief: Option<bool>,
 }
 
 /// `POST /api/v1/auth/refresh`: new tokens for the same session. The refresh token

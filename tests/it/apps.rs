@@ -50,7 +50,7 @@ fn networks_and_apps_are_created_listed_shown_and_deleted() {
     let ran = rig.run(&["list", "apps"]);
     assert_eq!(
         (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
-        (0, "", "no apps yet: `rig create app`\n")
+        (0, "", "no apps yet: `rig create app APP --network NETWORK`\n")
     );
 }
 

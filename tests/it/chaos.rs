@@ -1,11 +1,12 @@
 //! Connections cut at random while rigs work: every command succeeds or says that it could
 //! not reach Max, nothing is applied twice, and every stream is complete.
 
-use crate::harness::{Max, Rig, project, wait_for};
+use crate::harness::{Max, Rig, project, site, wait_for};
 use crate::relay::Relay;
 use nanorand::{Rng, WyRand};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 /// Cuts of all open connections.
 const CUTS: usize = 200;
-/// Rigs that create and list.
-const WORKERS: usize = 6;
+/// Rigs that create and list; besides them one deploys and two follow.
+const WORKERS: usize = 5;
 
 /// Creates apps one after another until it is told to stop: those that were acknowledged,
 /// and those of which rig said that it does not know.
@@ -50,6 +51,28 @@ fn worker(rig: Rig, number: usize, stop: &AtomicBool) -> (Vec<String>, BTreeSet<
     (made, unknown)
 }
 
+/// Deploys a page again and again: what was said to serve does. How often it was.
+fn deployer(max: &Max, rig: &Rig, stop: &AtomicBool) -> usize {
+    let mut served = 0;
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let page = site(&format!("page {n}"));
+        let path = page.path().to_str().unwrap();
+        let ran = rig.run(&["deploy", path, "-a", "page", "-n", "blue", "--create", "--timeout", "60s"]);
+        match ran.code {
+            0 => {
+                served += 1;
+                assert_eq!(max.get("page.blue.localhost", "/"), (200, format!("page {n}")));
+            }
+            5 => assert_eq!(ran.stdout, ""),
+            _ => panic!("{ran:?}"),
+        }
+    }
+    served
+}
+
 /// Follows an app's log to its end; the numbered lines.
 fn follower(rig: Rig) -> Vec<u64> {
     let mut command =
@@ -72,6 +95,23 @@ fn follower(rig: Rig) -> Vec<u64> {
 fn counts(numbers: &[u64], last: u64) {
     let wrong = numbers.iter().zip(1..).find(|(found, wanted)| *found != wanted);
     assert_eq!((wrong, numbers.last()), (None, Some(&last)));
+}
+
+/// Cuts all there is at random places in what flows. Meanwhile the app writes `ticks` lines.
+fn cut(relay: &Relay, pokes: &Path, ticks: &mut u64) {
+    let mut random = WyRand::new_seed(20_261_125);
+    let mut cuts = 0;
+    let mut file = std::fs::OpenOptions::new().append(true).open(pokes).unwrap();
+    while cuts < CUTS {
+        let until = relay.bytes() + random.generate_range(0..40_000u64);
+        wait_for("traffic", || {
+            *ticks += 1;
+            std::io::Write::write_all(&mut file, format!("tick {ticks}\n").as_bytes()).unwrap();
+            std::thread::park_timeout(Duration::from_millis(2));
+            (relay.bytes() >= until).then_some(())
+        });
+        cuts += usize::from(relay.cut() > 0);
+    }
 }
 
 #[test]
@@ -103,24 +143,16 @@ fn two_hundred_cuts_lose_nothing_and_repeat_nothing() {
         })
         .collect();
 
-    let mut random = WyRand::new_seed(20_261_125);
     let mut ticks = 0u64;
-    let mut cuts = 0;
-    let mut file = std::fs::OpenOptions::new().append(true).open(pokes).unwrap();
-    while cuts < CUTS {
-        // At a random place in what flows.
-        let until = relay.bytes() + random.generate_range(0..40_000u64);
-        wait_for("traffic", || {
-            ticks += 1;
-            std::io::Write::write_all(&mut file, format!("tick {ticks}\n").as_bytes()).unwrap();
-            std::thread::park_timeout(Duration::from_millis(2));
-            (relay.bytes() >= until).then_some(())
-        });
-        if relay.cut() > 0 {
-            cuts += 1;
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
+    let served = std::thread::scope(|scope| {
+        let rig = through();
+        let (max, ending) = (&max, &stop);
+        let deployer = scope.spawn(move || deployer(max, &rig, ending));
+        cut(&relay, &pokes, &mut ticks);
+        stop.store(true, Ordering::Relaxed);
+        deployer.join().unwrap()
+    });
+    assert!(served > 0);
     let mut created = 0;
     for worker in workers {
         let (made, unknown) = worker.join().unwrap();

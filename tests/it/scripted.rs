@@ -28,6 +28,12 @@ enum Step {
     Bytes(&'static [u8]),
     /// Upgrades, then sends this text frame.
     Text(&'static str),
+    /// Upgrades, and refuses the join.
+    RefuseJoin,
+    /// Upgrades, answers the join, and closes the channel.
+    CloseChannel,
+    /// Upgrades, answers the join, and says that the channel crashed instead of the first answer.
+    Crash,
     /// Upgrades, answers the join, and stalls.
     JoinOnly,
     /// Upgrades, answers the join, and closes with this code.
@@ -121,7 +127,15 @@ fn upgraded(mut stream: TcpStream, head: &str, step: Step) -> Option<()> {
         }
         _ => {}
     }
-    let mut ws = WebSocket::from_raw_socket(stream, Role::Server, None);
+    follow(WebSocket::from_raw_socket(stream, Role::Server, None), step)
+}
+
+/// Goes on as Max does.
+fn serve(ws: WebSocket<TcpStream>) -> Option<()> {
+    follow(ws, Step::Serve)
+}
+
+fn follow(mut ws: WebSocket<TcpStream>, step: Step) -> Option<()> {
     loop {
         let Message::Text(frame) = ws.read().ok()? else { continue };
         let frame: Vec<serde_json::Value> = serde_json::from_str(frame.as_str()).unwrap();
@@ -134,6 +148,17 @@ fn upgraded(mut stream: TcpStream, head: &str, step: Step) -> Option<()> {
         let reply = reply.to_string();
         match step {
             Step::JoinOnly if !joins => {}
+            Step::RefuseJoin => {
+                let reason = serde_json::json!({"code": "forbidden", "message": "not today", "hint": null, "field": null});
+                let payload = serde_json::json!({"response": reason, "status": "error"});
+                let refusal = serde_json::json!([frame[0], frame[1], frame[2], "phx_reply", payload]);
+                ws.send(Message::text(refusal.to_string())).ok()?;
+            }
+            Step::Crash if !joins => {
+                let crash = serde_json::json!([frame[0], frame[0], frame[2], "phx_error", {}]);
+                ws.send(Message::text(crash.to_string())).ok()?;
+                return serve(ws);
+            }
             Step::Truncate if !joins => {
                 let mut bytes = vec![0x81, reply.len() as u8];
                 bytes.extend_from_slice(&reply.as_bytes()[..reply.len() / 2]);
@@ -143,6 +168,10 @@ fn upgraded(mut stream: TcpStream, head: &str, step: Step) -> Option<()> {
             _ => ws.send(Message::text(reply)).ok()?,
         }
         match step {
+            Step::CloseChannel if joins => {
+                let close = serde_json::json!([frame[0], frame[0], frame[2], "phx_close", {}]);
+                ws.send(Message::text(close.to_string())).ok()?;
+            }
             Step::Close(code) if joins => {
                 ws.close(Some(CloseFrame { code: CloseCode::from(code), reason: "".into() })).ok()?;
                 ws.flush().ok()?;
@@ -257,6 +286,8 @@ fn whatever_the_server_does_a_request_ends_in_time_with_a_reason() {
         ),
         (&[Step::Text("[nonsense")], 5, "rig: the connection to Max was lost before 'app:list' was answered"),
         (&[Step::Text("\u{0}")], 5, "rig: the connection to Max was lost before 'app:list' was answered"),
+        (&[Step::RefuseJoin], 4, "rig: not today\n"),
+        (&[Step::CloseChannel], 5, "rig: Max takes no more requests on this connection\n"),
         (&[Step::JoinOnly], 8, "rig: Max at 'URL' did not answer within 1.0s\n"),
         (&[Step::Close(1011)], 5, "rig: the connection to Max was lost before 'app:list' was answered"),
         (&[Step::HalfClose], 5, "rig: the connection to Max was lost before 'app:list' was answered"),
@@ -285,6 +316,7 @@ fn what_breaks_once_is_done_again_without_a_word() {
         Step::HalfClose,
         Step::Reset,
         Step::Truncate,
+        Step::Crash,
     ];
     for fault in faults {
         let server = Server::start(&[fault, Step::Serve]);
@@ -294,7 +326,9 @@ fn what_breaks_once_is_done_again_without_a_word() {
             (0, "{\"apps\":[]}\n", ""),
             "{fault:?}"
         );
-        assert_eq!(server.upgrades(), 2, "{fault:?}");
+        // A channel that crashed is joined again on the same connection.
+        let upgrades = if matches!(fault, Step::Crash) { 1 } else { 2 };
+        assert_eq!(server.upgrades(), upgrades, "{fault:?}");
     }
 }
 

@@ -82,7 +82,10 @@ fn a_stream_goes_on_while_the_session_is_refreshed_under_it() {
     signal(child.id(), "INT");
     let out = child.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(130));
-    assert_eq!(crate::harness::text(&out.stderr), "\nrig: interrupted\n");
+    assert_eq!(
+        crate::harness::text(&out.stderr),
+        "{\"code\":\"interrupted\",\"message\":\"interrupted\",\"hint\":null,\"exit_code\":130}\n"
+    );
 }
 
 #[test]
@@ -137,4 +140,47 @@ fn an_answer_to_a_refresh_that_never_arrived_costs_no_session() {
     fs::write(&kept.0, before).unwrap();
     kept.set("access_expires_at", "2020-01-01T00:00:00.000Z");
     rig.run(&["whoami"]).fails(4, "rig: your session has ended\n  run `rig login`\n");
+}
+
+/// What `RIG_TOKEN` opens ends soon after its command, which says goodbye to nobody.
+#[test]
+fn a_session_for_one_command_is_brief() {
+    let max = Max::start();
+    let mut rig = Rig::new();
+    rig.set("RIG_URL", &max.url);
+    rig.set("RIG_TOKEN", &max.token("ada"));
+    let until = |rig: &Rig| {
+        let who = rig.json(&["whoami"]);
+        rig::time::parse_rfc3339(who["expires_at"].as_str().unwrap()).unwrap()
+    };
+    let hour = std::time::SystemTime::now() + std::time::Duration::from_secs(3700);
+    assert!(until(&rig) < hour);
+    assert!(until(&crate::login::logged_in(&max, "ada")) > hour);
+}
+
+/// Stopped and continued, as by Ctrl-Z and `fg`, a stream goes on without a word.
+#[test]
+fn a_stop_does_not_cost_the_connection() {
+    let (_max, relay, rig) = world(&[]);
+    rig.ok(&["create", "network", "blue"]);
+    let mut command = rig.command(&["logs", "network", "blue", "--follow"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("network blue created")));
+    let sockets = relay.asked("/socket/websocket");
+    for _ in 0..20 {
+        signal(child.id(), "STOP");
+        signal(child.id(), "CONT");
+    }
+    rig.ok(&["create", "app", "web.blue"]);
+    assert!(lines.any(|line| line.contains("app web created")));
+    // The one of `create`, and no other.
+    assert_eq!(relay.asked("/socket/websocket"), sockets + 1);
+    signal(child.id(), "TERM");
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(
+        (out.status.code(), crate::harness::text(&out.stderr).as_str()),
+        (Some(143), "rig: interrupted\n")
+    );
 }

@@ -129,7 +129,6 @@ fn crates_stay_where_they_are_wrapped() {
         ("tar", &["archive/"]),
         ("tungstenite", &["net/"]),
         ("httparse", &["net/exchange.rs"]),
-        ("polling", &["sys/"]),
         ("ring", &["net/", "maxd/"]),
         ("p256", &["net/tls"]),
         ("x25519_dalek", &["net/x25519.rs"]),

@@ -109,7 +109,7 @@ fn an_unknown_issuer_is_named() {
         5,
         &format!(
             "rig: cannot trust Max at '{}': its certificate is from an unknown issuer: \
-             'Evil \\u1b[2J\\ud\\uaCorp\\u202e'\n  {hint}\n",
+             'Evil \\u{{1b}}[2J\\u{{d}}\\u{{a}}Corp\\u{{202e}}'\n  {hint}\n",
             max.url
         ),
     );

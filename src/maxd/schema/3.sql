@@ -7,6 +7,9 @@ ALTER TABLE sessions ADD COLUMN former_access_expires INTEGER NOT NULL DEFAULT 0
 ALTER TABLE sessions ADD COLUMN pair_used INTEGER NOT NULL DEFAULT 1;
 CREATE INDEX sessions_by_former ON sessions (former_access_hash);
 
+-- How long the session lives after its last refresh, in seconds.
+ALTER TABLE sessions ADD COLUMN lifetime INTEGER NOT NULL DEFAULT 2592000;
+
 -- The answers to requests that change something, by the key the request carried.
 CREATE TABLE answers (
     user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,

@@ -49,6 +49,8 @@ pub struct Driver {
     welcomes: Vec<Sender<Result<String>>>,
     requests: Vec<Request>,
     subscribers: Vec<Subscriber>,
+    /// Why no request can be made any more.
+    refusal: Option<Error>,
     /// Why the connection was lost, until a channel is joined again.
     trouble: Arc<Mutex<String>>,
     failures: usize,
@@ -84,6 +86,7 @@ impl Driver {
             welcomes: Vec::new(),
             requests: Vec::new(),
             subscribers: Vec::new(),
+            refusal: None,
             trouble,
             failures: 0,
             retry_at: None,
@@ -142,6 +145,10 @@ impl Driver {
     fn take(&mut self, command: Command) {
         let now = Instant::now();
         match command {
+            Command::Request { answer, .. } | Command::Welcome { answer } if self.refusal.is_some() => {
+                let refusal = self.refusal.as_ref().map_or_else(super::ended, copy);
+                let _ = answer.send(Err(refusal));
+            }
             Command::Request { event, payload, answer } => {
                 let payload = self.keyed(payload);
                 let timeout = self.connector.timeout();
@@ -213,6 +220,9 @@ impl Driver {
         if self.trial.is_some_and(|end| end <= Instant::now()) {
             self.connector.give_up_websocket();
             self.lost("the WebSocket carries nothing");
+            // Nobody's answer got lost, and the next way is tried at once.
+            self.requests.iter_mut().for_each(|request| request.lost = false);
+            self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.retry_at = None;
         }
     }
@@ -281,6 +291,10 @@ impl Driver {
             PhxEvent::Crashed(channel) => {
                 self.tell(channel, Event::Lost("the server lost its place".to_owned()));
             }
+            PhxEvent::Closed(channel) if channel == self.control => {
+                let error = Error::new(Kind::Unreachable, "Max takes no more requests on this connection");
+                self.refused(channel, error.hint("try again"));
+            }
             PhxEvent::Closed(channel) => {
                 self.tell(channel, Event::Closed);
                 self.subscribers.retain(|subscriber| subscriber.channel != channel);
@@ -307,6 +321,17 @@ impl Driver {
     }
 
     fn refused(&mut self, channel: ChannelId, error: Error) {
+        if channel == self.control {
+            // Asking again would not change it, and no request can be made without it.
+            for answer in self.welcomes.drain(..) {
+                let _ = answer.send(Err(copy(&error)));
+            }
+            for request in self.requests.drain(..) {
+                let _ = request.answer.send(Err(copy(&error)));
+            }
+            self.refusal = Some(error);
+            return;
+        }
         let subscriber = self.subscribers.iter_mut().find(|subscriber| subscriber.channel == channel);
         match subscriber.and_then(|subscriber| subscriber.answer.take()) {
             Some(answer) => drop(answer.send(Err(error))),
@@ -400,13 +425,7 @@ impl Driver {
     }
 
     fn give_up(&mut self, error: &Error) {
-        let again = || {
-            let copy = Error::new(error.kind(), error.message());
-            match error.hint_text() {
-                Some(hint) => copy.hint(hint),
-                None => copy,
-            }
-        };
+        let again = || copy(error);
         for answer in self.welcomes.drain(..) {
             let _ = answer.send(Err(again()));
         }
@@ -421,6 +440,14 @@ impl Driver {
             self.client.leave(subscriber.channel);
         }
         self.retry_at = None;
+    }
+}
+
+fn copy(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message());
+    match error.hint_text() {
+        Some(hint) => copy.hint(hint),
+        None => copy,
     }
 }
 
