@@ -66,8 +66,15 @@ impl World {
                     self.client.handle_disconnected(self.now);
                 }
                 6 => {
-                    let text = frame(input)?;
-                    self.client.handle_text(self.now, &text).expect("a frame");
+                    let mut text = frame(input)?;
+                    if input.ratio(1, 8)? {
+                        // Broken somewhere.
+                        let at = input.int_in_range(0..=text.len() - 1)?;
+                        text.replace_range(at..=at, input.choose(&["", "\"", "]", "{", "x", "\\"])?);
+                        let _ = self.client.handle_text(self.now, &text);
+                    } else {
+                        self.client.handle_text(self.now, &text).expect("a frame");
+                    }
                 }
                 7 => {
                     let length = input.int_in_range(0..=24)?;

@@ -16,10 +16,18 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn text(text: &str) {
+    let cut = Frame::cut_text(text);
     let Ok(frame) = Frame::decode_text(text) else {
         assert!(!is_frame(text), "serde_json takes it for a frame");
+        if let Ok(cut) = cut {
+            // All but the payload is sound.
+            let Payload::Json(payload) = cut.payload else { panic!("bytes from a text frame") };
+            assert!(serde_json::from_str::<Value>(payload).is_err());
+            let _ = cut.reply();
+        }
         return;
     };
+    assert!(cut.as_ref() == Ok(&frame));
     let Payload::Json(payload) = frame.payload else { panic!("bytes from a text frame") };
     let (join_ref, reference) = (frame.join_ref.as_ref(), frame.reference.as_ref());
     let again = encode_text(join_ref, reference, &frame.topic, &frame.event, payload);
