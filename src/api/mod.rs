@@ -5,7 +5,7 @@ pub mod stream;
 
 use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
-use crate::net::http::Http;
+use crate::net::http::{Http, Source};
 use crate::net::link::{Link, Options};
 use crate::net::url::Url;
 use crate::redact::Secret;
@@ -13,7 +13,6 @@ use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
 use rustls::ClientConfig;
 use std::cell::OnceCell;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ impl Max {
     }
 
     /// Sends `body` to `path`.
-    pub fn upload(&self, path: &str, content_type: &str, body: &mut dyn Read) -> Result<String> {
+    pub fn upload(&self, path: &str, content_type: &str, body: &mut dyn Source) -> Result<String> {
         self.http.put(path, &self.auth.access()?, content_type, None, body)
     }
 

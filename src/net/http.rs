@@ -2,13 +2,13 @@
 //! configuration as the socket. Follows no redirect: a token goes to its own server alone.
 
 use super::dial::{dial, lost};
+pub use super::exchange::Source;
 use super::exchange::{Body, Request, exchange};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
 use crate::wire::Failure;
 use rustls::ClientConfig;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl Http {
         bearer: &Secret,
         content_type: &str,
         length: Option<u64>,
-        body: &mut dyn Read,
+        body: &mut dyn Source,
     ) -> Result<String> {
         self.send("PUT", path, Some(bearer), content_type, Body { content: body, length })
     }
