@@ -77,8 +77,7 @@ LDFLAGS := --no-dynamic-linker -Bstatic --icf=all -O2 --gc-sections --build-id=n
 empty   :=
 comma   := ,
 space   := $(empty) $(empty)
-RUSTFLAGS_STATIC := -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no \
-	-Zfmt-debug=none -Zlocation-detail=none \
+RUSTFLAGS_STATIC := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none \
 	-Crelocation-model=pic -Ctarget-feature=+crt-static -Clink-self-contained=no \
 	-Cllvm-args=-enable-machine-outliner=always --cfg=chacha20_backend=\"soft\" \
 	-Clink-arg=-fuse-ld=lld -Clink-arg=-nostartfiles -Clink-arg=-nostdlib -Clink-arg=-static-pie \

@@ -6,13 +6,12 @@ pub mod stream;
 use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
 use crate::net::dial::Route;
-use crate::net::http::Http;
+use crate::net::http::{Http, Source};
 use crate::net::link::{Link, Memory, Options, Subscription, Transport};
 use crate::net::url::Url;
 use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
 use std::cell::OnceCell;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +62,7 @@ impl Max {
     }
 
     /// Sends `body` to `path`.
-    pub fn upload(&self, path: &str, content_type: &str, body: &mut dyn Read) -> Result<String> {
+    pub fn upload(&self, path: &str, content_type: &str, body: &mut dyn Source) -> Result<String> {
         self.http.put(path, &self.auth.access(None)?.token, content_type, None, body)
     }
 

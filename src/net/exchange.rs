@@ -37,10 +37,23 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
+/// Where a body comes from. (Not `Read` itself, whose table of methods would link more than is
+/// used.)
+pub trait Source {
+    /// Reads some more; 0 bytes at the end.
+    fn fill(&mut self, out: &mut [u8]) -> io::Result<usize>;
+}
+
+impl<T: Read> Source for T {
+    fn fill(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.read(out)
+    }
+}
+
 /// What a request carries.
 pub struct Body<'a> {
     /// The content.
-    pub content: &'a mut dyn Read,
+    pub content: &'a mut dyn Source,
     /// How many bytes of it to send; it goes in chunks when that is not known.
     pub length: Option<u64>,
 }
@@ -76,7 +89,7 @@ fn send_body(wire: &mut dyn Wire, mut out: Vec<u8>, body: Body<'_>) -> io::Resul
     let mut length = body.length;
     loop {
         let most = length.map_or(PIECE, |left| usize::try_from(left).unwrap_or(PIECE).min(PIECE));
-        let count = body.content.read(piece.get_mut(..most).unwrap_or(&mut []))?;
+        let count = body.content.fill(piece.get_mut(..most).unwrap_or(&mut []))?;
         let data = piece.get(..count).unwrap_or(&[]);
         match &mut length {
             Some(left) if count == 0 && *left > 0 => {

@@ -2,12 +2,12 @@
 //! configuration as the socket. Follows no redirect: a token goes to its own server alone.
 
 use super::dial::{Route, dial, lost};
+pub use super::exchange::Source;
 use super::exchange::{Body, Request, receive, send};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
 use crate::wire::Failure;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ impl Http {
         bearer: &Secret,
         content_type: &str,
         length: Option<u64>,
-        body: &mut dyn Read,
+        body: &mut dyn Source,
     ) -> Result<String> {
         self.authorized("PUT", path, Some(bearer), content_type, Body { content: body, length })
     }

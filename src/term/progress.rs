@@ -64,9 +64,9 @@ impl Drop for Progress<'_> {
 
 /// `12.0 MiB of 40.0 MiB (30%), 4.0 MiB/s, 7s left`: short enough for 60 columns.
 fn describe(done: u64, total: u64, elapsed: Duration) -> String {
-    let millis = elapsed.as_millis().max(1);
-    let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
-    let percent = u128::from(done) * 100 / u128::from(total.max(1));
+    let millis = (elapsed.as_millis() as u64).max(1);
+    let rate = done.saturating_mul(1000) / millis;
+    let percent = done.saturating_mul(100) / total.max(1);
     let left = total.saturating_sub(done).checked_div(rate);
     let left =
         left.map_or(String::new(), |seconds| format!(", {} left", human(Duration::from_secs(seconds))));

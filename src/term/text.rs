@@ -24,17 +24,18 @@ fn drives(c: char) -> bool {
 /// Bytes for people: `512 B`, `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
     let mut unit = "B";
-    let mut tenths = u128::from(count) * 10;
+    let mut shift = 0;
     for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if tenths < 10_240 {
+        if count >> shift < 1024 {
             break;
         }
-        tenths /= 1024;
+        shift += 10;
         unit = larger;
     }
+    let rest = count & ((1 << shift) - 1);
     match unit {
         "B" => format!("{count} B"),
-        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+        _ => format!("{}.{} {unit}", count >> shift, (rest * 10) >> shift),
     }
 }
 

@@ -1,6 +1,6 @@
 /* The entry point of the static build: applies the packed relative relocations
  * (DT_RELR, generic ABI) before musl's own start code runs, which knows them only
- * since version 1.2.4. Packed they take 352 bytes of the binary instead of 26 KB. Then
+ * since version 1.2.4. Packed they take 352 bytes of the binary instead of 33 KB. Then
  * it makes read-only what only they may write (PT_GNU_RELRO), which musl does for
  * dynamic programs alone. */
 
