@@ -331,6 +331,7 @@ impl View {
             state: now.state,
             started_at: now.since.map(rfc3339),
             restarts: now.restarts,
+            usage: None,
         });
         Status { state: now.state, reason: now.reason.clone(), instances: instances.into_iter().collect() }
     }

@@ -150,7 +150,9 @@ impl Platform {
                 Ok((network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
             })
             .await?;
-        Ok(network::Status { network, apps: rows.iter().map(|row| self.app_document(row)).collect() })
+        let apps = rows.iter().map(|row| self.app_document(row)).collect();
+        let (usage, traffic, alerts) = Default::default();
+        Ok(network::Status { network, apps, usage, traffic, alerts })
     }
 
     /// `network:delete`, with its apps.
@@ -238,7 +240,9 @@ impl Platform {
             })
             .await?;
         let instances = self.supervisor.status(row.id).instances;
-        Ok(app::Status { app: self.app_document(&row), instances, deploy })
+        let app = self.app_document(&row);
+        let (usage, traffic, checks, events, alerts) = Default::default();
+        Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 
     /// `app:delete`.

@@ -1,6 +1,9 @@
 //! Apps: `app:create`, `app:list`, `app:status`, `app:delete`.
 
+use super::alert::Alert;
 use super::deploy::Deploy;
+use super::log::Line;
+use super::metrics::{Traffic, Usage};
 use miniserde::{Deserialize, Serialize};
 
 /// `app:create`, `app:status` and `app:delete`: one app of one network.
@@ -32,6 +35,9 @@ pub enum State {
     /// It serves.
     #[serde(rename = "running")]
     Running,
+    /// It runs, but its health check fails; `reason` says how.
+    #[serde(rename = "unhealthy")]
+    Unhealthy,
     /// It ended and is started again after a pause.
     #[serde(rename = "restarting")]
     Restarting,
@@ -88,6 +94,21 @@ pub struct Instance {
     pub started_at: Option<String>,
     /// How often it was started again since the release took over.
     pub restarts: u64,
+    /// What its processes use; null when there are none.
+    pub usage: Option<Usage>,
+}
+
+/// One look at whether an instance is healthy.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Check {
+    /// When it was made.
+    pub time: String,
+    /// Whether it is.
+    pub healthy: bool,
+    /// What was seen otherwise: `'/health' answered 500`.
+    pub reason: Option<String>,
+    /// How long the answer took, in microseconds.
+    pub took_us: u64,
 }
 
 /// The answer to `app:status`.
@@ -99,4 +120,14 @@ pub struct Status {
     pub instances: Vec<Instance>,
     /// The newest deploy, whatever became of it.
     pub deploy: Option<Deploy>,
+    /// What all its instances use together.
+    pub usage: Option<Usage>,
+    /// Its requests of the last minute.
+    pub traffic: Traffic,
+    /// The newest health checks, at most 20, the newest last.
+    pub checks: Vec<Check>,
+    /// What Max said about it, at most 10 lines, the newest last.
+    pub events: Vec<Line>,
+    /// What is wrong at the moment.
+    pub alerts: Vec<Alert>,
 }

@@ -5,11 +5,15 @@
 //! are bytes, and an absent value is `null`. rig prints these same documents with
 //! `-o json`, so a name here is a name in `docs/json.md`.
 
+pub mod alert;
 pub mod app;
 pub mod auth;
+pub mod dashboard;
 pub mod deploy;
 pub mod log;
+pub mod metrics;
 pub mod network;
+pub mod webhook;
 
 use crate::error::{Error, Kind};
 use miniserde::{Deserialize, Serialize};

@@ -1,6 +1,8 @@
 //! Networks: `network:create`, `network:list`, `network:status`, `network:delete`.
 
+use super::alert::Alert;
 use super::app::App;
+use super::metrics::{Traffic, Usage};
 use miniserde::{Deserialize, Serialize};
 
 /// `network:create`.
@@ -44,4 +46,10 @@ pub struct Status {
     pub network: Network,
     /// Its apps, by name.
     pub apps: Vec<App>,
+    /// What all of them use together.
+    pub usage: Usage,
+    /// The requests of the last minute to all of them.
+    pub traffic: Traffic,
+    /// What is wrong with it and its apps at the moment.
+    pub alerts: Vec<Alert>,
 }
