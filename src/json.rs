@@ -207,18 +207,36 @@ fn hex4(chars: &mut std::str::Chars<'_>) -> Option<u32> {
 /// above 0x7f that drive some terminals, are escaped.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => push_unicode(out, c as u32),
-            c => out.push(c),
-        }
-    }
+    push_escaped(out, text);
     out.push('"');
+}
+
+/// Appends `text` as it stands between the quotes of a JSON string.
+pub fn push_escaped(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(is_special) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(c) if c.is_control() => push_unicode(out, c as u32),
+            Some(c) => out.push(c),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// Whether a character that begins with this byte may need an escape: 0xc2 begins the
+/// control characters above 0x7f.
+fn is_special(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2)
 }
 
 fn push_unicode(out: &mut String, code: u32) {

@@ -1,6 +1,7 @@
 //! maxd's command line.
 
 use super::auth::ACCESS;
+use super::logs::Keep;
 use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
@@ -31,6 +32,10 @@ Flags of `maxd serve`:
   --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
   --source-limit SIZE   the largest source of a deploy (1GiB)
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
+  --log-keep TIME       how long log lines are kept (7d)
+  --log-bytes SIZE      how much of an app's log is kept (256MiB)
+  --log-rate N          drop what an app writes above N lines a second, marked (else it
+                        waits)
   --isolation HOW       of apps and builds: auto (bubblewrap where it works),
                         bubblewrap (or don't start), none
 
@@ -80,6 +85,8 @@ pub struct Serve {
     pub source_limit: u64,
     /// `--access-lifetime`.
     pub access_lifetime: Duration,
+    /// `--log-…`.
+    pub keep: Keep,
     /// `--isolation`.
     pub isolation: Isolation,
 }
@@ -115,6 +122,7 @@ struct Given {
     ready_file: Option<PathBuf>,
     source_limit: Option<u64>,
     access_lifetime: Option<Duration>,
+    keep: Keep,
     isolation: Option<Isolation>,
     user: Option<String>,
 }
@@ -137,6 +145,9 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
+            Arg::Long("log-keep") => given.keep.time = keep(&text(&mut parser)?)?,
+            Arg::Long("log-bytes") => given.keep.bytes = size(&text(&mut parser)?)?,
+            Arg::Long("log-rate") => given.keep.rate = Some(rate(&text(&mut parser)?)?),
             Arg::Long("isolation") => given.isolation = Some(isolation(&text(&mut parser)?)?),
             Arg::Long("user") => given.user = Some(text(&mut parser)?),
             Arg::Value(word) => given.words.push(word.string().map_err(wrong)?),
@@ -172,6 +183,7 @@ fn command(given: Given) -> Result<Command> {
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
+                keep: given.keep,
                 isolation: given.isolation.unwrap_or(Isolation::Auto),
             };
             let open =
@@ -223,6 +235,19 @@ fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
 fn lifetime(text: &str) -> Result<Duration> {
     parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
         Error::usage(format!("'{text}' is no lifetime")).hint("for instance `--access-lifetime 15m`")
+    })
+}
+
+fn keep(text: &str) -> Result<Duration> {
+    parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
+        Error::usage(format!("'{text}' is no time to keep logs")).hint("for instance `--log-keep 7d`")
+    })
+}
+
+fn rate(text: &str) -> Result<u64> {
+    text.parse().ok().filter(|rate| *rate > 0).ok_or_else(|| {
+        Error::usage(format!("'{text}' is no number of lines a second"))
+            .hint("for instance `--log-rate 10000`")
     })
 }
 

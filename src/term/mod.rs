@@ -5,6 +5,7 @@ pub mod output;
 pub mod progress;
 pub mod prompt;
 pub mod text;
+pub mod wrap;
 
 use crate::error::{Error, Kind};
 use crate::sys::{signals, terminal};

@@ -6,14 +6,35 @@ use std::borrow::Cow;
 /// characters but tab, and Unicode's direction overrides) replaced by a visible
 /// escape such as `\u{1b}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(drives) {
+    if !text.bytes().any(may_drive) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if drives(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
+    push_safe(&mut out, text);
     Cow::Owned(out)
+}
+
+/// Appends `text` made safe.
+pub fn push_safe(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(may_drive) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            Some(c) if drives(c) => out.extend(c.escape_unicode()),
+            Some(c) => out.push(c),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// Whether a character that begins with this byte may be one that [`drives`]: those above
+/// 0x7f begin with 0xc2 or 0xe2.
+fn may_drive(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t') || matches!(byte, 0x7f | 0xc2 | 0xe2)
 }
 
 fn drives(c: char) -> bool {
