@@ -3,10 +3,12 @@
 
 use super::{Max, decode};
 use crate::error::{Error, Kind, Result};
+use crate::json::{list, members, skip_space, skip_value, string};
 use crate::net::link::{Event, Subscription};
 use crate::wire::deploy::Deploy;
-use crate::wire::log::{Credit, End, Gap, Line, Lines, Mark};
+use crate::wire::log::{Credit, End, Gap, Line, Lines, Mark, Source};
 use miniserde::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -105,7 +107,7 @@ impl Stream {
     }
 
     fn take(&mut self, payload: &str) -> Result<Vec<Line>> {
-        let Lines { mut lines, credit } = decode(payload)?;
+        let (mut lines, credit) = read(payload)?;
         self.unacknowledged += credit.unwrap_or(lines.len() as u64);
         // What still waited here when the connection broke comes again with the rejoin.
         if let Some(seen) = self.seen() {
@@ -122,9 +124,76 @@ impl Stream {
     }
 }
 
+/// The lines of a `lines` event and the credit they took. Read by hand and in one go: lines
+/// are most of what rig ever reads.
+fn read(payload: &str) -> Result<(Vec<Line>, Option<u64>)> {
+    let bytes = payload.as_bytes();
+    let (mut lines, mut credit) = (Vec::new(), None);
+    let walked = members(bytes, skip_space(bytes, 0), &mut |key, at| match key {
+        b"\"lines\"" => list(bytes, at, &mut |at| {
+            let mut line = Line {
+                seq: 0,
+                time: String::new(),
+                source: Source::Event,
+                app: None,
+                instance: None,
+                release: None,
+                level: None,
+                partial: false,
+                text: String::new(),
+            };
+            let end = members(bytes, at, &mut |key, at| {
+                let end = skip_value(bytes, at)?;
+                let raw = payload.get(at..end).unwrap_or_default();
+                fill(&mut line, key, raw).map(|()| end).ok_or(at)
+            })?;
+            lines.push(line);
+            Ok(end)
+        }),
+        _ => {
+            let end = skip_value(bytes, at)?;
+            if key == b"\"credit\"" {
+                credit = payload.get(at..end).and_then(|raw| raw.parse().ok());
+            }
+            Ok(end)
+        }
+    });
+    // The usual words for what can't be read.
+    walked.map(|_| (lines, credit)).or_else(|_| decode::<Lines>(payload).map(|all| (all.lines, all.credit)))
+}
+
+/// Sets the member `key`; none when that can't be what `raw` says.
+fn fill(line: &mut Line, key: &[u8], raw: &str) -> Option<()> {
+    let text = || string(raw).map(Cow::into_owned);
+    match key {
+        b"\"seq\"" => line.seq = raw.parse().ok()?,
+        b"\"time\"" => line.time = text()?,
+        b"\"source\"" => line.source = json::from_str(raw).ok()?,
+        b"\"app\"" => line.app = text(),
+        b"\"instance\"" => line.instance = raw.parse().ok(),
+        b"\"release\"" => line.release = raw.parse().ok(),
+        b"\"level\"" => line.level = json::from_str(raw).ok(),
+        b"\"partial\"" => line.partial = raw == "true",
+        b"\"text\"" => line.text = text()?,
+        _ => {}
+    }
+    Some(())
+}
+
 /// The number of the last line in it.
 fn last_of(line: &Line) -> u64 {
-    line.seq + line.text.bytes().filter(|byte| *byte == b'\n').count() as u64
+    let words = line.text.as_bytes().chunks_exact(8);
+    let rest = words.remainder().iter().filter(|byte| **byte == b'\n').count() as u64;
+    line.seq + rest + words.map(line_feeds).sum::<u64>()
+}
+
+/// How many of eight bytes are line feeds, at once.
+fn line_feeds(word: &[u8]) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let word = word.try_into().map_or(0, u64::from_le_bytes) ^ (ONES * 10);
+    // The highest bit of each byte that is zero now.
+    let zeros = !((word & (ONES * 127)).wrapping_add(ONES * 127) | word | (ONES * 127));
+    (zeros >> 7).wrapping_mul(ONES) >> 56
 }
 
 /// Takes off what was seen; false when that is all.
@@ -147,6 +216,32 @@ fn late() -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn lines_are_read_as_miniserde_reads_them() {
+        let payload = r#" {"lines":[{"text":"a\n\u001b\"é","seq":5,"time":"t","source":"stderr","app":"web",
+            "new":{"x":[1]},"instance":1,"release":2,"level":"warn","partial":true},
+            {"seq":7,"time":"t","source":"event","app":null,"instance":null,"release":null,"level":null,
+            "partial":false,"text":""}],"credit":3}"#;
+        let (lines, credit) = read(payload).unwrap();
+        let theirs: Lines = json::from_str(payload).unwrap();
+        assert_eq!(credit, theirs.credit);
+        let text = |lines: Vec<Line>| json::to_string(&Lines { lines, credit });
+        assert_eq!(text(lines), text(theirs.lines));
+        for broken in ["", "{", "[]", r#"{"lines":[{"seq":"x"}]}"#, r#"{"lines":5}"#] {
+            assert!(read(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn line_feeds_are_counted() {
+        for word in
+            [*b"\n\n\n\n\n\n\n\n", *b"a\nb\x0b\x09\x8a\nc", [0; 8], [0xff; 8], *b"\x0b\n\x0a\x0b\x00\x01\n "]
+        {
+            let expected = word.iter().filter(|byte| **byte == b'\n').count() as u64;
+            assert_eq!(line_feeds(&word), expected);
+        }
+    }
 
     #[test]
     fn what_was_seen_is_cut_off() {

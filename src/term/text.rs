@@ -1,12 +1,13 @@
 //! Text from outside made safe to show: it must not drive the terminal.
 
+use crate::json::plain;
 use std::borrow::Cow;
 
 /// `text` with everything that could drive a terminal or hide what it says (control
 /// characters but tab, and Unicode's direction overrides) replaced by a visible
 /// escape such as `\u{1b}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(may_drive) {
+    if plain(text.as_bytes()) == text.len() || !text.chars().any(drives) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -16,25 +17,27 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 
 /// Appends `text` made safe.
 pub fn push_safe(out: &mut String, text: &str) {
+    push(out, text, false);
+}
+
+/// Appends lines, each made safe.
+pub fn push_safe_lines(out: &mut String, text: &str) {
+    push(out, text, true);
+}
+
+fn push(out: &mut String, text: &str, lines: bool) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(may_drive) {
-        let (plain, special) = rest.split_at(at);
-        out.push_str(plain);
-        let mut chars = special.chars();
+    while !rest.is_empty() {
+        let (front, behind) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(front);
+        let mut chars = behind.chars();
         match chars.next() {
-            Some(c) if drives(c) => out.extend(c.escape_unicode()),
+            Some(c) if drives(c) && !(lines && c == '\n') => out.extend(c.escape_unicode()),
             Some(c) => out.push(c),
             None => {}
         }
         rest = chars.as_str();
     }
-    out.push_str(rest);
-}
-
-/// Whether a character that begins with this byte may be one that [`drives`]: those above
-/// 0x7f begin with 0xc2 or 0xe2.
-fn may_drive(byte: u8) -> bool {
-    (byte < b' ' && byte != b'\t') || matches!(byte, 0x7f | 0xc2 | 0xe2)
 }
 
 fn drives(c: char) -> bool {

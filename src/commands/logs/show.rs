@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::sys::clock::local;
 use crate::sys::terminal::width;
 use crate::term::output::{Colour, Output, json_line};
-use crate::term::text::push_safe;
+use crate::term::text::{push_safe, push_safe_lines};
 use crate::term::wrap::push_wrapped;
 use crate::time::{human, parse_rfc3339};
 use crate::wire::log::{Level, Line, Source};
@@ -122,14 +122,18 @@ impl<'a> Printer<'a> {
             push_safe(&mut prefix, line.app.as_deref().unwrap_or("-"));
             prefix.push(' ');
         }
-        for (number, text) in line.text.split('\n').enumerate() {
-            if number > 0 {
-                self.out.push('\n');
+        if prefix.is_empty() {
+            if self.raw { self.out.push_str(&line.text) } else { push_safe_lines(&mut self.out, &line.text) }
+        } else {
+            for (number, text) in line.text.split('\n').enumerate() {
+                if number > 0 {
+                    self.out.push('\n');
+                }
+                if !continues || number > 0 {
+                    self.out.push_str(&prefix);
+                }
+                self.push(text);
             }
-            if !continues || number > 0 {
-                self.out.push_str(&prefix);
-            }
-            self.push(text);
         }
         match line.partial {
             true => self.open = Some((line.source, line.instance, line.app.clone())),
