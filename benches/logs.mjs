@@ -11,7 +11,7 @@ const WebSocket = require("ws");
 const [url, authToken, topic, tail, how] = process.argv.slice(2);
 const socket = new Socket(`${url.replace("http", "ws")}/socket`, { transport: WebSocket, authToken });
 socket.connect();
-const credit = 2048;
+const credit = 4096;
 let taken = 0;
 const channel = socket.channel(topic, { follow: true, credit, tail: Number(tail), runs: how === "runs" });
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How many lines the server may send ahead.
-pub const CREDIT: u64 = 2048;
+pub const CREDIT: u64 = 4096;
 /// The cursor before there is one.
 const NOWHERE: u64 = u64::MAX;
 

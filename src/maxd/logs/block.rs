@@ -14,7 +14,7 @@ use crate::wire::log::{Level, Source};
 /// The bytes before a run's text.
 const HEAD: usize = 31;
 /// When a block is full.
-const FULL: usize = 256 * 1024;
+const FULL: usize = 64 * 1024;
 
 const SOURCES: [Source; 5] = [Source::Stdout, Source::Stderr, Source::Build, Source::Access, Source::Event];
 const LEVELS: [Level; 6] = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal];

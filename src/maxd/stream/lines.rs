@@ -19,9 +19,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 /// When an event has enough text.
-const EVENT_BYTES: usize = 64 * 1024;
+const EVENT_BYTES: usize = 32 * 1024;
 /// Events that one look at the database makes.
-const EVENTS: usize = 4;
+const EVENTS: usize = 8;
 /// How far a cursor may move past lines that are not wanted before the receiver is told.
 const MARK_EVERY: u64 = 10_000;
 
