@@ -228,6 +228,18 @@ impl Platform {
         Ok(app::List { apps: rows.await?.iter().map(|row| self.app_document(row)).collect() })
     }
 
+    /// The user's apps, or those of one network, by network and name, with their rows and
+    /// instances.
+    pub async fn apps_of(
+        &self,
+        owner: i64,
+        network: Option<i64>,
+    ) -> Result<Vec<(i64, App, Vec<app::Instance>)>> {
+        let rows = self.store.with(move |t| app_rows(t, owner, network)).await?;
+        let with = |row: &AppRow| (row.id, self.app_document(row), self.supervisor.status(row.id).instances);
+        Ok(rows.iter().map(with).collect())
+    }
+
     /// `app:status`.
     pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
         let (owner, address) = (who.user, self.address.clone());
