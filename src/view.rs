@@ -2,7 +2,7 @@
 //! are shown, and how, is data.
 
 use crate::term::output::{Colour, Output};
-use crate::term::text::safe;
+use crate::term::text::{bytes, safe};
 use crate::time::{human, parse_rfc3339};
 use miniserde::json::Value;
 use std::time::SystemTime;
@@ -16,9 +16,18 @@ pub enum Show {
     State,
     /// An instant, as how long ago it was.
     Ago,
+    /// A size.
+    Bytes,
+    /// Thousandths of a core, as per cent of one.
+    Cores,
+    /// Microseconds.
+    Micros,
+    /// A number in a minute, as one in a second.
+    Rate,
 }
 
 /// A member of a document.
+#[derive(Clone, Copy)]
 pub struct Field {
     /// What stands before it or above it.
     pub label: &'static str,
@@ -33,9 +42,10 @@ pub const fn field(label: &'static str, path: &'static str, show: Show) -> Field
     Field { label, path, show }
 }
 
-/// The value at `path` in `document`.
+/// The value at `path` in `document`; the document itself at the empty path.
 pub fn at<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(document, |value, name| match value {
+    let mut names = path.split('.').filter(|name| !name.is_empty());
+    names.try_fold(document, |value, name| match value {
         Value::Object(object) => object.get(name),
         _ => None,
     })
@@ -120,9 +130,12 @@ fn push_row(out: &mut String, output: &Output, row: &[Option<Cell>], widths: &[u
     out.push('\n');
 }
 
-struct Cell {
-    text: String,
-    colour: Option<Colour>,
+/// A member as it is shown.
+pub struct Cell {
+    /// The words.
+    pub text: String,
+    /// Their colour.
+    pub colour: Option<Colour>,
 }
 
 impl Cell {
@@ -138,19 +151,44 @@ impl Cell {
     }
 }
 
-fn cell(document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
+/// The member that `field` names; none when it is null.
+pub fn cell(document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
     let text = at(document, field.path).and_then(plain)?;
     Some(match field.show {
         Show::Plain => Cell { text, colour: None },
         Show::State => Cell { colour: state_colour(&text), text: text.replace('_', " ") },
         Show::Ago => Cell { text: ago(&text, now), colour: None },
+        Show::Bytes => Cell { text: bytes(text.parse().ok()?), colour: None },
+        Show::Cores => Cell { text: cores(text.parse().ok()?), colour: None },
+        Show::Micros => Cell { text: micros(text.parse().ok()?), colour: None },
+        Show::Rate => Cell { text: rate(text.parse().ok()?), colour: None },
     })
+}
+
+/// `12.3%`, of one core.
+fn cores(thousandths: u64) -> String {
+    format!("{}.{}%", thousandths / 10, thousandths % 10)
+}
+
+/// `0.4 ms`, `12 ms`, `3.1 s`.
+fn micros(micros: u64) -> String {
+    match micros {
+        0..10_000 => format!("{}.{} ms", micros / 1000, micros / 100 % 10),
+        10_000..1_000_000 => format!("{} ms", micros / 1000),
+        _ => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+    }
+}
+
+/// `1.2/s`, of so many in a minute.
+fn rate(in_a_minute: u64) -> String {
+    let tenths = in_a_minute.saturating_add(3) / 6;
+    format!("{}.{}/s", tenths / 10, tenths % 10)
 }
 
 fn state_colour(state: &str) -> Option<Colour> {
     match state {
         "running" | "live" => Some(Colour::Green),
-        "failed" | "crash_loop" => Some(Colour::Red),
+        "failed" | "crash_loop" | "unhealthy" => Some(Colour::Red),
         "empty" | "stopped" => None,
         _ => Some(Colour::Yellow),
     }

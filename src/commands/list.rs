@@ -9,7 +9,8 @@ use crate::view::{Field, Show, field, items, table};
 use crate::wire::app::Filter;
 use miniserde::json::{Object, Value};
 
-const ONLY: Flag =
+/// `--network`, where it only narrows.
+pub const ONLY: Flag =
     Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only this network's apps" };
 
 /// `rig list networks`.

@@ -67,6 +67,10 @@ const DEPLOY_FIELDS: &[Field] = &[
     field("began", "deploy.created_at", Show::Ago),
 ];
 
+type Sections = &'static [(&'static [Field], &'static str)];
+
+const APP_SECTIONS: Sections = &[(APP_STATUS, ""), (INSTANCE_FIELDS, "instances"), (DEPLOY_FIELDS, "")];
+
 const NETWORK_STATUS: &[Field] = &[
     field("network", "network.name", Show::Plain),
     field("domain", "network.domain", Show::Plain),
@@ -78,7 +82,12 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let request = app::Select { network: name.network.to_string(), app: name.app.to_string() };
     let answer = session.max()?.document("app:status", &request)?;
-    show(session, &answer, &[(APP_STATUS, ""), (INSTANCE_FIELDS, "instances"), (DEPLOY_FIELDS, "")])
+    show(session, &answer, APP_SECTIONS)
+}
+
+/// The answer to `app:status` for a reader with so many columns.
+pub fn app_text(session: &Session, answer: &Value, columns: Option<usize>) -> String {
+    sections(session, answer, APP_SECTIONS, columns)
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
@@ -89,12 +98,16 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
 
 /// Sections with an empty line between them: a record, or a table of the items at a
 /// path.
-fn show(session: &Session, answer: &Value, sections: &[(&[Field], &str)]) -> Result<()> {
+fn show(session: &Session, answer: &Value, shown: Sections) -> Result<()> {
     if session.output.json {
         return session.output.document(answer);
     }
-    let now = session.now();
     let columns = terminal::width().filter(|_| session.output.terminal);
+    session.output.write(&sections(session, answer, shown, columns))
+}
+
+fn sections(session: &Session, answer: &Value, sections: Sections, columns: Option<usize>) -> String {
+    let now = session.now();
     let sections = sections.iter().map(|(fields, path)| match *path {
         "" => record(&session.output, answer, fields, now),
         path => match items(answer, path) {
@@ -102,6 +115,5 @@ fn show(session: &Session, answer: &Value, sections: &[(&[Field], &str)]) -> Res
             rows => table(&session.output, rows, fields, columns, now),
         },
     });
-    let text = sections.filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n");
-    session.output.write(&text)
+    sections.filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }

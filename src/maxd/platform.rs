@@ -67,6 +67,8 @@ pub struct Platform {
     pub routes: Arc<Routes>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// m
+    pub metrics: Arc<super::metrics::Metrics>,
     /// What is accepted.
     pub limits: Limits,
     /// Where apps are reached.
@@ -238,6 +240,11 @@ impl Platform {
         let rows = self.store.with(move |t| app_rows(t, owner, network)).await?;
         let with = |row: &AppRow| (row.id, self.app_document(row), self.supervisor.status(row.id).instances);
         Ok(rows.iter().map(with).collect())
+    }
+
+    /// x
+    pub fn alerts_of(&self, _: i64, _: Option<&str>) -> Vec<crate::wire::alert::Alert> {
+        Vec::new()
     }
 
     /// `app:status`.

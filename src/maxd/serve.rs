@@ -191,6 +191,7 @@ async fn assemble(
     let auth = Auth::new(Arc::clone(&store), args.access_lifetime);
     let deploys = Deploys::default();
     let platform = Platform {
+        metrics: Arc::new(super::metrics::Metrics::new()),
         store,
         auth,
         logs,

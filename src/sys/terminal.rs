@@ -81,23 +81,26 @@ fn put(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Shows the cursor and the ordinary screen again, if the terminal takes it in time.
-fn leave() {
+/// Shows the cursor and the ordinary screen again, if the terminal takes it in time; whether
+/// it was not shown.
+fn leave() -> bool {
     let deadline = Instant::now() + PATIENCE;
     let mut shown = loop {
         match FULL.try_lock() {
             Ok(shown) => break shown,
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-            Err(_) => return,
+            Err(_) => return true,
         }
     };
-    if std::mem::take(&mut *shown) {
+    let was = std::mem::take(&mut *shown);
+    if was {
         let mut ready = [watch(libc::STDOUT_FILENO, libc::POLLOUT)];
         let _ = poll(&mut ready, Some(PATIENCE));
         if ready.iter().any(|one| one.revents & libc::POLLOUT != 0) {
             let _ = put("\u{1b}[?25h\u{1b}[?1049l");
         }
     }
+    was
 }
 
 /// Stops this program as Ctrl-Z does, until it is continued. The terminal is the caller's
@@ -125,9 +128,10 @@ fn change(change: impl FnOnce(&mut libc::termios)) -> io::Result<()> {
 }
 
 /// Puts the terminal back as it was found; does nothing when it was not touched.
-/// May be called from any thread, any number of times.
-pub fn restore() {
-    leave();
+/// May be called from any thread, any number of times. Says whether the alternate screen
+/// was shown.
+pub fn restore() -> bool {
+    let full = leave();
     let saved = match SAVED.lock() {
         Ok(mut saved) => saved.take(),
         Err(_) => None,
@@ -136,6 +140,7 @@ pub fn restore() {
         // Nothing to be done about a terminal that is gone.
         let _ = set(&modes);
     }
+    full
 }
 
 fn set(modes: &libc::termios) -> io::Result<()> {

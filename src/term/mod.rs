@@ -40,12 +40,16 @@ pub fn end_on_signals(json: bool) {
             }
             return;
         }
-        terminal::restore();
+        let full = terminal::restore();
         let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
         let code = 128 + signal;
         let mut error = Error::new(Kind::Interrupted, "interrupted");
         if !words.is_empty() {
             error = error.hint(words.as_str());
+        }
+        // Where the screen was filled, Ctrl-C is one way to leave.
+        if full && signal == signals::INTERRUPT {
+            std::process::exit(code);
         }
         output::interrupted(&error, code, JSON.load(Ordering::Relaxed));
         std::process::exit(code);
