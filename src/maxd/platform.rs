@@ -1,6 +1,7 @@
 //! The use-cases: what a user can ask for, each one transaction. What belongs to
 //! somebody else is looked up with its owner, so that it is simply not found.
 
+use super::alerts::{self, Alerts, Scope};
 use super::auth::{Auth, Identity};
 use super::deploys::{Deploys, newest_deploy};
 use super::line::NewLine;
@@ -12,6 +13,7 @@ use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use super::sweep;
+use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
@@ -67,6 +69,10 @@ pub struct Platform {
     pub routes: Arc<Routes>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// What is wrong.
+    pub alerts: Arc<Alerts>,
+    /// How those are told who want to hear of it.
+    pub webhooks: Webhooks,
     /// What is accepted.
     pub limits: Limits,
     /// Where apps are reached.
@@ -143,15 +149,16 @@ impl Platform {
     /// `network:status`.
     pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
         let (owner, domain) = (who.user, self.address.domain.clone());
-        let (network, rows) = self
+        let (id, network, rows) = self
             .store
             .with(move |t| {
                 let id = find_network(t, owner, &request.network)?;
-                Ok((network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
+                Ok((id, network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
             })
             .await?;
         let apps = rows.iter().map(|row| self.app_document(row)).collect();
-        let (usage, traffic, alerts) = Default::default();
+        let alerts = self.alerts.active(Scope::Network(id));
+        let (usage, traffic) = Default::default();
         Ok(network::Status { network, apps, usage, traffic, alerts })
     }
 
@@ -178,6 +185,7 @@ impl Platform {
             for app in &apps {
                 self.forget_app(app).await;
             }
+            self.alerts.forget(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await;
             self.forget_lines(id, None).await;
             self.deploys.changed();
         }
@@ -241,7 +249,8 @@ impl Platform {
             .await?;
         let instances = self.supervisor.status(row.id).instances;
         let app = self.app_document(&row);
-        let (usage, traffic, checks, events, alerts) = Default::default();
+        let alerts = self.alerts.active(Scope::App(row.id));
+        let (usage, traffic, checks, events) = Default::default();
         Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 
@@ -253,6 +262,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let row = find_app(t, owner, &request.network, &request.app)?;
+                    alerts::resolve_app(t, row.id, SystemTime::now())?;
                     t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
                     Ok((show(&row), row))
                 })
@@ -260,6 +270,7 @@ impl Platform {
             .await?;
         if let Some(row) = deleted {
             self.forget_app(&row).await;
+            self.alerts.forget(&[row.id]).await;
             self.forget_lines(row.network_id, Some(row.id)).await;
             self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
             self.deploys.changed();
