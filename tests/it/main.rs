@@ -3,8 +3,10 @@
 
 mod certs;
 mod harness;
+mod receiver;
 mod visitor;
 
+mod alerts;
 mod api;
 mod apps;
 mod channels;
@@ -36,3 +38,4 @@ mod session;
 mod supervise;
 mod tidy;
 mod tls;
+mod webhooks;

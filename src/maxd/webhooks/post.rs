@@ -75,11 +75,9 @@ impl Courier {
     /// addresses may be others when a message is sent: they are looked at then, too.
     pub async fn admit(&self, target: &Target) -> Result<()> {
         match timeout(PATIENCE, self.addresses(target)).await {
-            Ok(Err(Wrong::Private(address))) => {
-                Err(Error::usage(format!("'{}' leads to {address}, which is no public address", target.host))
-                    .hint("whoever runs Max can allow it: `maxd serve --webhook-private`")
-                    .field("url"))
-            }
+            Ok(Err(Wrong::Private(address))) => Err(Error::usage(Wrong::Private(address).told(target))
+                .hint("whoever runs Max can allow it: `maxd serve --webhook-private`")
+                .field("url")),
             // That it can't be found now is seen in the list, once something is sent.
             _ => Ok(()),
         }
@@ -139,6 +137,9 @@ impl Wrong {
     fn told(self, target: &Target) -> String {
         match self {
             Wrong::Unknown => format!("the host '{}' is not known", target.host),
+            Wrong::Private(_) if target.host.parse::<IpAddr>().is_ok() => {
+                format!("'{}' is no public address", target.host)
+            }
             Wrong::Private(address) => {
                 format!("'{}' leads to {address}, which is no public address", target.host)
             }
