@@ -17,6 +17,7 @@ pub use book::Pace;
 pub use rows::{forget_old, resolve_app};
 
 use super::auth::Identity;
+use super::metrics::Reading;
 use super::platform::{Platform, find_network};
 use super::store::Store;
 use crate::error::Result;
@@ -262,7 +263,7 @@ impl Platform {
     async fn look(&self, deploys: bool) -> Result<Looked> {
         let apps = self.supervisor.all().into_iter().map(|(app, status)| {
             let release = status.instances.first().map(|instance| instance.release);
-            let (usage, traffic) = Default::default();
+            let Reading { usage, traffic, .. } = self.metrics.reading(app);
             (app, Sight { state: status.state, reason: status.reason, release, usage, traffic })
         });
         let apps = apps.collect();

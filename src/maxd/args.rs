@@ -1,6 +1,7 @@
 //! maxd's command line.
 
 use super::auth::ACCESS;
+use super::detect::parse_size;
 use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
@@ -261,17 +262,7 @@ fn isolation(text: &str) -> Result<Isolation> {
 
 /// `100KiB`, `512MiB`, `2GiB`, or bytes.
 fn size(text: &str) -> Result<u64> {
-    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let factor = match unit {
-        "" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1 << 30),
-        _ => None,
-    };
-    let bytes =
-        digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for instance 512MiB"))
+    parse_size(text).ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for instance 512MiB"))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod keeper;
 pub mod line;
 pub mod logs;
 pub mod longpoll;
+pub mod metrics;
 pub mod once;
 pub mod outlet;
 pub mod plan;

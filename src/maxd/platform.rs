@@ -6,6 +6,7 @@ use super::auth::{Auth, Identity};
 use super::deploys::{Deploys, newest_deploy};
 use super::line::NewLine;
 use super::logs::Logs;
+use super::metrics::{Metrics, Reading};
 use super::once::Once;
 use super::router::Routes;
 use super::runtime::Runtime;
@@ -67,6 +68,8 @@ pub struct Platform {
     pub runtime: Arc<dyn Runtime>,
     /// The hostnames.
     pub routes: Arc<Routes>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
     /// What is wrong.
@@ -157,8 +160,8 @@ impl Platform {
             })
             .await?;
         let apps = rows.iter().map(|row| self.app_document(row)).collect();
+        let (usage, traffic) = self.metrics.together(&rows.iter().map(|row| row.id).collect::<Vec<_>>());
         let alerts = self.alerts.active(Scope::Network(id));
-        let (usage, traffic) = Default::default();
         Ok(network::Status { network, apps, usage, traffic, alerts })
     }
 
@@ -247,10 +250,15 @@ impl Platform {
                 Ok((row, deploy))
             })
             .await?;
-        let instances = self.supervisor.status(row.id).instances;
+        let mut instances = self.supervisor.status(row.id).instances;
+        for instance in &mut instances {
+            instance.usage = instance.pid.and_then(|pid| self.metrics.instance(row.id, pid));
+        }
         let app = self.app_document(&row);
+        let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
+        let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
         let alerts = self.alerts.active(Scope::App(row.id));
-        let (usage, traffic, checks, events) = Default::default();
+        let (checks, events) = Default::default();
         Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 
@@ -283,6 +291,7 @@ impl Platform {
     async fn forget_app(&self, row: &AppRow) {
         self.routes.unregister(&self.address.hostname(&row.network, &row.name));
         self.supervisor.remove(row.id).await;
+        self.metrics.forget(row.id);
         let directory = self.app_directory(row.id);
         let removed = tokio::task::spawn_blocking(move || match sweep::remove(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

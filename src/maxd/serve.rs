@@ -7,6 +7,7 @@ use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
 use super::http;
 use super::logs::Logs;
+use super::metrics::Metrics;
 use super::once;
 use super::plan::Plan;
 use super::platform::{Address, Platform, all_apps};
@@ -75,6 +76,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     let api = accept(listener, acceptor.clone(), connections.clone(), stopping.clone(), handle_api);
     let apps = accept(apps_listener, acceptor, connections.clone(), stopping, handle_app);
     let listeners = [tokio::spawn(api), tokio::spawn(apps)];
+    let collector = platform.metrics.begin()?;
     let helpers = [
         tokio::spawn(keep_house(Arc::clone(&platform))),
         tokio::spawn(alerts::watch(Arc::clone(&platform))),
@@ -100,6 +102,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     let _ = tokio::time::timeout(DRAIN, drained).await;
     platform.deploys.ended().await;
     platform.supervisor.shutdown().await;
+    let _ = tokio::task::spawn_blocking(|| collector.end()).await;
     Ok(())
 }
 
@@ -193,6 +196,7 @@ async fn assemble(
     let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, secret, args.isolation)?);
     let supervisor =
         Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
+    let metrics = Metrics::open(&data.join("metrics.db"), Arc::clone(&runtime), Arc::clone(&routes))?;
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
     let auth = Auth::new(Arc::clone(&store), args.access_lifetime);
     let deploys = Deploys::default();
@@ -211,6 +215,7 @@ async fn assemble(
         supervisor,
         runtime,
         routes,
+        metrics,
         deploys,
         alerts,
         webhooks,
@@ -237,6 +242,7 @@ fn recover(platform: &Platform) -> Result<()> {
     // What can't be removed is no reason not to serve.
     let report = |error: Error| say!("cannot clear up: {error}");
     remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
+    platform.metrics.retain(&known).unwrap_or_else(report);
     for (row, network, name) in apps {
         let hostname = platform.address.hostname(&network, &name);
         platform.routes.register(&hostname, row.network_id, row.id);

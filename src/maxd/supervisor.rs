@@ -208,6 +208,7 @@ impl Supervisor {
         self.ending.cancel();
         let apps = self.apps().values().cloned().collect::<Vec<_>>();
         futures_util::future::join_all(apps.iter().map(|app| Supervisor::end(app))).await;
+        self.parts.runtime.release();
     }
 
     async fn end(app: &App) {

@@ -44,9 +44,12 @@ fn documents_have_the_documented_members() {
     check("App status", &status);
     check("App", &status["app"]);
     check("Instance", &status["instances"][0]);
+    check("Traffic", &status["traffic"]);
     check("Deploy", &status["deploy"]);
     let status = rig.json(&["status", "network", "blue"]);
     check("Network status", &status);
+    check("Usage", &status["usage"]);
+    check("Traffic", &status["traffic"]);
     check("App", &status["apps"][0]);
     let logs = rig.json(&["logs", "network", "blue"]);
     check("Logs", &logs);
