@@ -49,11 +49,8 @@ pub const WEBHOOK: Command = Command {
     args: &[Arg { name: "URL", help: "where to, http:// or https://", required: true }],
     flags: &[&session::NETWORK],
     examples: &[
-        ("Tell a receiver of one's own", "rig create webhook https://hooks.example.com/max -n blue"),
-        (
-            "Keep the secret",
-            "rig create webhook https://hooks.example.com/max -n blue -o json | jq -r .secret > secret",
-        ),
+        ("Tell a receiver of your own", "rig create webhook https://hooks.example.com/ -n blue"),
+        ("Keep the secret", "rig create webhook URL -n blue -o json | jq -r .secret > secret"),
     ],
     run: webhook,
 };

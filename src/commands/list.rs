@@ -58,10 +58,7 @@ pub const ALERTS: Command = Command {
     examples: &[
         ("What is wrong now", "rig list alerts"),
         ("What was, too", "rig list alerts --all"),
-        (
-            "Whether something is, in a script",
-            "test \"$(rig list alerts -o json | jq '.alerts|length')\" = 0",
-        ),
+        ("How many, in a script", "rig list alerts -o json | jq '.alerts | length'"),
     ],
     run: alerts,
 };

@@ -13,6 +13,9 @@ mod book;
 mod rows;
 mod rules;
 
+#[cfg(test)]
+mod tests;
+
 pub use book::Pace;
 pub use rows::{forget_old, resolve_app};
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{Max, Rig, project, site, wait_for};
 use crate::receiver::Receiver;
-use crate::visitor::{HOST, deploy, lab, lab_with};
+use crate::visitor::{HOST, Visitor, deploy, lab, lab_with};
 use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;
@@ -169,4 +169,56 @@ fn what_is_deleted_takes_its_alerts_along() {
     rig.ok(&["delete", "network", "blue", "--yes"]);
     assert_eq!(alerts(&rig, &["--all"]), Vec::<Value>::new());
     assert!(!max.log().contains("cannot"), "{}", max.log());
+}
+
+#[test]
+fn many_errors_are_an_alert_until_they_are_few() {
+    let (max, rig) = started();
+    deploy(&max, &rig, &lab("one\n"));
+    let mut visitor = Visitor::new(&max);
+    let mut ask = |path: &str, count: usize| {
+        for _ in 0..count {
+            visitor.ask(&format!("GET {path}"), &[]);
+            visitor.answer();
+        }
+    };
+    // One too few to say anything, which the next look would show.
+    ask("/status/500", 19);
+    wait_for("the requests to be counted", || {
+        let traffic = rig.json(&["status", "app", "lab.blue"])["traffic"].clone();
+        (traffic["errors"] == 19).then_some(())
+    });
+    assert_eq!(alerts(&rig, &[]), Vec::<Value>::new());
+    ask("/status/503", 1);
+    let alert = wait_for_alerts(&rig, 1).remove(0);
+    assert_eq!((alert["cause"].as_str(), alert["app"].as_str()), (Some("error_rate"), Some("lab")));
+    let message = "20 of 20 requests in a minute were answered with 500 or above (100.0 %)";
+    assert_eq!(alert["message"], message);
+    // 2.9 % of them.
+    ask("/", 660);
+    wait_for_alerts(&rig, 0);
+    assert_eq!(alerts(&rig, &["--all"])[0]["message"], message);
+}
+
+#[test]
+fn memory_near_its_limit_is_an_alert_until_it_is_not() {
+    let (max, rig) = started();
+    let settings = r#"{"build":"cc -O1 -pthread -o server server.c && cc -o hog hog.c",
+        "run":"./hog & exec ./server","limits":{"memory":"100MiB"}}"#;
+    // Holds 95 MB while there is a file `hungry`.
+    let hog = "#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n\
+        int main(void) { for (;; usleep(20000)) { if (access(\"hungry\", F_OK)) continue;\n\
+        char *all = malloc(95000000); memset(all, 1, 95000000);\n\
+        while (!access(\"hungry\", F_OK)) usleep(20000); free(all); } }\n";
+    let server = include_str!("../apps/lab/server.c");
+    let files = [("server.c", server), ("hog.c", hog), ("message.txt", "one\n"), ("rig.json", settings)];
+    let dir = deploy(&max, &rig, &project(&files));
+    fs::write(dir.join("hungry"), "").unwrap();
+    let alert = wait_for_alerts(&rig, 1).remove(0);
+    assert_eq!((alert["cause"].as_str(), alert["app"].as_str()), (Some("memory"), Some("lab")));
+    let message = alert["message"].as_str().unwrap();
+    assert!(message.starts_with("uses 9") && message.ends_with(" MiB of 100 MiB memory"), "{message}");
+    fs::remove_file(dir.join("hungry")).unwrap();
+    wait_for_alerts(&rig, 0);
+    assert_eq!(rig.json(&["status", "app", "lab.blue"])["instances"][0]["restarts"], 0);
 }

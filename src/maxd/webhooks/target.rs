@@ -48,10 +48,11 @@ impl Target {
             return Err(wrong("it holds a password; messages are signed instead"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        let port = match (authority.port(), secure) {
-            (Some(_), _) => authority.port_u16().filter(|port| *port > 0),
-            (None, true) => Some(443),
-            (None, false) => Some(80),
+        let port = match (authority.as_str().get(authority.host().len()..), secure) {
+            // What can't be read must not become the default.
+            (Some(rest), _) if !rest.is_empty() => authority.port_u16().filter(|port| *port > 0),
+            (_, true) => Some(443),
+            (_, false) => Some(80),
         };
         let port = port.ok_or_else(|| wrong("its port is none"))?;
         if host.is_empty() {
@@ -142,6 +143,7 @@ mod tests {
             ("https://a.example/#x", "it has a fragment, which nobody would be sent"),
             ("https://a.example:0/", "its port is none"),
             ("https://a.example:99999/", "its port is none"),
+            ("https://a.example:/", "its port is none"),
             (&long, "it has more than 2000 bytes"),
         ] {
             let error = Target::parse(url).err().unwrap_or_else(|| panic!("{url}"));
