@@ -1,6 +1,7 @@
 //! The topic `dashboard`: every app of a user at a glance, then at each measurement what
 //! has changed.
 
+use super::alerts::Scope;
 use super::auth::Identity;
 use super::control::read;
 use super::outlet::{Gone, Outlet};
@@ -110,7 +111,8 @@ impl Board {
         let (owner, name) = (self.who.user, self.network.clone());
         let network =
             platform.store.with(move |t| name.map(|name| find_network(t, owner, &name)).transpose());
-        let (network, alerts) = (network.await?, platform.alerts_of(owner, self.network.as_deref()));
+        let network = network.await?;
+        let alerts = platform.alerts.active(network.map_or(Scope::User(owner), Scope::Network));
         let said = |row: &Row| {
             let its = alerts.iter().filter(|alert| {
                 alert.network.as_deref() == Some(&row.network) && alert.app.as_deref() == Some(&row.app)

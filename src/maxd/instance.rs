@@ -92,7 +92,8 @@ impl Instance {
             DEFAULTS.iter().map(|(name, value)| pair((name, (*value).to_owned()))).collect::<Vec<_>>();
         env.extend_from_slice(&release.env);
         env.extend(fixed.map(pair));
-        let task = Task { command: command.to_owned(), dir: release.dir.clone(), writable: Vec::new(), env };
+        let (command, dir, limits) = (command.to_owned(), release.dir.clone(), release.plan.limits);
+        let task = Task { command, dir, writable: Vec::new(), env, app: Some(release.app), limits };
         let mut job = runtime.start(task).await?;
         let pumps = journal.follow(job.as_mut(), Source::Stdout, Source::Stderr);
         Ok(Instance { job, pumps, port, since: SystemTime::now() })

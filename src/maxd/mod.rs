@@ -17,6 +17,7 @@ macro_rules! say {
     }};
 }
 
+pub mod alerts;
 pub mod args;
 pub mod auth;
 pub mod build;
@@ -49,6 +50,7 @@ pub mod supervisor;
 mod sweep;
 pub mod tls;
 pub mod trial;
+pub mod webhooks;
 pub mod ws;
 
 use crate::error::{Error, Kind, Result};

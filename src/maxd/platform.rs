@@ -1,10 +1,12 @@
 //! The use-cases: what a user can ask for, each one transaction. What belongs to
 //! somebody else is looked up with its owner, so that it is simply not found.
 
+use super::alerts::{self, Alerts, Scope};
 use super::auth::{Auth, Identity};
 use super::deploys::{Deploys, newest_deploy};
 use super::line::NewLine;
 use super::logs::Logs;
+use super::metrics::{Metrics, Reading};
 use super::once::Once;
 use super::router::Routes;
 use super::runtime::Runtime;
@@ -12,6 +14,7 @@ use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use super::sweep;
+use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
@@ -65,10 +68,14 @@ pub struct Platform {
     pub runtime: Arc<dyn Runtime>,
     /// The hostnames.
     pub routes: Arc<Routes>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
-    /// m
-    pub metrics: Arc<super::metrics::Metrics>,
+    /// What is wrong.
+    pub alerts: Arc<Alerts>,
+    /// How those are told who want to hear of it.
+    pub webhooks: Webhooks,
     /// What is accepted.
     pub limits: Limits,
     /// Where apps are reached.
@@ -145,15 +152,16 @@ impl Platform {
     /// `network:status`.
     pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
         let (owner, domain) = (who.user, self.address.domain.clone());
-        let (network, rows) = self
+        let (id, network, rows) = self
             .store
             .with(move |t| {
                 let id = find_network(t, owner, &request.network)?;
-                Ok((network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
+                Ok((id, network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
             })
             .await?;
         let apps = rows.iter().map(|row| self.app_document(row)).collect();
-        let (usage, traffic, alerts) = Default::default();
+        let (usage, traffic) = self.metrics.together(&rows.iter().map(|row| row.id).collect::<Vec<_>>());
+        let alerts = self.alerts.active(Scope::Network(id));
         Ok(network::Status { network, apps, usage, traffic, alerts })
     }
 
@@ -180,6 +188,7 @@ impl Platform {
             for app in &apps {
                 self.forget_app(app).await;
             }
+            self.alerts.forget(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await;
             self.forget_lines(id, None).await;
             self.deploys.changed();
         }
@@ -242,11 +251,6 @@ impl Platform {
         Ok(rows.iter().map(with).collect())
     }
 
-    /// x
-    pub fn alerts_of(&self, _: i64, _: Option<&str>) -> Vec<crate::wire::alert::Alert> {
-        Vec::new()
-    }
-
     /// `app:status`.
     pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
         let (owner, address) = (who.user, self.address.clone());
@@ -258,9 +262,15 @@ impl Platform {
                 Ok((row, deploy))
             })
             .await?;
-        let instances = self.supervisor.status(row.id).instances;
+        let mut instances = self.supervisor.status(row.id).instances;
+        for instance in &mut instances {
+            instance.usage = instance.pid.and_then(|pid| self.metrics.instance(row.id, pid));
+        }
         let app = self.app_document(&row);
-        let (usage, traffic, checks, events, alerts) = Default::default();
+        let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
+        let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
+        let alerts = self.alerts.active(Scope::App(row.id));
+        let (checks, events) = Default::default();
         Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 
@@ -272,6 +282,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let row = find_app(t, owner, &request.network, &request.app)?;
+                    alerts::resolve_app(t, row.id, SystemTime::now())?;
                     t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
                     Ok((show(&row), row))
                 })
@@ -279,6 +290,7 @@ impl Platform {
             .await?;
         if let Some(row) = deleted {
             self.forget_app(&row).await;
+            self.alerts.forget(&[row.id]).await;
             self.forget_lines(row.network_id, Some(row.id)).await;
             self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
             self.deploys.changed();
@@ -291,6 +303,7 @@ impl Platform {
     async fn forget_app(&self, row: &AppRow) {
         self.routes.unregister(&self.address.hostname(&row.network, &row.name));
         self.supervisor.remove(row.id).await;
+        self.metrics.forget(row.id);
         let directory = self.app_directory(row.id);
         let removed = tokio::task::spawn_blocking(move || match sweep::remove(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -208,6 +208,7 @@ impl Supervisor {
         self.ending.cancel();
         let apps = self.apps().values().cloned().collect::<Vec<_>>();
         futures_util::future::join_all(apps.iter().map(|app| Supervisor::end(app))).await;
+        self.parts.runtime.release();
     }
 
     async fn end(app: &App) {
@@ -220,6 +221,11 @@ impl Supervisor {
         }
         app.tasks.close();
         app.tasks.wait().await;
+    }
+
+    /// What each app that was ever started does at the moment, by its row.
+    pub fn all(&self) -> Vec<(i64, Status)> {
+        self.apps().iter().map(|(id, app)| (*id, app.shown().status())).collect()
     }
 
     /// What the app does at the moment.

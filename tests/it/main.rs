@@ -3,8 +3,10 @@
 
 mod certs;
 mod harness;
+mod receiver;
 mod visitor;
 
+mod alerts;
 mod api;
 mod apps;
 mod channels;
@@ -38,3 +40,4 @@ mod supervise;
 mod terminal;
 mod tidy;
 mod tls;
+mod webhooks;

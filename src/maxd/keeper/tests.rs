@@ -4,7 +4,7 @@
 use super::*;
 use crate::maxd::instance::Ports;
 use crate::maxd::line::NewLine;
-use crate::maxd::plan::{Health, Plan};
+use crate::maxd::plan::{Health, Limits, Plan};
 use crate::maxd::router::Routes;
 use crate::maxd::runtime::{Exit, Future, Job, Pipe, Runtime, Task};
 use crate::maxd::supervisor::Supervisor;
@@ -133,7 +133,8 @@ impl Stage {
     fn release(number: u64) -> Release {
         let health = Health { path: None, timeout: Duration::from_millis(300) };
         let run = Run::Command("act".to_owned());
-        let plan = Plan { kind: "procfile".to_owned(), build: Vec::new(), run, health };
+        let plan =
+            Plan { kind: "procfile".to_owned(), build: Vec::new(), run, health, limits: Limits::default() };
         let (dir, hostname) = (PathBuf::from("/"), "a.n.test".to_owned());
         Release { network: 1, app: 1, number, dir, hostname, plan, env: Vec::new() }
     }
