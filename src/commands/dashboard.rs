@@ -170,10 +170,10 @@ fn print_json(
 /// A snapshot with the apps that are wanted, in the order that is wanted.
 fn whole(board: &mut Board, mut snapshot: Value) -> Value {
     board.replace(&snapshot);
-    let wanted: Vec<String> = board.shown().iter().map(|app| app.name.clone()).collect();
     let (apps, past) = (items(&snapshot, "apps"), items(&snapshot, "past"));
-    let place = |name: &String| apps.iter().position(|row| board::name(row) == *name);
-    let places: Vec<usize> = wanted.iter().filter_map(place).collect();
+    let names: Vec<String> = apps.iter().map(board::name).collect();
+    let place = |app: &&App| names.iter().position(|name| *name == app.name);
+    let places: Vec<usize> = board.shown().iter().filter_map(place).collect();
     let pick = |from: &[Value]| places.iter().filter_map(|place| from.get(*place).cloned()).collect();
     let (apps, past) = (pick(apps), pick(past));
     set(&mut snapshot, "apps", apps);
