@@ -11,7 +11,7 @@ use super::router::Routes;
 use super::runtime::Runtime;
 use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
-use super::supervisor::Supervisor;
+use super::supervisor::{Status, Supervisor};
 use super::sweep;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -243,14 +243,14 @@ impl Platform {
                 Ok((row, deploy))
             })
             .await?;
-        let mut instances = self.supervisor.status(row.id).instances;
+        let Status { mut instances, checks, .. } = self.supervisor.status(row.id);
         for instance in &mut instances {
             instance.usage = instance.pid.and_then(|pid| self.metrics.instance(row.id, pid));
         }
         let app = self.app_document(&row);
         let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
         let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
-        let (checks, events, alerts) = Default::default();
+        let (events, alerts) = Default::default();
         Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 
