@@ -5,6 +5,7 @@
 //! All of it is off unless the environment variable `MAXD_TEST` is set, for instance to
 //! `topics,window=500,idle=2000` (milliseconds), and maxd says so when it starts.
 
+use super::keeper::Pace;
 use crate::error::{Error, Result};
 use std::time::Duration;
 
@@ -23,11 +24,14 @@ pub struct Trial {
     pub idle: Duration,
     /// Connections of one user at a time.
     pub sockets: usize,
+    /// Between two health checks of an instance.
+    pub check: Duration,
 }
 
 impl Default for Trial {
     fn default() -> Trial {
-        Trial { topics: false, window: Duration::from_secs(10), idle: Duration::from_secs(60), sockets: 100 }
+        let (window, idle) = (Duration::from_secs(10), Duration::from_secs(60));
+        Trial { topics: false, window, idle, sockets: 100, check: Pace::default().check }
     }
 }
 
@@ -42,6 +46,7 @@ impl Trial {
                 ("topics", None) if value.is_empty() => trial.topics = true,
                 ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
+                ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
                 _ => {
                     return Err(Error::usage(format!("{VARIABLE} does not know '{word}'"))
@@ -69,9 +74,9 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let trial = Trial::parse(Some("topics,window=500,idle=20,sockets=3")).unwrap();
-        let window = Duration::from_millis(500);
-        assert_eq!(trial, Trial { topics: true, window, idle: Duration::from_millis(20), sockets: 3 });
+        let trial = Trial::parse(Some("topics,window=500,idle=20,sockets=3,check=7")).unwrap();
+        let [window, idle, check] = [500, 20, 7].map(Duration::from_millis);
+        assert_eq!(trial, Trial { topics: true, window, idle, sockets: 3, check });
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x"] {
             assert!(Trial::parse(Some(text)).is_err(), "{text}");
         }
