@@ -26,12 +26,14 @@ pub struct Trial {
     pub sockets: usize,
     /// Between two health checks of an instance.
     pub check: Duration,
+    /// Whether control groups may be made.
+    pub groups: bool,
 }
 
 impl Default for Trial {
     fn default() -> Trial {
         let (window, idle) = (Duration::from_secs(10), Duration::from_secs(60));
-        Trial { topics: false, window, idle, sockets: 100, check: Pace::default().check }
+        Trial { topics: false, window, idle, sockets: 100, check: Pace::default().check, groups: true }
     }
 }
 
@@ -46,6 +48,7 @@ impl Trial {
                 ("topics", None) if value.is_empty() => trial.topics = true,
                 ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
+                ("ungrouped", None) if value.is_empty() => trial.groups = false,
                 ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
                 _ => {
@@ -74,9 +77,9 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let trial = Trial::parse(Some("topics,window=500,idle=20,sockets=3,check=7")).unwrap();
+        let trial = Trial::parse(Some("topics,window=500,idle=20,sockets=3,check=7,ungrouped")).unwrap();
         let [window, idle, check] = [500, 20, 7].map(Duration::from_millis);
-        assert_eq!(trial, Trial { topics: true, window, idle, sockets: 3, check });
+        assert_eq!(trial, Trial { topics: true, window, idle, sockets: 3, check, groups: false });
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x"] {
             assert!(Trial::parse(Some(text)).is_err(), "{text}");
         }

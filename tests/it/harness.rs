@@ -42,7 +42,8 @@ impl Max {
         Max::with_trial(flags, "")
     }
 
-    fn with_trial(flags: &[&str], trial: &'static str) -> Max {
+    /// Both.
+    pub fn with_trial(flags: &[&str], trial: &'static str) -> Max {
         let dir = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut max =

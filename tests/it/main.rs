@@ -23,6 +23,7 @@ mod json;
 mod login;
 mod logs;
 mod longpoll;
+mod metrics;
 mod phx;
 mod proxies;
 mod proxy;
