@@ -14,6 +14,7 @@ use crate::name::Name;
 use crate::net::link::{Event, Subscription};
 use crate::session::{Session, environment};
 use crate::sys::terminal;
+use crate::term::output::Output;
 use crate::view::{Field, at, items, table};
 use crate::wire::dashboard::Watch;
 use board::{App, Board, PROBLEMS, STATES, Wish};
@@ -105,7 +106,7 @@ fn print(session: &Session, mut board: Board, snapshot: &Value) -> Result<()> {
     board.replace(snapshot);
     let output = &session.output;
     let columns = terminal::width().filter(|_| output.terminal);
-    let style = Style { output, unicode: false, now: session.now() };
+    let style = Style { output, now: session.now() };
     let shown = board.shown();
     if shown.is_empty() {
         output.note(if board.apps.is_empty() {
@@ -120,7 +121,7 @@ fn print(session: &Session, mut board: Board, snapshot: &Value) -> Result<()> {
         let fields = chosen.iter().map(|(column, _)| column.field);
         let fields: Vec<Field> =
             fields.filter(|field| named || !matches!(field.path, LOAD | TRAFFIC)).collect();
-        let rows: Vec<Value> = shown.iter().map(|app| drawn(app, &style)).collect();
+        let rows: Vec<Value> = shown.iter().map(|app| drawn(app, output)).collect();
         output.write(&table(output, &rows, &fields, columns, style.now))?;
     }
     let alerts = draw::alerts(&board, columns.unwrap_or(usize::MAX), &style);
@@ -128,12 +129,12 @@ fn print(session: &Session, mut board: Board, snapshot: &Value) -> Result<()> {
 }
 
 /// An app's row with what the dashboard adds to it.
-fn drawn(app: &App, style: &Style<'_>) -> Value {
+fn drawn(app: &App, output: &Output) -> Value {
     let mut row = app.row.clone();
     if let Value::Object(members) = &mut row {
         members.insert(NAME.to_owned(), Value::String(app.name.clone()));
         for member in [LOAD, TRAFFIC] {
-            let picture = draw::picture(app, member, 30, style.unicode);
+            let picture = draw::picture(app, member, 30, output.unicode);
             members.insert(member.to_owned(), Value::String(picture));
         }
     }

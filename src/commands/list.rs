@@ -83,8 +83,7 @@ const NETWORK_FIELDS: &[Field] = &[
     field("created", "created_at", Show::Ago),
 ];
 
-/// The columns of apps, here and in `rig status network`.
-pub const APP_FIELDS: &[Field] = &[
+const APP_FIELDS: &[Field] = &[
     field("app", "name", Show::Plain),
     field("network", "network", Show::Plain),
     field("state", "state", Show::State),
@@ -93,7 +92,8 @@ pub const APP_FIELDS: &[Field] = &[
     field("url", "url", Show::Plain),
 ];
 
-const ALERT_FIELDS: &[Field] = &[
+/// The columns of alerts, here and in `rig status`.
+pub const ALERT_FIELDS: &[Field] = &[
     field("alert", "cause", Show::State),
     field("app", "app", Show::Plain),
     field("network", "network", Show::Plain),

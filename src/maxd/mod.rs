@@ -39,6 +39,7 @@ pub mod plan;
 pub mod platform;
 mod pump;
 mod queue;
+mod ready;
 pub mod router;
 pub mod runtime;
 pub mod serve;

@@ -48,15 +48,15 @@ fn it_fits_screens_of_three_sizes() {
         };
         assert_eq!(lines[1], head);
         assert!(
-            lines[2].starts_with("> api.blue  running       0.0%        0 B      0.0/s       0"),
+            lines[2].starts_with("> api.blue  running       0.0%        0 B      0/min       0"),
             "{screen}"
         );
         assert!(
-            lines[3].starts_with("  new.blue  empty         0.0%        0 B      0.0/s       0"),
+            lines[3].starts_with("  new.blue  empty         0.0%        0 B      0/min       0"),
             "{screen}"
         );
         assert!(
-            lines[4].starts_with("  web.blue  running       0.0%        0 B      0.0/s       0"),
+            lines[4].starts_with("  web.blue  running       0.0%        0 B      0/min       0"),
             "{screen}"
         );
         assert_eq!(lines[5], "");
@@ -172,7 +172,7 @@ fn without_a_terminal_to_draw_on_it_is_a_table() {
         lines[0].starts_with("APP       STATE    CPU   MEMORY  REQUESTS  ERRORS  P95  RESTARTS"),
         "{text}"
     );
-    assert!(lines[1].starts_with("api.blue  running  0.0%  0 B     0.0/s     0       -    0 "), "{text}");
+    assert!(lines[1].starts_with("api.blue  running  0.0%  0 B     0/min     0       -    0 "), "{text}");
     assert_eq!(lines.len(), 4);
     assert!(text.contains(&format!("http://web.blue.localhost:{}/", port(&max))));
     let text = rig.ok(&["status", "dashboard", "--columns", "app,state", "--sort", "state"]);

@@ -17,8 +17,6 @@ const REQUEST_SCALE: u64 = 5;
 pub struct Style<'a> {
     /// Knows whether there are colours.
     pub output: &'a Output,
-    /// Whether the terminal shows more than ASCII.
-    pub unicode: bool,
     /// The time by which ages are told.
     pub now: SystemTime,
 }
@@ -154,7 +152,9 @@ pub fn alerts(board: &Board, columns: usize, style: &Style<'_>) -> Vec<String> {
         let whose = format!("{app}{dot}{network}");
         let space = if whose.is_empty() { "" } else { " " };
         let cause = text(alert, "cause").replace('_', " ");
-        let words = format!("! {whose}{space}{cause}: {}", text(alert, "message"));
+        // It is told as one word, or in the message.
+        let cause = if cause == "deploy failed" { String::new() } else { cause + ": " };
+        let words = format!("! {whose}{space}{cause}{}", text(alert, "message"));
         style.output.paint(Colour::Red, &clip(&words, columns))
     };
     board.alerts.iter().map(line).collect()
@@ -225,8 +225,8 @@ fn row(app: &App, chosen: &[Chosen], selected: bool, columns: usize, style: &Sty
 fn words(app: &App, column: &Column, width: usize, style: &Style<'_>) -> (String, Option<Colour>) {
     match column.field.path {
         NAME => (safe(&app.name).into_owned(), None),
-        LOAD | TRAFFIC => (picture(app, column.field.path, width, style.unicode), None),
-        _ => match cell(&app.row, &column.field, style.now) {
+        LOAD | TRAFFIC => (picture(app, column.field.path, width, style.output.unicode), None),
+        _ => match cell(style.output, &app.row, &column.field, style.now) {
             Some(cell) => (cell.text, cell.colour),
             None => ("-".to_owned(), None),
         },

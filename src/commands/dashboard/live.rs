@@ -8,7 +8,7 @@ use crate::commands::{logs, status};
 use crate::error::{Error, Kind, Result};
 use crate::net::link::{Event, Pending, Subscription};
 use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
-use crate::session::{Session, environment};
+use crate::session::Session;
 use crate::sys::thread::{SMALL, start};
 use crate::term::keys::{Key, Keys};
 use crate::term::on_resize;
@@ -44,7 +44,6 @@ struct Live<'a> {
     asked: Option<Pending>,
     /// The log that is shown.
     log: Option<Stream>,
-    unicode: bool,
 }
 
 /// Shows the dashboard until the user has seen enough.
@@ -53,12 +52,7 @@ pub fn run(session: &Session, mut board: Board, snapshot: &Value, subscription: 
     let max = session.max()?;
     let inputs = listen(subscription)?;
     let (screen, page) = (Screen::open()?, help());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| environment(name));
-    let unicode = locale.is_some_and(|locale| {
-        let locale = locale.to_ascii_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    });
-    let mut live = Live { session, max, board, screen, page, asked: None, log: None, unicode };
+    let mut live = Live { session, max, board, screen, page, asked: None, log: None };
     live.draw()?;
     loop {
         let patience = (live.asked.is_some() || live.log.is_some()).then_some(LOOK);
@@ -118,7 +112,7 @@ fn listen(subscription: Subscription) -> Result<Receiver<Input>> {
 impl Live<'_> {
     fn draw(&mut self) -> Result<()> {
         let (output, now) = (&self.session.output, self.session.now());
-        let style = Style { output, unicode: self.unicode, now };
+        let style = Style { output, now };
         let lines = screen(&mut self.board, &self.page, self.screen.size(), &style);
         self.screen.draw(lines)
     }

@@ -52,6 +52,7 @@ pub struct Process {
     records: OnceLock<Records>,
     /// None where there can be no groups, and before the records are claimed.
     cgroups: OnceLock<Option<Arc<Cgroups>>>,
+    grouped: bool,
     gauge: Arc<Gauge>,
     spawner: mpsc::Sender<Order>,
 }
@@ -87,6 +88,11 @@ impl Process {
         Process::with(path, sandbox.ok())
     }
 
+    /// The same with control groups or without.
+    pub fn grouped(self, grouped: bool) -> Process {
+        Process { grouped, ..self }
+    }
+
     /// The same without a sandbox.
     #[cfg(test)]
     pub fn plain() -> Result<Process> {
@@ -112,6 +118,7 @@ impl Process {
             sandbox,
             records: OnceLock::new(),
             cgroups: OnceLock::new(),
+            grouped: true,
             gauge: Arc::default(),
             spawner,
         })
@@ -195,7 +202,12 @@ impl Runtime for Process {
 
     fn claim(&self, run: &Path) -> Result<()> {
         let records = Records::open(run)?;
-        let _ = self.cgroups.set(Cgroups::claim());
+        let cgroups = self.grouped.then(Cgroups::claim).flatten();
+        match &cgroups {
+            Some(_) => say!("apps are held to their limits by control groups"),
+            None => say!("limits of apps are only watched: no control group can be made here"),
+        }
+        let _ = self.cgroups.set(cgroups);
         self.records.set(records).map_err(|_| Error::new(Kind::Internal, "the records are open already"))
     }
 
