@@ -6,6 +6,7 @@ use crate::api::stream::{CREDIT, Item, Stream};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::session::{self, Session};
+use crate::term::text::safe;
 use crate::time::parse_duration;
 use crate::wire::log::{Line, Query};
 use miniserde::{Serialize, json};
@@ -106,7 +107,7 @@ pub const BUILD: Command = Command {
 pub const NETWORK: Command = Command {
     words: "logs network",
     aliases: &[],
-    summary: "Show what happens in a network: its apps, requests and events",
+    summary: "Show what happens in a network: apps, requests, events",
     about: "",
     args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
     flags: FLAGS,
@@ -235,4 +236,10 @@ fn about_flag(error: Error) -> Error {
         }
         _ => error,
     }
+}
+
+/// A line for a screen of its own: when, from where, and what.
+pub fn plain(line: &Line) -> String {
+    let clock = line.time.get(11..19).unwrap_or(&line.time);
+    format!("{} {}", safe(clock), safe(&line.text))
 }

@@ -1,6 +1,7 @@
 //! maxd's command line.
 
 use super::auth::ACCESS;
+use super::detect::parse_size;
 use super::logs::Keep;
 use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ Flags of `maxd serve`:
                         waits)
   --isolation HOW       of apps and builds: auto (bubblewrap where it works),
                         bubblewrap (or don't start), none
+  --webhook-private     webhooks may lead to addresses that are not public, too
+  --webhook-ca F        trust these authorities (PEM) for webhooks, too
 
 Plain HTTP is served on loopback addresses only.
 
@@ -89,6 +92,10 @@ pub struct Serve {
     pub keep: Keep,
     /// `--isolation`.
     pub isolation: Isolation,
+    /// `--webhook-private`.
+    pub webhook_private: bool,
+    /// `--webhook-ca`.
+    pub webhook_ca: Option<PathBuf>,
 }
 
 /// How connections are protected.
@@ -124,6 +131,8 @@ struct Given {
     access_lifetime: Option<Duration>,
     keep: Keep,
     isolation: Option<Isolation>,
+    webhook_private: bool,
+    webhook_ca: Option<PathBuf>,
     user: Option<String>,
 }
 
@@ -149,6 +158,8 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("log-bytes") => given.keep.bytes = size(&text(&mut parser)?)?,
             Arg::Long("log-rate") => given.keep.rate = Some(rate(&text(&mut parser)?)?),
             Arg::Long("isolation") => given.isolation = Some(isolation(&text(&mut parser)?)?),
+            Arg::Long("webhook-private") => given.webhook_private = true,
+            Arg::Long("webhook-ca") => given.webhook_ca = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("user") => given.user = Some(text(&mut parser)?),
             Arg::Value(word) => given.words.push(word.string().map_err(wrong)?),
             other => return Err(wrong(other.unexpected())),
@@ -185,6 +196,8 @@ fn command(given: Given) -> Result<Command> {
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
                 keep: given.keep,
                 isolation: given.isolation.unwrap_or(Isolation::Auto),
+                webhook_private: given.webhook_private,
+                webhook_ca: given.webhook_ca,
             };
             let open =
                 [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
@@ -274,17 +287,7 @@ fn isolation(text: &str) -> Result<Isolation> {
 
 /// `100KiB`, `512MiB`, `2GiB`, or bytes.
 fn size(text: &str) -> Result<u64> {
-    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let factor = match unit {
-        "" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1 << 30),
-        _ => None,
-    };
-    let bytes =
-        digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for instance 512MiB"))
+    parse_size(text).ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for instance 512MiB"))
 }
 
 #[cfg(test)]
@@ -302,6 +305,7 @@ mod tests {
         assert_eq!(serve.listen.to_string(), "127.0.0.1:7070");
         assert_eq!(serve.source_limit, 1 << 30);
         assert!(serve.isolation == Isolation::Auto);
+        assert!(!serve.webhook_private);
     }
 
     #[test]

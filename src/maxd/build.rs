@@ -4,7 +4,7 @@
 //! next build of the app is faster.
 
 use super::line::NewLine;
-use super::plan::Plan;
+use super::plan::{Limits, Plan};
 use super::pump::Journal;
 use super::runtime::{Runtime, Task};
 use super::supervisor::Release;
@@ -49,7 +49,8 @@ async fn run(
         .await
         .map_err(|error| Error::io("create", &cache.to_string_lossy(), &error))?;
     let env = environment(&cache, &release.env);
-    let task = Task { command: command.to_owned(), dir: release.dir.clone(), writable: vec![cache], env };
+    let (dir, limits) = (release.dir.clone(), Limits::default());
+    let task = Task { command: command.to_owned(), dir, writable: vec![cache], env, app: None, limits };
     let mut job = runtime.start(task).await?;
     let pumps = journal.follow(job.as_mut(), Source::Build, Source::Build);
     let ended = timeout(limit, job.wait()).await;
@@ -111,7 +112,13 @@ mod tests {
         let dir = temp.path().join("1");
         std::fs::create_dir(&dir).unwrap();
         let build = commands.iter().map(|one| (*one).to_owned()).collect();
-        let plan = Plan { kind: "rig.json".to_owned(), build, run: Run::Static, health: Health::default() };
+        let plan = Plan {
+            kind: "rig.json".to_owned(),
+            build,
+            run: Run::Static,
+            health: Health::default(),
+            limits: Limits::default(),
+        };
         let env = vec![("MINE".to_owned(), "yes".to_owned())];
         let hostname = "a.n.test".to_owned();
         let release = Release { network: 1, app: 2, number: 3, dir, hostname, plan: plan.clone(), env };

@@ -10,7 +10,7 @@ mod python;
 #[cfg(test)]
 mod tests;
 
-pub use super::plan::{Health, Plan, Run};
+pub use super::plan::{Health, Limits, Plan, Run};
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
 use serde_json::{Map, Value};
@@ -21,12 +21,19 @@ use std::time::Duration;
 /// The longest health timeout that can be asked for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
+/// No program runs in less memory.
+const MEMORY_MIN: u64 = 4 << 20;
+
+/// What the kernel can measure out, and more cores than any host has, in thousandths.
+const CPU_MIN: u64 = 10;
+const CPU_MAX: u64 = 4_096_000;
+
 /// A file that describes a project is smaller than this.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// What may stand in `rig.json`. A misspelt `run` must not turn a program into a site that
 /// shows its source.
-const MEMBERS: &[&str] = &["app", "network", "build", "run", "health"];
+const MEMBERS: &[&str] = &["app", "network", "build", "run", "health", "limits"];
 
 /// What one source of knowledge has to say.
 #[derive(Default)]
@@ -53,7 +60,8 @@ pub fn detect(dir: &Path) -> Result<Plan> {
         None => return Err(unknown(known)),
     };
     let kind = kind.unwrap_or("rig.json").to_owned();
-    Ok(Plan { kind, build: settings.build.unwrap_or(build), run, health: settings.health })
+    let Settings { health, limits, .. } = settings;
+    Ok(Plan { kind, build: settings.build.unwrap_or(build), run, health, limits })
 }
 
 /// Where both kinds are there, the one that can be run counts.
@@ -103,6 +111,7 @@ struct Settings {
     build: Option<Vec<String>>,
     run: Option<String>,
     health: Health,
+    limits: Limits,
 }
 
 impl Settings {
@@ -135,8 +144,63 @@ impl Settings {
                 return Err(wrong("health", "an object such as {\"path\": \"/up\", \"timeout\": \"30s\"}"));
             }
         }
+        match object.get("limits") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(limits)) => settings.limits = read_limits(limits)?,
+            Some(_) => {
+                return Err(wrong("limits", "an object such as {\"memory\": \"256MiB\", \"cpu\": \"0.5\"}"));
+            }
+        }
         Ok(settings)
     }
+}
+
+fn read_limits(object: &Map<String, Value>) -> Result<Limits> {
+    if let Some(unknown) = object.keys().find(|key| !["memory", "cpu"].contains(&key.as_str())) {
+        return Err(Error::usage(format!("'limits' in 'rig.json' has an unknown member '{unknown}'"))
+            .hint("known are memory, cpu")
+            .field(unknown));
+    }
+    let text = |name: &str| match object.get(name) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(other) => Some(other.to_string()),
+    };
+    let memory = text("memory").map(|text| {
+        parse_size(&text)
+            .filter(|bytes| *bytes >= MEMORY_MIN)
+            .ok_or_else(|| wrong("limits.memory", "a size from \"4MiB\" such as \"256MiB\""))
+    });
+    let cpu = text("cpu").map(|text| {
+        thousandths(&text)
+            .filter(|cpu| (CPU_MIN..=CPU_MAX).contains(cpu))
+            .ok_or_else(|| wrong("limits.cpu", "a number of cores from \"0.01\" such as \"0.5\""))
+    });
+    Ok(Limits { memory: memory.transpose()?, cpu: cpu.transpose()? })
+}
+
+/// `256MiB`, `2GiB`, `100KiB`, or bytes.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let factor = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A decimal number such as `0.5`, times a thousand.
+fn thousandths(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if fraction.is_empty() || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let fraction = format!("{fraction:0<3}").get(..3)?.parse::<u64>().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(fraction)
 }
 
 fn read_health(object: &Map<String, Value>) -> Result<Health> {

@@ -21,6 +21,7 @@ pub use scan::{Found, Tail};
 use super::line::NewLine;
 use super::store::{connect, explain, migrate};
 use crate::error::{Error, Result};
+use crate::wire::log::Line;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Bundles of lines on their way to the writer.
 const QUEUE: usize = 1024;
+/// Steps in which events are looked for, back and forth.
+const EVENT_STEPS: usize = 32;
 /// Connections that are kept for the next reader.
 const IDLE: usize = 4;
 
@@ -154,6 +157,32 @@ impl Logs {
     /// What each app (by its row) has written since maxd started.
     pub fn counters(&self) -> Vec<(i64, Counter)> {
         lock(&self.told).counters.iter().map(|(app, counter)| (*app, *counter)).collect()
+    }
+
+    /// The newest lines about what Max did with an app, the newest last; as far as they are
+    /// found in bounded time. `name` gives an app its name.
+    pub fn events(&self, app: i64, count: u64, name: &dyn Fn(i64) -> Option<String>) -> Result<Vec<Line>> {
+        let (select, filter) = (Select::App(app), Filter::of_events());
+        let mut tail = Tail { before: *self.newest.borrow(), wanted: count, more: count > 0 };
+        for _ in 0..EVENT_STEPS {
+            if !tail.more {
+                break;
+            }
+            tail = self.tail(select, &filter, tail)?;
+        }
+        let (mut lines, mut after, mut more) = (Vec::new(), tail.before, true);
+        for _ in 0..EVENT_STEPS {
+            if !more {
+                break;
+            }
+            let mut take = |app: Option<i64>, seq: u64, head: &Head, text: &str| {
+                lines.push(head.line(seq, app.and_then(name), text));
+                true
+            };
+            let found = self.scan(select, &filter, after, &mut take)?;
+            (after, more) = (found.after, found.more);
+        }
+        Ok(lines)
     }
 
     /// Up to where retention has dropped lines; 0 when nothing was dropped.

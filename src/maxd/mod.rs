@@ -17,10 +17,12 @@ macro_rules! say {
     }};
 }
 
+pub mod alerts;
 pub mod args;
 pub mod auth;
 pub mod build;
 pub mod control;
+pub mod dashboard;
 pub mod deploys;
 pub mod detect;
 mod echo;
@@ -30,12 +32,14 @@ mod keeper;
 pub mod line;
 pub mod logs;
 pub mod longpoll;
+pub mod metrics;
 pub mod once;
 pub mod outlet;
 pub mod plan;
 pub mod platform;
 mod pump;
 mod queue;
+mod ready;
 pub mod router;
 pub mod runtime;
 pub mod serve;
@@ -47,6 +51,7 @@ pub mod supervisor;
 mod sweep;
 pub mod tls;
 pub mod trial;
+pub mod webhooks;
 pub mod ws;
 
 use crate::error::{Error, Kind, Result};

@@ -17,6 +17,17 @@ pub struct Plan {
     pub run: Run,
     /// When a new instance counts as healthy.
     pub health: Health,
+    /// What an instance may use.
+    pub limits: Limits,
+}
+
+/// What an instance may use; without a limit what the host has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory, in bytes.
+    pub memory: Option<u64>,
+    /// CPU, in thousandths of a core.
+    pub cpu: Option<u64>,
 }
 
 /// What serves a release.
@@ -52,7 +63,9 @@ impl Plan {
         };
         let timeout = u64::try_from(self.health.timeout.as_millis()).unwrap_or(u64::MAX);
         let health = json!({"path": self.health.path, "timeout_ms": timeout});
-        json!({"kind": self.kind, "build": self.build, "run": run, "health": health}).to_string()
+        let limits = json!({"memory": self.limits.memory, "cpu": self.limits.cpu});
+        json!({"kind": self.kind, "build": self.build, "run": run, "health": health, "limits": limits})
+            .to_string()
     }
 
     /// Keeps it with its deploy.
@@ -78,6 +91,8 @@ impl Plan {
         let plan = serde_json::from_str::<Value>(text).ok()?;
         let strings = plan.get("build")?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned));
         let health = plan.get("health")?;
+        // A plan that is older than limits has none.
+        let limit = |name: &str| plan.get("limits")?.get(name)?.as_u64();
         Some(Plan {
             kind: plan.get("kind")?.as_str()?.to_owned(),
             build: strings.collect::<Option<Vec<_>>>()?,
@@ -89,6 +104,7 @@ impl Plan {
                 path: health.get("path")?.as_str().map(str::to_owned),
                 timeout: Duration::from_millis(health.get("timeout_ms")?.as_u64()?),
             },
+            limits: Limits { memory: limit("memory"), cpu: limit("cpu") },
         })
     }
 }
@@ -102,10 +118,13 @@ mod tests {
     fn a_plan_survives_the_round_trip() {
         let health = Health { path: Some("/up".to_owned()), timeout: Duration::from_millis(1500) };
         let run = Run::Command("./server \"x\"".to_owned());
-        let plan = Plan { kind: "node".to_owned(), build: vec!["npm ci".to_owned()], run, health };
+        let limits = Limits { memory: Some(1 << 28), cpu: Some(500) };
+        let plan = Plan { kind: "node".to_owned(), build: vec!["npm ci".to_owned()], run, health, limits };
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
         let plan = Plan { run: Run::Static, health: Health::default(), build: Vec::new(), ..plan };
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        let older = r#"{"kind":"static","build":[],"run":null,"health":{"path":null,"timeout_ms":1000}}"#;
+        assert_eq!(Plan::from_json(older).unwrap().limits, Limits::default());
         assert!(Plan::from_json("{}").is_err());
     }
 }

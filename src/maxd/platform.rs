@@ -1,10 +1,14 @@
 //! The use-cases: what a user can ask for, each one transaction. What belongs to
 //! somebody else is looked up with its owner, so that it is simply not found.
 
+mod status;
+
+use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
-use super::deploys::{Deploys, newest_deploy};
+use super::deploys::Deploys;
 use super::line::NewLine;
 use super::logs::Logs;
+use super::metrics::Metrics;
 use super::once::Once;
 use super::router::Routes;
 use super::runtime::Runtime;
@@ -12,11 +16,11 @@ use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use super::sweep;
+use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
 use crate::wire::app::{self, App};
-use crate::wire::deploy::Deploy;
 use crate::wire::log::Source;
 use crate::wire::network::{self, Network};
 use crate::wire::{Limits, Welcome};
@@ -65,8 +69,14 @@ pub struct Platform {
     pub runtime: Arc<dyn Runtime>,
     /// The hostnames.
     pub routes: Arc<Routes>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// What is wrong.
+    pub alerts: Arc<Alerts>,
+    /// How those are told who want to hear of it.
+    pub webhooks: Webhooks,
     /// What is accepted.
     pub limits: Limits,
     /// Where apps are reached.
@@ -140,21 +150,6 @@ impl Platform {
         Ok(network::List { networks: networks.await? })
     }
 
-    /// `network:status`.
-    pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
-        let (owner, domain) = (who.user, self.address.domain.clone());
-        let (network, rows) = self
-            .store
-            .with(move |t| {
-                let id = find_network(t, owner, &request.network)?;
-                Ok((network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
-            })
-            .await?;
-        let apps = rows.iter().map(|row| self.app_document(row)).collect();
-        let (usage, traffic, alerts) = Default::default();
-        Ok(network::Status { network, apps, usage, traffic, alerts })
-    }
-
     /// `network:delete`, with its apps.
     pub async fn delete_network(
         &self,
@@ -178,6 +173,7 @@ impl Platform {
             for app in &apps {
                 self.forget_app(app).await;
             }
+            self.alerts.forget(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await;
             self.forget_lines(id, None).await;
             self.deploys.changed();
         }
@@ -228,23 +224,6 @@ impl Platform {
         Ok(app::List { apps: rows.await?.iter().map(|row| self.app_document(row)).collect() })
     }
 
-    /// `app:status`.
-    pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
-        let (owner, address) = (who.user, self.address.clone());
-        let (row, deploy): (AppRow, Option<Deploy>) = self
-            .store
-            .with(move |t| {
-                let row = find_app(t, owner, &request.network, &request.app)?;
-                let deploy = newest_deploy(t, row.id, &address)?;
-                Ok((row, deploy))
-            })
-            .await?;
-        let instances = self.supervisor.status(row.id).instances;
-        let app = self.app_document(&row);
-        let (usage, traffic, checks, events, alerts) = Default::default();
-        Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
-    }
-
     /// `app:delete`.
     pub async fn delete_app(&self, who: &Identity, once: Once, request: app::Select) -> Result<App> {
         let (owner, show) = (who.user, self.shows());
@@ -253,6 +232,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let row = find_app(t, owner, &request.network, &request.app)?;
+                    alerts::resolve_app(t, row.id, SystemTime::now())?;
                     t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
                     Ok((show(&row), row))
                 })
@@ -260,6 +240,7 @@ impl Platform {
             .await?;
         if let Some(row) = deleted {
             self.forget_app(&row).await;
+            self.alerts.forget(&[row.id]).await;
             self.forget_lines(row.network_id, Some(row.id)).await;
             self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
             self.deploys.changed();
@@ -272,6 +253,7 @@ impl Platform {
     async fn forget_app(&self, row: &AppRow) {
         self.routes.unregister(&self.address.hostname(&row.network, &row.name));
         self.supervisor.remove(row.id).await;
+        self.metrics.forget(row.id);
         let directory = self.app_directory(row.id);
         let removed = tokio::task::spawn_blocking(move || match sweep::remove(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -11,6 +11,7 @@
 
 mod access;
 mod files;
+pub mod meter;
 mod page;
 mod proxy;
 
@@ -22,6 +23,7 @@ use access::Access;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
+use meter::Meter;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ struct Site {
     target: Option<Arc<Target>>,
     /// Access lines that the log could not take in time.
     dropped: Arc<AtomicU64>,
+    /// Counts its answers.
+    meter: Arc<Meter>,
 }
 
 /// What answers a site's requests.
@@ -89,7 +93,7 @@ impl Routes {
 
     /// Makes a hostname known; it answers 503 until an instance is healthy.
     pub fn register(&self, hostname: &str, network: i64, app: i64) {
-        let site = Site { network, app, target: None, dropped: Arc::default() };
+        let site = Site { network, app, target: None, dropped: Arc::default(), meter: Arc::default() };
         let mut sites = self.write();
         let known = sites.entry(canonical(hostname)).or_insert_with(|| site.clone());
         if known.app != app || known.network != network {
@@ -116,6 +120,11 @@ impl Routes {
         {
             site.target = None;
         }
+    }
+
+    /// Each app with the meter of one of its hostnames.
+    pub fn meters(&self) -> Vec<(i64, Arc<Meter>)> {
+        self.read().values().map(|site| (site.app, site.meter.clone())).collect()
     }
 
     /// The site, and its target with a token that keeps it from being stopped. Both

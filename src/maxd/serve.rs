@@ -1,11 +1,14 @@
 //! `maxd serve`: puts the parts together, listens, and takes them down in order.
 
+use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
 use super::auth::Auth;
 use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
 use super::http;
+use super::keeper::Pace;
 use super::logs::Logs;
+use super::metrics::{Metrics, expose};
 use super::once;
 use super::plan::Plan;
 use super::platform::{Address, Platform, all_apps};
@@ -18,6 +21,7 @@ use super::supervisor::{Release, Supervisor};
 use super::sweep;
 use super::tls;
 use super::trial::{self, Trial};
+use super::webhooks::{Webhooks, deliver};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::wire::Limits;
 use hyper::body::Incoming;
@@ -61,7 +65,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     let platform = assemble(&args, data, address, sockets, stopping.clone()).await?;
 
     let connections = TaskTracker::new();
-    let api = http::router(Arc::clone(&platform));
+    let api = http::router(Arc::clone(&platform), expose::Door::open(&platform.data)?);
     let handle_api = move |request: hyper::Request<Incoming>, _, _| {
         api.clone().oneshot(request.map(axum::body::Body::new))
     };
@@ -73,7 +77,12 @@ pub async fn serve(args: Serve) -> Result<()> {
     let api = accept(listener, acceptor.clone(), connections.clone(), stopping.clone(), handle_api);
     let apps = accept(apps_listener, acceptor, connections.clone(), stopping, handle_app);
     let listeners = [tokio::spawn(api), tokio::spawn(apps)];
-    let janitor = tokio::spawn(keep_house(Arc::clone(&platform)));
+    let collector = platform.metrics.begin()?;
+    let helpers = [
+        tokio::spawn(keep_house(Arc::clone(&platform))),
+        tokio::spawn(alerts::watch(Arc::clone(&platform))),
+        tokio::spawn(deliver(Arc::clone(&platform))),
+    ];
 
     let apps_url =
         format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
@@ -85,7 +94,7 @@ pub async fn serve(args: Serve) -> Result<()> {
 
     say!("stopping");
     stop.send_replace(true);
-    janitor.abort();
+    helpers.iter().for_each(tokio::task::JoinHandle::abort);
     for listener in listeners {
         let _ = listener.await;
     }
@@ -94,6 +103,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     let _ = tokio::time::timeout(DRAIN, drained).await;
     platform.deploys.ended().await;
     platform.supervisor.shutdown().await;
+    let _ = tokio::task::spawn_blocking(|| collector.end()).await;
     Ok(())
 }
 
@@ -184,12 +194,22 @@ async fn assemble(
         Tls::Files(_, key) => Some(key.as_path()),
         Tls::None | Tls::Own => None,
     };
-    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, secret, args.isolation)?);
-    let supervisor =
-        Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
+    let runtime = Process::new(&data, secret, args.isolation)?.grouped(sockets.trial.groups);
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+    let pace = Pace { check: sockets.trial.check, ..Pace::default() };
+    let (running, run) = (Arc::clone(&runtime), data.join("run"));
+    let supervisor = Supervisor::new(running, Arc::clone(&routes), lines.clone(), run, pace);
+    let metrics = Metrics::open(&data.join("metrics.db"), Arc::clone(&runtime), Arc::clone(&routes))?;
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
     let auth = Auth::new(Arc::clone(&store), args.access_lifetime);
     let deploys = Deploys::default();
+    let trial = &sockets.trial;
+    let settings = alerts::Settings {
+        pace: alerts::Pace { fixed: trial.alerts },
+        disk: trial.disk.map(|mebibytes| u64::from(mebibytes) << 20),
+    };
+    let alerts = Alerts::open(Arc::clone(&store), settings)?;
+    let webhooks = Webhooks::new(args.webhook_private, args.webhook_ca.as_deref(), trial.second)?;
     let platform = Platform {
         store,
         auth,
@@ -198,7 +218,10 @@ async fn assemble(
         supervisor,
         runtime,
         routes,
+        metrics,
         deploys,
+        alerts,
+        webhooks,
         limits,
         address,
         data,
@@ -222,6 +245,7 @@ fn recover(platform: &Platform) -> Result<()> {
     // What can't be removed is no reason not to serve.
     let report = |error: Error| say!("cannot clear up: {error}");
     remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
+    platform.metrics.retain(&known).unwrap_or_else(report);
     for (row, network, name) in apps {
         let hostname = platform.address.hostname(&network, &name);
         platform.routes.register(&hostname, row.network_id, row.id);
@@ -347,7 +371,11 @@ async fn keep_house(platform: Arc<Platform>) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
-        for done in [platform.fail_stale_uploads().await, platform.store.with(once::forget_old).await] {
+        for done in [
+            platform.fail_stale_uploads().await,
+            platform.store.with(once::forget_old).await,
+            platform.store.with(alerts::forget_old).await,
+        ] {
             if let Err(error) = done {
                 say!("{error}");
             }

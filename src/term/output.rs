@@ -16,6 +16,8 @@ pub struct Output {
     pub animated: bool,
     /// Somebody can be asked: standard input and standard error are terminals.
     pub interactive: bool,
+    /// Standard output is a terminal that shows more than ASCII.
+    pub unicode: bool,
     colour: bool,
     closed: AtomicBool,
 }
@@ -47,6 +49,7 @@ impl Output {
             terminal,
             animated: io::stderr().is_terminal() && !plain,
             interactive: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            unicode: false,
             colour: terminal && !plain,
             closed: AtomicBool::new(false),
         }
@@ -126,6 +129,14 @@ impl Output {
         self.say(&format!("rig: {}", error.message()));
         if let Some(hint) = error.hint_text() {
             self.say(&format!("  {hint}"));
+        }
+    }
+
+    /// `text` with its colours exchanged, where colours are shown.
+    pub fn inverse(&self, text: &str) -> String {
+        match self.colour {
+            true => format!("\u{1b}[7m{text}\u{1b}[0m"),
+            false => text.to_owned(),
         }
     }
 

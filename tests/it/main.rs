@@ -3,14 +3,17 @@
 
 mod certs;
 mod harness;
+mod receiver;
 mod visitor;
 
+mod alerts;
 mod api;
 mod apps;
 mod channels;
 mod chaos;
 mod context;
 mod crash;
+mod dashboard;
 mod deploy;
 mod dial;
 mod docs;
@@ -25,6 +28,7 @@ mod logs;
 mod logs_filters;
 mod logs_flow;
 mod longpoll;
+mod metrics;
 mod phx;
 mod proxies;
 mod proxy;
@@ -36,5 +40,7 @@ mod scripted;
 mod scripted_proxy;
 mod session;
 mod supervise;
+mod terminal;
 mod tidy;
 mod tls;
+mod webhooks;

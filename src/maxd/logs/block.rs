@@ -9,7 +9,9 @@
 //! Numbers are little endian, 0 is none. The texts are joined by line feeds. A block's
 //! sequence numbers have no holes, so only its last is kept, in the row.
 
-use crate::wire::log::{Level, Source};
+use crate::time::rfc3339;
+use crate::wire::log::{Level, Line, Source};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The bytes before a run's text.
 const HEAD: usize = 31;
@@ -37,6 +39,23 @@ pub struct Head {
     pub partial: bool,
 }
 
+impl Head {
+    /// One of these lines as a document.
+    pub fn line(&self, seq: u64, app: Option<String>, text: &str) -> Line {
+        Line {
+            seq,
+            time: rfc3339(UNIX_EPOCH + Duration::from_millis(self.time)),
+            source: self.source,
+            app,
+            instance: self.instance,
+            release: self.release,
+            level: self.level,
+            partial: self.partial,
+            text: text.to_owned(),
+        }
+    }
+}
+
 /// Lines that are alike.
 pub struct Run<'a> {
     /// What they have in common.
@@ -51,6 +70,9 @@ pub struct Run<'a> {
 pub fn bit(level: Option<Level>) -> u8 {
     1 << code(level)
 }
+
+/// The bit of lines about what maxd did.
+pub const EVENTS: u8 = 1 << 7;
 
 fn code(level: Option<Level>) -> u8 {
     let at = LEVELS.iter().position(|known| Some(*known) == level);
@@ -68,7 +90,7 @@ pub struct Block {
     pub since: u64,
     /// See `since`.
     pub until: u64,
-    /// The [`bit`]s of the levels in it.
+    /// The [`bit`]s of the levels in it, and [`EVENTS`].
     pub levels: u8,
     /// The last run, and where it begins.
     last: Option<(Head, usize)>,
@@ -87,6 +109,9 @@ impl Block {
         }
         self.until = head.time;
         self.levels |= bit(head.level);
+        if head.source == Source::Event {
+            self.levels |= EVENTS;
+        }
         self.lines += 1;
         match self.last {
             Some((last, at)) if last == head && !head.partial => {

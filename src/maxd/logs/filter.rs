@@ -1,6 +1,6 @@
 //! Which lines of a stream a query wants.
 
-use super::block::{Head, Run, bit};
+use super::block::{EVENTS, Head, Run, bit};
 use super::level;
 use crate::error::{Error, Result};
 use crate::time::{parse_duration, parse_instant};
@@ -85,9 +85,15 @@ impl Filter {
         Filter { release: Some(release), ..Filter::default() }
     }
 
+    /// The lines about what maxd did.
+    pub fn of_events() -> Filter {
+        Filter { source: Some(Source::Event), ..Filter::default() }
+    }
+
     /// Whether a block with these times and levels may hold something.
     pub fn admits_block(&self, since: u64, until: u64, levels: u8) -> bool {
-        until >= self.since && since < self.until && levels & self.levels() != 0
+        let events = self.source != Some(Source::Event) || levels & EVENTS != 0;
+        until >= self.since && since < self.until && levels & self.levels() != 0 && events
     }
 
     /// Whether lines with this head may be wanted.
@@ -120,7 +126,7 @@ impl Filter {
         match self.level {
             None => u8::MAX,
             // Those above have the higher bits.
-            least => !(bit(least) - 1),
+            least => !(bit(least) - 1) & !EVENTS,
         }
     }
 }

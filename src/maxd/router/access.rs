@@ -4,6 +4,7 @@
 //! number is told with the next line that fits.
 
 use super::Site;
+use super::meter::Meter;
 use crate::maxd::line::NewLine;
 use crate::wire::log::Source;
 use axum::body::{Body, Bytes, HttpBody};
@@ -34,6 +35,7 @@ pub struct Access {
     app: i64,
     release: Option<u64>,
     dropped: Arc<AtomicU64>,
+    meter: Arc<Meter>,
     lines: mpsc::Sender<NewLine>,
 }
 
@@ -52,6 +54,7 @@ impl Access {
             app: site.app,
             release: site.target.as_ref().map(|target| target.release),
             dropped: site.dropped.clone(),
+            meter: site.meter.clone(),
             lines,
         }
     }
@@ -59,6 +62,7 @@ impl Access {
     /// Its answer, watched on its way out. `token` is held until then.
     pub fn watch(mut self, response: Response<Body>, token: Option<TaskTrackerToken>) -> Response<Body> {
         self.status = response.status().as_u16();
+        self.meter.answered(self.status, self.began.elapsed());
         self.complete = self.head || response.body().is_end_stream();
         response.map(|inner| Body::new(Watched { inner, access: self, _token: token }))
     }

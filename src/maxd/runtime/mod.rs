@@ -1,12 +1,15 @@
 //! Where builds and apps run. This trait is all the supervisor knows of it, so that
 //! a scheduler over many hosts can take the place of plain processes.
 
+mod cgroup;
+mod gauge;
 mod proc;
 pub mod process;
 mod record;
 mod sandbox;
 
 use crate::error::Result;
+use crate::maxd::plan::Limits;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -29,6 +32,25 @@ pub struct Task {
     pub writable: Vec<PathBuf>,
     /// The whole environment besides what every job gets (`PATH`, `HOME`, …).
     pub env: Vec<(String, String)>,
+    /// The app whose usage it counts for; none for a build.
+    pub app: Option<i64>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What a running job of an app uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The app's row.
+    pub app: i64,
+    /// The number by which the host's administrator knows the job.
+    pub pid: u64,
+    /// The CPU time of all it has started, since its start, in microseconds.
+    pub cpu_us: u64,
+    /// The memory of all that runs of it now, in bytes.
+    pub memory: u64,
+    /// What it may use.
+    pub limits: Limits,
 }
 
 /// Starts jobs.
@@ -40,12 +62,26 @@ pub trait Runtime: Send + Sync {
     /// and keeps the records of its own jobs there from now on. Blocks; called once,
     /// before the first start.
     fn claim(&self, run: &Path) -> Result<()>;
+
+    /// Gives up what it has claimed of the host; called once, when all jobs have ended.
+    fn release(&self) {}
+
+    /// What the running jobs of apps use; nothing where that can't be told. Blocks for
+    /// some milliseconds.
+    fn measure(&self) -> Vec<Measured> {
+        Vec::new()
+    }
 }
 
 /// A job that was started. Dropping it kills it.
 pub trait Job: Send {
     /// The number by which the host's administrator knows it.
     fn pid(&self) -> Option<u64>;
+
+    /// Whether the kernel has ended some of it because it was over its memory limit.
+    fn starved(&self) -> bool {
+        false
+    }
 
     /// Its standard output and standard error; none when they were taken before.
     fn outputs(&mut self) -> Option<(Pipe, Pipe)>;
@@ -56,6 +92,29 @@ pub trait Job: Send {
 
     /// Asks it to end, and after `grace` ends it.
     fn stop(&mut self, grace: Duration) -> Future<'_, Exit>;
+}
+
+/// What maxd itself uses.
+pub struct Own {
+    /// CPU time, in microseconds.
+    pub cpu_us: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Open files.
+    pub files: usize,
+    /// When it was started, in seconds since 1970.
+    pub started: u64,
+}
+
+/// What maxd itself uses.
+pub fn own() -> Option<Own> {
+    let stat = proc::own()?;
+    Some(Own {
+        cpu_us: gauge::micros(stat.ticks),
+        memory: stat.pages * rustix::param::page_size() as u64,
+        files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+        started: proc::booted()? + gauge::micros(stat.start) / 1_000_000,
+    })
 }
 
 /// How a job ended.

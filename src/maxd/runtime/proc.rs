@@ -2,6 +2,8 @@
 
 use rustix::process::{Pid, Signal};
 use std::fs;
+use std::io::Read;
+use std::ops::RangeInclusive;
 
 /// A process that has not ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,20 +23,9 @@ impl Proc {
         Proc::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// `PID (NAME) STATE PPID PGRP … STARTTIME …`; the name may hold anything.
     fn parse(stat: &str) -> Option<Proc> {
-        let (pid, rest) = stat.split_once(" (")?;
-        let (_, rest) = rest.rsplit_once(") ")?;
-        let fields = rest.split(' ').collect::<Vec<_>>();
-        if matches!(fields.first(), Some(&("Z" | "X"))) {
-            return None;
-        }
-        Some(Proc {
-            pid: pid.parse().ok()?,
-            start: fields.get(19)?.parse().ok()?,
-            parent: fields.get(1)?.parse().ok()?,
-            group: fields.get(2)?.parse().ok()?,
-        })
+        let Stat { pid, start, parent, group, .. } = Stat::parse(stat).filter(|stat| !stat.ended)?;
+        Some(Proc { pid, start, parent, group })
     }
 
     /// Whether it has not ended yet.
@@ -56,10 +47,82 @@ impl Proc {
     }
 }
 
+/// A process in the table with what it uses; it may be one that has ended and that nobody
+/// has waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// Its number.
+    pub pid: i32,
+    /// Its parent's.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// When it was started, in ticks since the system was.
+    pub start: u64,
+    /// The CPU time of it and of the children it has waited for, in ticks.
+    pub ticks: u64,
+    /// Its memory, in pages.
+    pub pages: u64,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+impl Stat {
+    /// `PID (NAME) STATE PPID PGRP … STARTTIME …`; the name may hold anything.
+    fn parse(stat: &str) -> Option<Stat> {
+        Stat::parse_with(stat, 11..=14)
+    }
+
+    /// The same, where `times` are the fields that make up its CPU time.
+    fn parse_with(stat: &str, times: RangeInclusive<usize>) -> Option<Stat> {
+        let (pid, rest) = stat.split_once(" (")?;
+        let (_, rest) = rest.rsplit_once(") ")?;
+        let fields = rest.split(' ').collect::<Vec<_>>();
+        let number = |index: usize| fields.get(index)?.trim_end().parse::<u64>().ok();
+        Some(Stat {
+            pid: pid.parse().ok()?,
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+            start: number(19)?,
+            ticks: times.filter_map(number).sum(),
+            pages: number(21).unwrap_or(0),
+            ended: matches!(fields.first(), Some(&("Z" | "X"))),
+        })
+    }
+}
+
+/// Everything in the table.
+pub fn table() -> Vec<Stat> {
+    let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
+    let (mut all, mut text) = (Vec::new(), String::new());
+    let pids = dir.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        text.clear();
+        let read =
+            fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut text));
+        // It may have gone meanwhile, or have a name that is no UTF-8.
+        if read.is_ok() {
+            all.extend(Stat::parse(&text));
+        }
+    }
+    all
+}
+
 /// All processes that can be seen.
 pub fn all() -> Vec<Proc> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
     dir.flatten().filter_map(|entry| Proc::find(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// This process; without the children it has waited for, which are apps.
+pub fn own() -> Option<Stat> {
+    Stat::parse_with(&fs::read_to_string("/proc/self/stat").ok()?, 11..=12)
+}
+
+/// When the system was started, in seconds since 1970.
+pub fn booted() -> Option<u64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime ")?.parse().ok())
 }
 
 /// Everything below the process `root`, without itself. What lost its parent is found
@@ -96,6 +159,8 @@ mod tests {
         let one = Proc::parse(&format!("42 (a) S 1 (b) S {tail}")).unwrap();
         assert_eq!(one, Proc { pid: 42, start: 12345, parent: 7, group: 5 });
         assert_eq!(Proc::parse(&format!("42 (a) Z {tail}")), None);
+        let stat = Stat::parse(&format!("42 (a) Z {tail} 77 0\n")).unwrap();
+        assert_eq!((stat.ended, stat.ticks, stat.pages), (true, 5 + 6 + 7 + 8, 77));
         assert_eq!(Proc::parse("42 (a"), None);
     }
 

@@ -8,16 +8,19 @@
 #[cfg(test)]
 mod tests;
 
+use super::cgroup::{Cgroups, Group};
+use super::gauge::{Gauge, Tracked, Tracking};
 use super::proc::{self, Proc};
 use super::record::{Record, Records};
 use super::sandbox::Sandbox;
-use super::{Exit, Future, Job, Pipe, Runtime, Task};
+use super::{Exit, Future, Job, Measured, Pipe, Runtime, Task};
 use crate::error::{Error, Kind, Result};
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 use std::{env, io, thread};
 use tokio::process::{Child, Command};
@@ -47,6 +50,10 @@ pub struct Process {
     path: String,
     sandbox: Option<Sandbox>,
     records: OnceLock<Records>,
+    /// None where there can be no groups, and before the records are claimed.
+    cgroups: OnceLock<Option<Arc<Cgroups>>>,
+    grouped: bool,
+    gauge: Arc<Gauge>,
     spawner: mpsc::Sender<Order>,
 }
 
@@ -81,6 +88,11 @@ impl Process {
         Process::with(path, sandbox.ok())
     }
 
+    /// The same with control groups or without.
+    pub fn grouped(self, grouped: bool) -> Process {
+        Process { grouped, ..self }
+    }
+
     /// The same without a sandbox.
     #[cfg(test)]
     pub fn plain() -> Result<Process> {
@@ -101,22 +113,32 @@ impl Process {
                 }
             })
             .map_err(|error| Error::io("start the thread", "spawner", &error))?;
-        Ok(Process { path, sandbox, records: OnceLock::new(), spawner })
+        Ok(Process {
+            path,
+            sandbox,
+            records: OnceLock::new(),
+            cgroups: OnceLock::new(),
+            grouped: true,
+            gauge: Arc::default(),
+            spawner,
+        })
     }
 
     async fn spawn(&self, task: Task) -> Result<Box<dyn Job>> {
         let dir = canonical(&task.dir)?;
         let writable = task.writable.iter().map(|path| canonical(path)).collect::<Result<Vec<_>>>()?;
-        let mut command = match &self.sandbox {
-            None => Command::new("/bin/sh"),
-            Some(sandbox) => {
-                let mut command = Command::new(sandbox.program());
-                command.args(sandbox.args(&dir, &writable)).arg("/bin/sh");
-                command
-            }
-        };
+        let groups = self.cgroups.get().and_then(Option::as_ref);
+        let group = task.app.and_then(|_| groups?.group(task.limits));
+        let mut words = group.as_ref().map(Group::enter).unwrap_or_default();
+        if let Some(sandbox) = &self.sandbox {
+            words.push(sandbox.program().into());
+            words.extend(sandbox.args(&dir, &writable));
+        }
+        words.extend(["/bin/sh", "-c", &task.command].map(OsString::from));
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
         command
-            .args(["-c", &task.command])
+            .args(words)
             .current_dir(&dir)
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")])
@@ -135,8 +157,11 @@ impl Process {
         self.spawner.send(order).map_err(|_| gone())?;
         let child = child.await.map_err(|_| gone())?.map_err(failed)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
-        let mut job =
-            ProcessJob { child, pid, sandboxed: self.sandbox.is_some(), ended: None, _record: None };
+        let sandboxed = self.sandbox.is_some();
+        let tracking = task
+            .app
+            .map(|app| self.gauge.track(pid, Tracked { app, limits: task.limits, nested: sandboxed, group }));
+        let mut job = ProcessJob { child, pid, sandboxed, ended: None, _record: None, tracking };
         if let Some(records) = self.records.get() {
             job._record = Some(records.add(pid, &dir)?);
         }
@@ -177,7 +202,26 @@ impl Runtime for Process {
 
     fn claim(&self, run: &Path) -> Result<()> {
         let records = Records::open(run)?;
+        let cgroups = self.grouped.then(Cgroups::claim).flatten();
+        match &cgroups {
+            Some(_) => say!("apps are held to their limits by control groups"),
+            None => say!("limits of apps are only watched: no control group can be made here"),
+        }
+        let _ = self.cgroups.set(cgroups);
         self.records.set(records).map_err(|_| Error::new(Kind::Internal, "the records are open already"))
+    }
+
+    fn release(&self) {
+        if let Some(Some(cgroups)) = self.cgroups.get() {
+            cgroups.remove();
+        }
+    }
+
+    fn measure(&self) -> Vec<Measured> {
+        if let Some(Some(cgroups)) = self.cgroups.get() {
+            cgroups.sweep();
+        }
+        self.gauge.measure()
     }
 }
 
@@ -188,6 +232,7 @@ struct ProcessJob {
     sandboxed: bool,
     ended: Option<Exit>,
     _record: Option<Record>,
+    tracking: Option<Tracking>,
 }
 
 impl ProcessJob {
@@ -280,6 +325,10 @@ impl Drop for ProcessJob {
 impl Job for ProcessJob {
     fn pid(&self) -> Option<u64> {
         u64::try_from(self.pid).ok()
+    }
+
+    fn starved(&self) -> bool {
+        self.tracking.as_ref().is_some_and(Tracking::starved)
     }
 
     fn outputs(&mut self) -> Option<(Pipe, Pipe)> {
