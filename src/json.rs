@@ -46,13 +46,12 @@ fn skip(text: &[u8], at: usize, depth: usize) -> Result<usize, usize> {
     }
 }
 
+/// What is called with a key and the offset of its value, and gives the offset behind that.
+pub type Member<'a> = dyn FnMut(&[u8], usize) -> Result<usize, usize> + 'a;
+
 /// Walks the members of the object at `at`: `member` gets each key with its quotes and the
 /// offset of its value, and gives the offset behind that. The offset behind the object.
-pub fn members(
-    text: &[u8],
-    at: usize,
-    member: &mut dyn FnMut(&[u8], usize) -> Result<usize, usize>,
-) -> Result<usize, usize> {
+pub fn members(text: &[u8], at: usize, member: &mut Member<'_>) -> Result<usize, usize> {
     if text.get(at) != Some(&b'{') {
         return Err(at);
     }

@@ -61,7 +61,7 @@ pub enum Command {
     /// `--version`.
     Version,
     /// `serve`.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// `token create`.
     TokenCreate(Token),
     /// `token list`.
@@ -206,7 +206,7 @@ fn command(given: Given) -> Result<Command> {
                     "plain HTTP is served on loopback addresses only, not on '{address}'"
                 ))
                 .hint("add --tls-cert and --tls-key, or --tls-self-signed")),
-                _ => Ok(Command::Serve(serve)),
+                _ => Ok(Command::Serve(Box::new(serve))),
             }
         }
         ["token", "create"] => Ok(Command::TokenCreate(token()?)),

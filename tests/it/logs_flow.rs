@@ -206,7 +206,7 @@ fn following_goes_on_over_a_redeploy_and_ends_with_the_app() {
     // There is no connection at the moment in which the app goes.
     relay.cut();
     app.rig.ok(&["delete", "app", "web.blue", "--yes"]);
-    while let Some(line) = lines.next() {
+    for line in lines {
         assert!(!line.starts_with("first") && line != "second", "{line} again");
     }
     let ended = child.wait_with_output().unwrap();
