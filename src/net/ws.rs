@@ -149,7 +149,7 @@ impl Connection for Ws {
     fn receive(&mut self) -> Received {
         loop {
             return match self.socket.read() {
-                Ok(Message::Text(text)) => Received::Text(text.as_str().to_owned()),
+                Ok(Message::Text(text)) => Received::Text(text),
                 Ok(Message::Binary(bytes)) => Received::Binary(bytes.to_vec()),
                 Ok(Message::Close(frame)) => {
                     Received::Closed(match frame.map(|frame| u16::from(frame.code)) {

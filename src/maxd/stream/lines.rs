@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
-/// When an event has enough text.
-const EVENT_BYTES: usize = 32 * 1024;
+/// When an event has enough text. The C library of the static rig keeps memory of this size,
+/// and gives larger pieces back to the system each time.
+const EVENT_BYTES: usize = 20 * 1024;
 /// Events that one look at the database makes.
-const EVENTS: usize = 8;
+const EVENTS: usize = 12;
 /// How far a cursor may move past lines that are not wanted before the receiver is told.
 const MARK_EVERY: u64 = 10_000;
 
