@@ -122,6 +122,7 @@ async fn log(
         .with_tail(tail)
         .with_runs(request.runs == Some(true));
     let newest = *platform.logs.newest().borrow();
+    let lines = if request.follow { lines } else { lines.with_end(newest) };
     let feed = Feed::Log { lines, network, app, follow: request.follow };
     Ok((format!("{{\"newest\":{newest}}}"), feed))
 }

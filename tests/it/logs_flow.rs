@@ -173,6 +173,10 @@ fn an_app_that_never_stops_writing_does_not_keep_others_waiting() {
     wait_for("the noise", || {
         rig.ok(&["logs", "app", "web.blue", "--tail", "1"]).contains("noise").then_some(())
     });
+    // What is there has an end, also while more comes.
+    for _ in 0..5 {
+        assert_eq!(rig.ok(&["logs", "app", "web.blue", "--tail", "3"]).lines().count(), 3);
+    }
     fs::write(max.data().join("apps/2/1/go"), "").unwrap();
     let mut child = rig.command(&["logs", "app", "quiet.blue", "--follow", "--grep", "tick"]);
     let mut child = child.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();

@@ -33,6 +33,8 @@ pub struct Cursor {
     runs: bool,
     /// Up to here all was sent that is wanted.
     after: u64,
+    /// What is newer is not sent: without `follow` what there was at the join.
+    end: u64,
     /// The receiver named the cursor: it should have got all behind that.
     named: bool,
     /// Begin with this many of the newest lines.
@@ -65,6 +67,7 @@ impl Cursor {
             filter: Arc::new(filter),
             runs: false,
             after: after.unwrap_or(0),
+            end: u64::MAX,
             named: after.is_some(),
             tail: None,
             credit: credit.try_into().unwrap_or(i64::MAX),
@@ -76,6 +79,11 @@ impl Cursor {
     /// Begins with so many of the newest lines, unless it names a place.
     pub fn with_tail(self, tail: Option<u64>) -> Cursor {
         Cursor { tail: tail.filter(|_| !self.named), ..self }
+    }
+
+    /// Ends with this line, so that an app that goes on writing does not keep it going.
+    pub fn with_end(self, end: u64) -> Cursor {
+        Cursor { end, ..self }
     }
 
     /// Lines that are alike go together.
@@ -94,7 +102,7 @@ impl Cursor {
         if self.named {
             return Ok(Some(()));
         }
-        let newest = *platform.logs.newest().borrow();
+        let newest = self.end.min(*platform.logs.newest().borrow());
         let mut tail = self.tail.map(|wanted| Tail { before: newest, wanted, more: wanted > 0 });
         while let Some(at) = tail
             && at.more
@@ -164,12 +172,13 @@ impl Cursor {
 
     async fn step(&self, logs: &Arc<Logs>, names: &Names) -> Result<Step> {
         let (logs, names, filter) = (Arc::clone(logs), Arc::clone(names), Arc::clone(&self.filter));
-        let (select, after) = (self.select, self.after);
+        let (select, after, end) = (self.select, self.after, self.end);
         let mut writer = Writer::new(names, self.runs, self.credit.unsigned_abs());
         blocking(move || {
-            let found = logs.scan(select, &filter, after, &mut |app, seq, head, text| {
-                writer.take(app, seq, head, text)
+            let mut found = logs.scan(select, &filter, after, &mut |app, seq, head, text| {
+                seq <= end && writer.take(app, seq, head, text)
             })?;
+            found.more &= found.after < end;
             writer.close_event();
             Ok(Step { found, events: writer.events, sent: writer.sent, credit: writer.spent })
         })
