@@ -201,6 +201,12 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     loop {
         let (front, behind) = rest.as_str().split_at(plain(rest.as_str().as_bytes()));
         text.push_str(front);
+        // Most of what is escaped in a log.
+        if let Some(others) = behind.strip_prefix("\\n") {
+            text.push('\n');
+            rest = others.chars();
+            continue;
+        }
         rest = behind.chars();
         match rest.next() {
             None => break,

@@ -28,7 +28,15 @@ pub fn push_safe_lines(out: &mut String, text: &str) {
 fn push(out: &mut String, text: &str, lines: bool) {
     let mut rest = text;
     while !rest.is_empty() {
-        let (front, behind) = rest.split_at(plain(rest.as_bytes()));
+        let end = plain(rest.as_bytes());
+        // The usual case by itself: a line and its end.
+        if lines && rest.as_bytes().get(end) == Some(&b'\n') {
+            let (line, others) = rest.split_at(end + 1);
+            out.push_str(line);
+            rest = others;
+            continue;
+        }
+        let (front, behind) = rest.split_at(end);
         out.push_str(front);
         let mut chars = behind.chars();
         match chars.next() {
