@@ -6,6 +6,8 @@ use super::pump::{Journal, Pumps};
 use super::runtime::{Exit, Job, Runtime, Task};
 use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
+use crate::time::rfc3339;
+use crate::wire::app::Check;
 use crate::wire::log::Source;
 use axum::body::Body;
 use hyper::{Request, header};
@@ -14,7 +16,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -66,7 +68,7 @@ impl Instance {
             journal.write(Source::Event, format!("started release {}{pid}", release.number)).await;
             let Err(failure) = instance.healthy(release).await else { return Ok(instance) };
             let port = instance.port.number;
-            let taken = matches!(failure, Failure::Exited(_)) && !is_free(port);
+            let taken = matches!(failure, Failure::Exited(..)) && !is_free(port);
             let exit = instance.stop(Duration::from_secs(10)).await;
             if taken && tries < PORT_TRIES {
                 tries += 1;
@@ -109,6 +111,14 @@ impl Instance {
         self.job.pid()
     }
 
+    /// How an end is told: with its reason, where the kernel has brought it about.
+    pub fn told(&self, exit: Exit) -> String {
+        match self.job.starved() {
+            true => format!("{exit}, over its memory limit"),
+            false => exit.to_string(),
+        }
+    }
+
     /// Waits until it ends by itself. May be dropped and called again.
     pub async fn exited(&mut self) -> Exit {
         self.job.wait().await
@@ -138,7 +148,7 @@ impl Instance {
         };
         tokio::select! {
             biased;
-            exit = self.job.wait() => Err(Failure::Exited(exit)),
+            exit = self.job.wait() => Err(Failure::Exited(self.told(exit))),
             looked = timeout(health.timeout, look) => looked.map_err(|_| {
                 Failure::Late(seen.into_inner().unwrap_or_else(PoisonError::into_inner))
             }),
@@ -148,7 +158,8 @@ impl Instance {
 
 /// Why an instance did not become healthy.
 enum Failure {
-    Exited(Exit),
+    /// As it is told.
+    Exited(String),
     /// With what the health path answered last.
     Late(Option<String>),
 }
@@ -174,8 +185,8 @@ impl Failure {
             _ => format!("{} ms", health.timeout.as_millis()),
         };
         let (short, more, hint) = match (self, &health.path) {
-            (Failure::Exited(exit), _) => {
-                (exit.to_string(), " before it was healthy", "its last lines are in the app's log")
+            (Failure::Exited(told), _) => {
+                (told.clone(), " before it was healthy", "its last lines are in the app's log")
             }
             (Failure::Late(Some(seen)), Some(path)) => (
                 format!("did not become healthy within {limit}: '{path}' {seen}"),
@@ -194,6 +205,18 @@ impl Failure {
     }
 }
 
+/// Looks once whether what listens on the port is healthy.
+pub async fn check(port: u16, release: &Release) -> Check {
+    let (time, began, health) = (SystemTime::now(), Instant::now(), &release.plan.health);
+    let reason = match (probe(port, health, &release.hostname).await, &health.path) {
+        (Probe::Healthy, _) => None,
+        (Probe::Silent, _) => Some(format!("it does not listen on port {port} (PORT)")),
+        (Probe::Answered(seen), path) => Some(format!("'{}' {seen}", path.as_deref().unwrap_or_default())),
+    };
+    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Check { time: rfc3339(time), healthy: reason.is_none(), reason, took_us }
+}
+
 enum Probe {
     Healthy,
     Silent,
@@ -202,7 +225,9 @@ enum Probe {
 }
 
 async fn probe(port: u16, health: &Health, hostname: &str) -> Probe {
-    let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return Probe::Silent };
+    // It may listen without ever accepting.
+    let connect = timeout(PROBE, TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+    let Ok(Ok(stream)) = connect.await else { return Probe::Silent };
     let Some(path) = &health.path else { return Probe::Healthy };
     match timeout(PROBE, status(stream, path, hostname)).await {
         Ok(Ok(status)) if (200..400).contains(&status) => Probe::Healthy,

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::instance::{Instance, Unhealthy};
+use super::instance::{self, Instance, Unhealthy};
 use super::plan::Run;
 use super::pump::Journal;
 use super::router::{Place, Target};
@@ -12,6 +12,7 @@ use super::supervisor::{Parts, Release, Status};
 use crate::time::rfc3339;
 use crate::wire::app::{self, State};
 use crate::wire::log::Source;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant as Moment, sleep};
@@ -20,6 +21,13 @@ use tokio_util::task::TaskTracker;
 
 /// So many failures without a healthy while between them are a crash loop.
 const LOOP: u32 = 5;
+
+/// So many failed checks in a row make an instance unhealthy, and so many end it.
+const SICK: u32 = 3;
+const DEAD: u32 = 6;
+
+/// So many checks are kept.
+const CHECKS: usize = 20;
 
 /// The times a keeper goes by.
 #[derive(Clone, Copy)]
@@ -30,6 +38,8 @@ pub struct Pace {
     pub longest: Duration,
     /// After running so long, earlier failures are forgotten.
     pub healthy: Duration,
+    /// Between two health checks.
+    pub check: Duration,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     /// How long an old instance may go on answering.
@@ -42,6 +52,7 @@ impl Default for Pace {
             pause: Duration::from_millis(500),
             longest: Duration::from_secs(30),
             healthy: Duration::from_secs(30),
+            check: Duration::from_secs(10),
             grace: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
@@ -203,28 +214,60 @@ impl Keeper {
             },
         };
         self.serves(journal).await;
-        let exit = tokio::select! {
+        let port = instance.port();
+        let ended = tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
-            exit = instance.exited() => Some(exit),
+            exit = instance.exited() => Some((instance.told(exit), Duration::ZERO)),
+            sick = self.watch(port, journal) => Some((sick, self.parts.pace.grace)),
             () = self.forgive(failures) => None,
         };
-        if let Some(exit) = exit {
-            self.close();
-            instance.stop(Duration::ZERO).await;
-            return Some(exit.to_string());
-        }
         self.close();
+        if let Some((how, grace)) = ended {
+            instance.stop(grace).await;
+            return Some(how);
+        }
         let exit = instance.stop(self.parts.pace.grace).await;
         journal.write_last(Source::Event, format!("release {} stopped: {exit}", self.release.number)).await;
         None
     }
 
+    /// Checks the instance's health again and again, until it has failed too often: how.
+    async fn watch(&self, port: u16, journal: &Journal) -> String {
+        let mut failed = 0;
+        loop {
+            let check = instance::check(port, &self.release).await;
+            let reason = check.reason.clone();
+            self.view.checked(check);
+            failed = if reason.is_some() { failed + 1 } else { 0 };
+            match reason {
+                None if self.view.turn(State::Unhealthy, State::Running, None) => {
+                    journal.write(Source::Event, "healthy again").await;
+                }
+                Some(reason) if failed == DEAD => {
+                    return format!("unhealthy: {reason}, {DEAD} times in a row");
+                }
+                Some(reason) if failed == SICK => {
+                    let how = format!("{reason}, {SICK} times in a row");
+                    self.view.turn(State::Running, State::Unhealthy, Some(how.clone()));
+                    journal.write(Source::Event, format!("unhealthy: {how}")).await;
+                }
+                _ => {}
+            }
+            sleep(self.parts.pace.check).await;
+        }
+    }
+
     /// Forgets the failures when the instance has been healthy for long; never returns.
     async fn forgive(&self, failures: &mut Failures) {
-        sleep(self.parts.pace.healthy).await;
+        loop {
+            sleep(self.parts.pace.healthy).await;
+            if !self.view.fails() {
+                break;
+            }
+        }
         *failures = Failures::default();
-        self.view.set(State::Running, None);
+        self.view.turn(State::CrashLoop, State::Running, None);
         std::future::pending().await
     }
 
@@ -279,12 +322,15 @@ struct Now {
     pid: Option<u64>,
     since: Option<SystemTime>,
     restarts: u64,
+    /// The newest health checks.
+    checks: VecDeque<app::Check>,
 }
 
 impl View {
     /// A view of a release that has no process yet.
     pub fn new(release: Option<u64>, state: State) -> Arc<View> {
-        let now = Mutex::new(Now { state, reason: None, pid: None, since: None, restarts: 0 });
+        let (reason, pid, since, restarts, checks) = Default::default();
+        let now = Mutex::new(Now { state, reason, pid, since, restarts, checks });
         Arc::new(View { release, now })
     }
 
@@ -304,6 +350,29 @@ impl View {
         if now.state == State::Running {
             now.since.get_or_insert_with(SystemTime::now);
         }
+    }
+
+    /// Goes from one state to another; whether it was in the one.
+    fn turn(&self, from: State, to: State, reason: Option<String>) -> bool {
+        let mut now = self.now();
+        let turns = now.state == from;
+        if turns {
+            (now.state, now.reason) = (to, reason);
+        }
+        turns
+    }
+
+    fn checked(&self, check: app::Check) {
+        let mut now = self.now();
+        now.checks.push_back(check);
+        if now.checks.len() > CHECKS {
+            now.checks.pop_front();
+        }
+    }
+
+    /// Whether the newest check has failed.
+    fn fails(&self) -> bool {
+        self.now().checks.back().is_some_and(|check| !check.healthy)
     }
 
     fn is(&self, state: State) -> bool {
@@ -333,6 +402,7 @@ impl View {
             restarts: now.restarts,
             usage: None,
         });
-        Status { state: now.state, reason: now.reason.clone(), instances: instances.into_iter().collect() }
+        let (instances, checks) = (instances.into_iter().collect(), now.checks.iter().cloned().collect());
+        Status { state: now.state, reason: now.reason.clone(), instances, checks }
     }
 }

@@ -12,7 +12,7 @@ use super::router::Routes;
 use super::runtime::Runtime;
 use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
-use super::supervisor::Supervisor;
+use super::supervisor::{Status, Supervisor};
 use super::sweep;
 use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
@@ -250,7 +250,7 @@ impl Platform {
                 Ok((row, deploy))
             })
             .await?;
-        let mut instances = self.supervisor.status(row.id).instances;
+        let Status { mut instances, checks, .. } = self.supervisor.status(row.id);
         for instance in &mut instances {
             instance.usage = instance.pid.and_then(|pid| self.metrics.instance(row.id, pid));
         }
@@ -258,7 +258,7 @@ impl Platform {
         let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
         let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
         let alerts = self.alerts.active(Scope::App(row.id));
-        let (checks, events) = Default::default();
+        let events = Vec::new();
         Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 

@@ -48,6 +48,8 @@ pub struct Status {
     pub reason: Option<String>,
     /// Its running copies.
     pub instances: Vec<app::Instance>,
+    /// The newest health checks, the newest last.
+    pub checks: Vec<app::Check>,
 }
 
 /// Starts, watches and stops the apps' releases.
@@ -232,7 +234,7 @@ impl Supervisor {
     pub fn status(&self, app: i64) -> Status {
         match self.apps().get(&app) {
             Some(app) => app.shown().status(),
-            None => Status { state: State::Empty, reason: None, instances: Vec::new() },
+            None => View::new(None, State::Empty).status(),
         }
     }
 }

@@ -12,13 +12,15 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 const LONG: Duration = Duration::from_secs(20);
 const PACE: Pace = Pace {
     pause: Duration::from_millis(100),
     longest: Duration::from_millis(500),
     healthy: Duration::from_millis(400),
+    check: Duration::from_millis(20),
     grace: Duration::from_millis(50),
     drain: Duration::from_millis(50),
 };
@@ -34,18 +36,32 @@ enum Life {
     Ends(i32),
     /// Neither listens nor ends.
     Sulks,
+    /// Listens, but not while the stage is told to sleep.
+    Naps,
 }
 
 /// Starts the lives of a script, one after another.
 struct Theatre {
     script: Mutex<VecDeque<Life>>,
     alive: Arc<AtomicI64>,
+    asleep: watch::Receiver<bool>,
 }
 
 struct Actor {
     life: Life,
     listener: Option<TcpListener>,
+    napping: Option<AbortOnDropHandle<()>>,
     alive: Arc<AtomicI64>,
+}
+
+/// Listens while it is not asleep.
+async fn nap(port: String, mut asleep: watch::Receiver<bool>) {
+    loop {
+        asleep.wait_for(|asleep| !*asleep).await.unwrap();
+        let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
+        asleep.wait_for(|asleep| *asleep).await.unwrap();
+        drop(listener);
+    }
 }
 
 impl Runtime for Theatre {
@@ -53,10 +69,14 @@ impl Runtime for Theatre {
         let life = self.script.lock().unwrap().pop_front().unwrap_or(Life::Sulks);
         let port = task.env.into_iter().find(|(name, _)| name == "PORT").unwrap().1;
         self.alive.fetch_add(1, Ordering::SeqCst);
-        let mut actor = Actor { life, listener: None, alive: self.alive.clone() };
+        let mut actor = Actor { life, listener: None, napping: None, alive: self.alive.clone() };
+        let asleep = self.asleep.clone();
         Box::pin(async move {
             if matches!(life, Life::Serves | Life::Crashes(_)) {
                 actor.listener = Some(TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap());
+            }
+            if matches!(life, Life::Naps) {
+                actor.napping = Some(AbortOnDropHandle::new(tokio::spawn(nap(port, asleep))));
             }
             Ok(Box::new(actor) as Box<dyn Job>)
         })
@@ -86,13 +106,13 @@ impl Job for Actor {
                     sleep(Duration::from_millis(100)).await;
                     Exit { code }
                 }
-                Life::Serves | Life::Sulks => std::future::pending().await,
+                Life::Serves | Life::Sulks | Life::Naps => std::future::pending().await,
             }
         })
     }
 
     fn stop(&mut self, _grace: Duration) -> Future<'_, Exit> {
-        self.listener = None;
+        (self.listener, self.napping) = (None, None);
         Box::pin(async { Exit { code: 143 } })
     }
 }
@@ -107,6 +127,7 @@ struct Stage {
     supervisor: Arc<Supervisor>,
     alive: Arc<AtomicI64>,
     events: Arc<Mutex<Vec<String>>>,
+    sleep: watch::Sender<bool>,
 }
 
 impl Stage {
@@ -122,11 +143,12 @@ impl Stage {
         });
         let alive = Arc::new(AtomicI64::new(0));
         let script = Mutex::new(script.iter().copied().collect());
-        let runtime = Arc::new(Theatre { script, alive: alive.clone() });
+        let (sleep, asleep) = watch::channel(false);
+        let runtime = Arc::new(Theatre { script, alive: alive.clone(), asleep });
         let routes = Routes::new(lines.clone(), "test".to_owned());
         let ports: Arc<Ports> = Arc::default();
         let supervisor = Supervisor::with(Parts { runtime, routes, lines, ports, pace: PACE });
-        Stage { supervisor, alive, events }
+        Stage { supervisor, alive, events, sleep }
     }
 
     /// Release `number` of the app.
@@ -205,7 +227,11 @@ async fn failures_long_apart_do_not_add_up() {
     let view = View::new(Some(1), State::Running);
     let release = Stage::release(1);
     let parts = Parts {
-        runtime: Arc::new(Theatre { script: Mutex::default(), alive: stage.alive.clone() }),
+        runtime: Arc::new(Theatre {
+            script: Mutex::default(),
+            alive: stage.alive.clone(),
+            asleep: stage.sleep.subscribe(),
+        }),
         routes: Routes::new(mpsc::channel(1).0, "test".to_owned()),
         lines: mpsc::channel(1).0,
         ports: Arc::default(),
@@ -261,4 +287,45 @@ async fn after_a_restart_of_maxd_a_release_is_tried_until_it_runs() {
     // A pause does not keep anybody who stops.
     stage.supervisor.remove(1).await;
     assert_eq!((stage.alive(), stage.supervisor.status(1).state), (0, State::Empty));
+}
+
+#[tokio::test]
+async fn what_fails_its_checks_is_unhealthy_until_it_passes_one() {
+    let stage = Stage::new(&[Life::Naps]);
+    stage.supervisor.switch(Stage::release(1)).await.unwrap();
+    stage.sleep.send_replace(true);
+    let status = stage.until(State::Unhealthy).await;
+    let reason = status.reason.unwrap();
+    assert!(
+        reason.starts_with("it does not listen on port ") && reason.ends_with(", 3 times in a row"),
+        "{reason}"
+    );
+    assert_eq!(status.instances[0].state, State::Unhealthy);
+    assert!(status.checks.iter().rev().take(3).all(|check| !check.healthy && check.reason.is_some()));
+    stage.sleep.send_replace(false);
+    let status = stage.until(State::Running).await;
+    assert_eq!((status.reason, status.instances[0].restarts), (None, 0));
+    assert!(status.checks.last().unwrap().healthy);
+    assert_eq!(stage.said("healthy"), [format!("unhealthy: {reason}"), "healthy again".to_owned()]);
+    // Only the newest are kept.
+    let deadline = Moment::now() + LONG;
+    while stage.supervisor.status(1).checks.iter().any(|check| !check.healthy) {
+        assert!(Moment::now() < deadline, "waited too long");
+        sleep(PACE.check).await;
+    }
+    assert_eq!(stage.supervisor.status(1).checks.len(), CHECKS);
+}
+
+#[tokio::test]
+async fn what_stays_unhealthy_is_started_again_and_again() {
+    let stage = Stage::new(&[Life::Naps, Life::Serves]);
+    stage.supervisor.switch(Stage::release(1)).await.unwrap();
+    stage.sleep.send_replace(true);
+    let status = stage.until(State::Restarting).await;
+    let reason = status.reason.unwrap();
+    assert!(reason.starts_with("unhealthy: it does not listen on port "), "{reason}");
+    assert!(reason.ends_with(", 6 times in a row"), "{reason}");
+    let status = stage.until(State::Running).await;
+    assert_eq!((status.instances[0].restarts, stage.alive()), (1, 1));
+    assert_eq!(stage.said("again in"), [format!("{reason}; starting again in 0.1 s")]);
 }
