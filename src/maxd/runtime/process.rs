@@ -122,7 +122,11 @@ impl Process {
         let writable = task.writable.iter().map(|path| canonical(path)).collect::<Result<Vec<_>>>()?;
         let groups = self.cgroups.get().and_then(Option::as_ref);
         let group = task.app.and_then(|_| groups?.group(task.limits));
-        let mut words = group.as_ref().map(Group::enter).unwrap_or_default();
+        let mut words = Vec::new();
+        if let Some(group) = &group {
+            words.push("/bin/sh".into());
+            words.extend(group.enter());
+        }
         if let Some(sandbox) = &self.sandbox {
             words.push(sandbox.program().into());
             words.extend(sandbox.args(&dir, &writable));
