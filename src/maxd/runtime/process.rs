@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::cgroup::{Cgroups, Group};
+use super::cgroup::Cgroups;
 use super::gauge::{Gauge, Tracked, Tracking};
 use super::proc::{self, Proc};
 use super::record::{Record, Records};
