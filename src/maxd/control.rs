@@ -4,7 +4,7 @@ use super::auth::Identity;
 use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
-use crate::wire::{alert, app, deploy, network, webhook};
+use crate::wire::{alert, app, deploy, metrics, network, webhook};
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         "app:create" => write(platform.create_app(who, once()?, read::<app::Select>(event, payload)?).await),
         "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
+        "app:metrics" => write(platform.app_metrics(who, read::<metrics::Query>(event, payload)?).await),
         "app:delete" => write(platform.delete_app(who, once()?, read::<app::Select>(event, payload)?).await),
         "deploy:create" => {
             write(platform.create_deploy(who, once()?, read::<deploy::Create>(event, payload)?).await)

@@ -2,7 +2,9 @@
 
 use super::auth::Identity;
 use super::deploys::Upload;
+use super::metrics::expose;
 use super::platform::Platform;
+use super::ready::Ready;
 use super::store::disk;
 use super::{longpoll, ws};
 use crate::error::{Error, Kind, Result};
@@ -28,9 +30,20 @@ const MAX_JSON: usize = 64 * 1024;
 pub type Shared = State<Arc<Platform>>;
 
 /// The routes of the API.
-pub fn router(platform: Arc<Platform>) -> Router {
+pub fn router(platform: Arc<Platform>, door: expose::Door) -> Router {
+    let (door, ready) = (Arc::new(door), Arc::new(Ready::default()));
+    let metrics = move |State(platform): Shared, headers: HeaderMap| {
+        let door = Arc::clone(&door);
+        async move { expose::answer(platform, &door, &headers).await.map_err(Fault) }
+    };
+    let readiness = move |State(platform): Shared| {
+        let ready = Arc::clone(&ready);
+        async move { ready.answer(&platform).await }
+    };
     Router::new()
         .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics))
         .route("/api/v1/auth/exchange", post(exchange))
         .route("/api/v1/auth/refresh", post(refresh))
         .route("/api/v1/auth/revoke", post(revoke))

@@ -139,6 +139,20 @@ impl Logs {
         })
     }
 
+    /// The newest lines about what Max did with an app, the newest last.
+    pub fn events(&self, app: i64, count: u64, name: &dyn Fn(i64) -> Option<String>) -> Result<Vec<Line>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, time, source, app, release, text FROM lines
+                 WHERE app = ?1 AND build = 0 AND source = 4 ORDER BY seq DESC LIMIT ?2",
+            )?;
+            let rows = statement.query_map([app.unsigned_abs(), count], |row| line(row, name))?;
+            let mut lines: Vec<Line> = rows.collect::<rusqlite::Result<_>>()?;
+            lines.reverse();
+            Ok(lines)
+        })
+    }
+
     /// The sequence number behind which exactly the newest `count` lines stand; 0 when
     /// there are not more.
     pub fn before_newest(&self, select: Select, count: u64) -> Result<u64> {
@@ -331,6 +345,8 @@ mod tests {
         assert_eq!(texts(Select::Build(1, 1), 0), "b");
         assert_eq!(texts(Select::Build(1, 2), 0), "");
         assert_eq!(texts(Select::Network(1), 0), "acdeflast");
+        let events = logs.events(1, 10, &name).unwrap();
+        assert_eq!(events.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["f"]);
         assert_eq!(logs.before_newest(Select::App(1), 1).unwrap(), 1);
         assert_eq!(logs.before_newest(Select::App(1), 5).unwrap(), 0);
         let lines = logs.after(Select::Network(1), 4, &name).unwrap();

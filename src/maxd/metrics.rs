@@ -10,6 +10,7 @@
 //! on the disk.
 
 mod archive;
+pub mod expose;
 pub mod histogram;
 mod series;
 
@@ -24,7 +25,7 @@ use crate::time::rfc3339;
 use crate::wire::dashboard::Past;
 use crate::wire::metrics::{History, Sample, Traffic, Usage};
 use archive::{Archive, Batch};
-use series::Series;
+use series::{Series, Totals};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -163,6 +164,11 @@ impl Metrics {
     /// What the job of this process uses, if it is one of the app's.
     pub fn instance(&self, app: i64, pid: u64) -> Option<Usage> {
         self.state().apps.get(&app).and_then(|series| series.job(pid))
+    }
+
+    /// What an app has used and answered since maxd was started.
+    pub fn totals(&self, app: i64) -> Totals {
+        self.state().apps.get(&app).map(Series::totals).unwrap_or_default()
     }
 
     /// The steps of the last minute.

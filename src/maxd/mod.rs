@@ -38,6 +38,7 @@ pub mod plan;
 pub mod platform;
 mod pump;
 mod queue;
+mod ready;
 pub mod router;
 pub mod runtime;
 pub mod serve;

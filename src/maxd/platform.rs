@@ -1,25 +1,26 @@
 //! The use-cases: what a user can ask for, each one transaction. What belongs to
 //! somebody else is looked up with its owner, so that it is simply not found.
 
-use super::alerts::{self, Alerts, Scope};
+mod status;
+
+use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
-use super::deploys::{Deploys, newest_deploy};
+use super::deploys::Deploys;
 use super::line::NewLine;
 use super::logs::Logs;
-use super::metrics::{Metrics, Reading};
+use super::metrics::Metrics;
 use super::once::Once;
 use super::router::Routes;
 use super::runtime::Runtime;
 use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
-use super::supervisor::{Status, Supervisor};
+use super::supervisor::Supervisor;
 use super::sweep;
 use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
 use crate::wire::app::{self, App};
-use crate::wire::deploy::Deploy;
 use crate::wire::log::Source;
 use crate::wire::network::{self, Network};
 use crate::wire::{Limits, Welcome};
@@ -149,22 +150,6 @@ impl Platform {
         Ok(network::List { networks: networks.await? })
     }
 
-    /// `network:status`.
-    pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
-        let (owner, domain) = (who.user, self.address.domain.clone());
-        let (id, network, rows) = self
-            .store
-            .with(move |t| {
-                let id = find_network(t, owner, &request.network)?;
-                Ok((id, network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
-            })
-            .await?;
-        let apps = rows.iter().map(|row| self.app_document(row)).collect();
-        let (usage, traffic) = self.metrics.together(&rows.iter().map(|row| row.id).collect::<Vec<_>>());
-        let alerts = self.alerts.active(Scope::Network(id));
-        Ok(network::Status { network, apps, usage, traffic, alerts })
-    }
-
     /// `network:delete`, with its apps.
     pub async fn delete_network(
         &self,
@@ -237,29 +222,6 @@ impl Platform {
             app_rows(t, owner, network)
         });
         Ok(app::List { apps: rows.await?.iter().map(|row| self.app_document(row)).collect() })
-    }
-
-    /// `app:status`.
-    pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
-        let (owner, address) = (who.user, self.address.clone());
-        let (row, deploy): (AppRow, Option<Deploy>) = self
-            .store
-            .with(move |t| {
-                let row = find_app(t, owner, &request.network, &request.app)?;
-                let deploy = newest_deploy(t, row.id, &address)?;
-                Ok((row, deploy))
-            })
-            .await?;
-        let Status { mut instances, checks, .. } = self.supervisor.status(row.id);
-        for instance in &mut instances {
-            instance.usage = instance.pid.and_then(|pid| self.metrics.instance(row.id, pid));
-        }
-        let app = self.app_document(&row);
-        let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
-        let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
-        let alerts = self.alerts.active(Scope::App(row.id));
-        let events = Vec::new();
-        Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 
     /// `app:delete`.

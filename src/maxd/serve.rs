@@ -6,8 +6,9 @@ use super::auth::Auth;
 use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
 use super::http;
+use super::keeper::Pace;
 use super::logs::Logs;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, expose};
 use super::once;
 use super::plan::Plan;
 use super::platform::{Address, Platform, all_apps};
@@ -64,7 +65,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     let platform = assemble(&args, data, address, sockets, stopping.clone()).await?;
 
     let connections = TaskTracker::new();
-    let api = http::router(Arc::clone(&platform));
+    let api = http::router(Arc::clone(&platform), expose::Door::open(&platform.data)?);
     let handle_api = move |request: hyper::Request<Incoming>, _, _| {
         api.clone().oneshot(request.map(axum::body::Body::new))
     };
@@ -194,8 +195,9 @@ async fn assemble(
         Tls::None | Tls::Own => None,
     };
     let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, secret, args.isolation)?);
-    let supervisor =
-        Supervisor::new(Arc::clone(&runtime), Arc::clone(&routes), lines.clone(), data.join("run"));
+    let pace = Pace { check: sockets.trial.check, ..Pace::default() };
+    let (running, run) = (Arc::clone(&runtime), data.join("run"));
+    let supervisor = Supervisor::new(running, Arc::clone(&routes), lines.clone(), run, pace);
     let metrics = Metrics::open(&data.join("metrics.db"), Arc::clone(&runtime), Arc::clone(&routes))?;
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
     let auth = Auth::new(Arc::clone(&store), args.access_lifetime);

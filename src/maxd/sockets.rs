@@ -49,6 +49,11 @@ impl Sockets {
         })
     }
 
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        lock(&self.counts).values().sum()
+    }
+
     /// A place for one more connection of `user`.
     fn place(self: &Arc<Sockets>, who: &Identity) -> Result<Place> {
         let mut counts = lock(&self.counts);

@@ -50,6 +50,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Writes something that changes nothing, to see whether it works.
+    pub async fn try_write(self: &Arc<Store>) -> Result<()> {
+        // Written into the first page whether it is new or not.
+        self.with(|t| t.pragma_update(None, "application_id", 0x4d61_7864).map_err(explain)).await
+    }
+}
+
 /// A connection as both databases use it.
 pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
     let failed = |error| explain(error).hint(format!("the database is '{}'", path.display()));
@@ -127,6 +135,20 @@ mod tests {
         assert!(failed.is_err());
         store.run(insert).unwrap();
         assert_eq!(store.run(insert).err().unwrap().kind().code(), "internal");
+    }
+
+    #[tokio::test]
+    async fn whether_it_can_be_written_is_seen_by_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let store = Store::open(&path).unwrap();
+        let size = || std::fs::metadata(path.with_extension("db-wal")).unwrap().len();
+        store.try_write().await.unwrap();
+        let before = size();
+        store.try_write().await.unwrap();
+        assert!(size() > before);
+        store.0.lock().unwrap().pragma_update(None, "query_only", true).unwrap();
+        assert_eq!(store.try_write().await.err().unwrap().kind().code(), "internal");
     }
 
     #[test]

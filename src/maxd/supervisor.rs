@@ -52,10 +52,22 @@ pub struct Status {
     pub checks: Vec<app::Check>,
 }
 
+/// The same, for who looks at all apps again and again.
+pub struct Brief {
+    /// What it does.
+    pub state: State,
+    /// Why, when that needs saying.
+    pub reason: Option<String>,
+    /// The release that this is about.
+    pub release: Option<u64>,
+}
+
 /// Starts, watches and stops the apps' releases.
 pub struct Supervisor {
     parts: Arc<Parts>,
     apps: Mutex<HashMap<i64, Arc<App>>>,
+    /// What is resumed and has not been seen to be up, or down, yet.
+    waking: Mutex<Vec<Arc<View>>>,
     /// Cancelled when maxd ends.
     ending: CancellationToken,
 }
@@ -103,16 +115,17 @@ impl Supervisor {
         routes: Arc<Routes>,
         lines: mpsc::Sender<NewLine>,
         run_dir: PathBuf,
+        pace: Pace,
     ) -> Arc<Supervisor> {
         if let Err(error) = runtime.claim(&run_dir) {
             say!("what runs can't be recorded for the next start: {error}");
         }
-        Supervisor::with(Parts { runtime, routes, lines, ports: Arc::default(), pace: Pace::default() })
+        Supervisor::with(Parts { runtime, routes, lines, ports: Arc::default(), pace })
     }
 
     pub(super) fn with(parts: Parts) -> Arc<Supervisor> {
-        let (apps, ending) = (Mutex::default(), CancellationToken::new());
-        Arc::new(Supervisor { parts: Arc::new(parts), apps, ending })
+        let (apps, waking, ending) = (Mutex::default(), Mutex::default(), CancellationToken::new());
+        Arc::new(Supervisor { parts: Arc::new(parts), apps, waking, ending })
     }
 
     fn apps(&self) -> MutexGuard<'_, HashMap<i64, Arc<App>>> {
@@ -184,6 +197,7 @@ impl Supervisor {
         let app = self.app(release.app);
         let view = View::new(Some(release.number), State::Starting);
         app.show(&view);
+        self.lock_waking().push(view.clone());
         let parts = self.parts.clone();
         let task = app.clone();
         app.tasks.spawn(async move {
@@ -194,6 +208,19 @@ impl Supervisor {
                 *current = Some(Keeper::begin(parts, release, view, None, &task.tasks));
             }
         });
+    }
+
+    fn lock_waking(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
+        self.waking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of the apps that were resumed have not had their first start yet, whatever
+    /// came of it.
+    pub fn waking(&self) -> usize {
+        let mut waking = self.lock_waking();
+        // A view that nobody else holds belongs to an app that was removed.
+        waking.retain(|view| Arc::strong_count(view) > 1 && view.status().state == State::Starting);
+        waking.len()
     }
 
     /// Stops everything of the app and forgets it; its hostname is the caller's to
@@ -226,8 +253,8 @@ impl Supervisor {
     }
 
     /// What each app that was ever started does at the moment, by its row.
-    pub fn all(&self) -> Vec<(i64, Status)> {
-        self.apps().iter().map(|(id, app)| (*id, app.shown().status())).collect()
+    pub fn all(&self) -> Vec<(i64, Brief)> {
+        self.apps().iter().map(|(id, app)| (*id, app.shown().brief())).collect()
     }
 
     /// What the app does at the moment.

@@ -5,6 +5,7 @@
 //! All of it is off unless the environment variable `MAXD_TEST` is set, for instance to
 //! `topics,window=500,idle=2000` (milliseconds), and maxd says so when it starts.
 
+use super::keeper::Pace;
 use crate::error::{Error, Result};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Trial {
     pub disk: Option<u32>,
     /// How long a second is, for a webhook that is tried again.
     pub second: Duration,
+    /// Between two health checks of an instance.
+    pub check: Duration,
 }
 
 impl Default for Trial {
@@ -42,6 +45,7 @@ impl Default for Trial {
             alerts: None,
             disk: None,
             second: Duration::from_secs(1),
+            check: Pace::default().check,
         }
     }
 }
@@ -57,6 +61,7 @@ impl Trial {
                 ("topics", None) if value.is_empty() => trial.topics = true,
                 ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
+                ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
                 ("alerts", Some(number)) => trial.alerts = Some(Duration::from_millis(number.into())),
                 ("disk", Some(number)) => trial.disk = Some(number),
@@ -87,12 +92,11 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10";
+        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8";
         let trial = Trial::parse(Some(words)).unwrap();
-        let millis = Duration::from_millis;
-        let (window, idle, alerts, second) = (millis(500), millis(20), Some(millis(7)), millis(10));
-        let expected = Trial { topics: true, window, idle, sockets: 3, alerts, disk: Some(9), second };
-        assert_eq!(trial, expected);
+        let [window, idle, alerts, second, check] = [500, 20, 7, 10, 8].map(Duration::from_millis);
+        let (alerts, disk) = (Some(alerts), Some(9));
+        assert_eq!(trial, Trial { topics: true, window, idle, sockets: 3, alerts, disk, second, check });
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x", "disk", "alerts=1s"] {
             assert!(Trial::parse(Some(text)).is_err(), "{text}");
         }

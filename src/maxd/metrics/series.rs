@@ -1,7 +1,7 @@
 //! What is known of one app: its newest reading, its steps of an hour, and what the
 //! current minute has brought so far. It grows only with what the app does.
 
-use super::histogram::Counts;
+use super::histogram::{BUCKETS, Counts};
 use super::{KEPT, MINUTE, Reading};
 use crate::maxd::router::meter::{Meter, Seen};
 use crate::maxd::runtime::Measured;
@@ -21,6 +21,26 @@ pub struct Series {
     steps: VecDeque<Step>,
     minute: VecDeque<Asked>,
     pending: Piece,
+    /// CPU time since maxd was started, in microseconds.
+    cpu_us: u64,
+}
+
+/// What an app has used and answered since maxd was started.
+pub struct Totals {
+    /// CPU time, in microseconds.
+    pub cpu_us: u64,
+    /// Answers by class, from `1xx`.
+    pub classes: [u64; 5],
+    /// Answers by bucket.
+    pub buckets: [u64; BUCKETS],
+    /// How long the answers took together, in microseconds.
+    pub time_us: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Totals {
+        Totals { cpu_us: 0, classes: [0; 5], buckets: [0; BUCKETS], time_us: 0 }
+    }
 }
 
 struct Job {
@@ -160,6 +180,7 @@ impl Series {
             let cpu = u64::try_from(u128::from(fresh) * 1000 / elapsed).unwrap_or(u64::MAX);
             let (cpu_limit, memory_limit) = (job.limits.cpu, job.limits.memory);
             let usage = Usage { cpu, memory: job.memory, cpu_limit, memory_limit };
+            self.cpu_us += fresh;
             self.usage.cpu += usage.cpu;
             self.usage.memory += usage.memory;
             // During a switch two releases run; what counts is the wider limit.
@@ -217,6 +238,20 @@ impl Series {
     /// What one of its jobs uses.
     pub fn job(&self, pid: u64) -> Option<Usage> {
         self.jobs.iter().find(|job| job.pid == pid).map(|job| job.usage.clone())
+    }
+
+    /// What it has used and answered since maxd was started.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { cpu_us: self.cpu_us, ..Totals::default() };
+        for (_, seen) in &self.seen {
+            let add = |sum: &mut [u64], more: &[u64]| {
+                sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            };
+            add(&mut totals.classes, &seen.classes);
+            add(&mut totals.buckets, seen.buckets.as_slice());
+            totals.time_us += seen.time_us;
+        }
+        totals
     }
 
     /// The steps in which something was measured.

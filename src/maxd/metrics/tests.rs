@@ -45,6 +45,9 @@ fn a_reading_is_of_the_newest_round() {
     assert_eq!(reading.traffic.requests, 2);
     state.round(&[], &meters, STEP, at(32));
     assert!(state.apps[&1].reading(32).traffic == Traffic::default());
+    let totals = state.apps[&1].totals();
+    assert_eq!((totals.cpu_us, totals.classes), (1_600_000, [0, 1, 0, 0, 1]));
+    assert_eq!((totals.buckets.iter().sum::<u64>(), totals.time_us), (2, 101_000));
 }
 
 #[test]

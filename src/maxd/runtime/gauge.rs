@@ -79,6 +79,11 @@ impl Gauge {
     }
 }
 
+/// The kernel's ticks in microseconds.
+pub fn micros(ticks: u64) -> u64 {
+    ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1)
+}
+
 /// The process table, with ways into it.
 #[derive(Default)]
 struct Table {
@@ -140,8 +145,7 @@ impl Spent {
         self.ticks = self.ticks.max(total);
         let pages = now.values().map(|one| one.pages).sum::<u64>();
         self.last = now;
-        let cpu_us = self.ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
-        (cpu_us, pages * rustix::param::page_size() as u64)
+        (micros(self.ticks), pages * rustix::param::page_size() as u64)
     }
 }
 

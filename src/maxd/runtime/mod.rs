@@ -94,6 +94,29 @@ pub trait Job: Send {
     fn stop(&mut self, grace: Duration) -> Future<'_, Exit>;
 }
 
+/// What maxd itself uses.
+pub struct Own {
+    /// CPU time, in microseconds.
+    pub cpu_us: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Open files.
+    pub files: usize,
+    /// When it was started, in seconds since 1970.
+    pub started: u64,
+}
+
+/// What maxd itself uses.
+pub fn own() -> Option<Own> {
+    let stat = proc::own()?;
+    Some(Own {
+        cpu_us: gauge::micros(stat.ticks),
+        memory: stat.pages * rustix::param::page_size() as u64,
+        files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+        started: proc::booted()? + gauge::micros(stat.start) / 1_000_000,
+    })
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {

@@ -3,6 +3,7 @@
 use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io::Read;
+use std::ops::RangeInclusive;
 
 /// A process that has not ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +70,11 @@ pub struct Stat {
 impl Stat {
     /// `PID (NAME) STATE PPID PGRP … STARTTIME …`; the name may hold anything.
     fn parse(stat: &str) -> Option<Stat> {
+        Stat::parse_with(stat, 11..=14)
+    }
+
+    /// The same, where `times` are the fields that make up its CPU time.
+    fn parse_with(stat: &str, times: RangeInclusive<usize>) -> Option<Stat> {
         let (pid, rest) = stat.split_once(" (")?;
         let (_, rest) = rest.rsplit_once(") ")?;
         let fields = rest.split(' ').collect::<Vec<_>>();
@@ -78,7 +84,7 @@ impl Stat {
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             start: number(19)?,
-            ticks: (11..=14).filter_map(number).sum(),
+            ticks: times.filter_map(number).sum(),
             pages: number(21).unwrap_or(0),
             ended: matches!(fields.first(), Some(&("Z" | "X"))),
         })
@@ -106,6 +112,17 @@ pub fn table() -> Vec<Stat> {
 pub fn all() -> Vec<Proc> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
     dir.flatten().filter_map(|entry| Proc::find(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// This process; without the children it has waited for, which are apps.
+pub fn own() -> Option<Stat> {
+    Stat::parse_with(&fs::read_to_string("/proc/self/stat").ok()?, 11..=12)
+}
+
+/// When the system was started, in seconds since 1970.
+pub fn booted() -> Option<u64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime ")?.parse().ok())
 }
 
 /// Everything below the process `root`, without itself. What lost its parent is found

@@ -1,0 +1,74 @@
+//! The use-cases that only look: what apps and networks do at the moment, and what they
+//! have done.
+
+use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
+use crate::error::{Error, Kind, Result};
+use crate::maxd::alerts::Scope;
+use crate::maxd::auth::Identity;
+use crate::maxd::deploys::newest_deploy;
+use crate::maxd::metrics::Reading;
+use crate::maxd::supervisor::Status;
+use crate::wire::deploy::Deploy;
+use crate::wire::log::Line;
+use crate::wire::{app, metrics, network};
+use std::sync::Arc;
+
+/// So many events stand in an app's status.
+const EVENTS: u64 = 10;
+
+impl Platform {
+    /// `network:status`.
+    pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
+        let (owner, domain) = (who.user, self.address.domain.clone());
+        let (id, network, rows) = self
+            .store
+            .with(move |t| {
+                let id = find_network(t, owner, &request.network)?;
+                Ok((id, network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
+            })
+            .await?;
+        let apps = rows.iter().map(|row| self.app_document(row)).collect();
+        let (usage, traffic) = self.metrics.together(&rows.iter().map(|row| row.id).collect::<Vec<_>>());
+        let alerts = self.alerts.active(Scope::Network(id));
+        Ok(network::Status { network, apps, usage, traffic, alerts })
+    }
+
+    /// `app:status`.
+    pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
+        let (owner, address) = (who.user, self.address.clone());
+        let (row, deploy): (AppRow, Option<Deploy>) = self
+            .store
+            .with(move |t| {
+                let row = find_app(t, owner, &request.network, &request.app)?;
+                let deploy = newest_deploy(t, row.id, &address)?;
+                Ok((row, deploy))
+            })
+            .await?;
+        let Status { mut instances, checks, .. } = self.supervisor.status(row.id);
+        for instance in &mut instances {
+            instance.usage = instance.pid.and_then(|pid| self.metrics.instance(row.id, pid));
+        }
+        let app = self.app_document(&row);
+        let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
+        let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
+        let events = self.events(&row).await?;
+        let alerts = self.alerts.active(Scope::App(row.id));
+        Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
+    }
+
+    async fn events(&self, row: &AppRow) -> Result<Vec<Line>> {
+        let (logs, app, name) = (Arc::clone(&self.logs), row.id, row.name.clone());
+        let read = move || logs.events(app, EVENTS, &|_| Some(name.clone()));
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its logs")))
+    }
+
+    /// `app:metrics`.
+    pub async fn app_metrics(&self, who: &Identity, request: metrics::Query) -> Result<metrics::History> {
+        let (owner, seconds) = (who.user, request.seconds);
+        let row = self.store.with(move |t| find_app(t, owner, &request.network, &request.app)).await?;
+        let metrics = Arc::clone(&self.metrics);
+        let read = tokio::task::spawn_blocking(move || metrics.history(row.id, seconds)).await;
+        read.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its metrics")))
+    }
+}
