@@ -70,7 +70,8 @@ pub struct Target {
 
 impl Session {
     /// A session for a command line.
-    pub fn new(output: Output, matches: &Matches) -> Result<Session> {
+    pub fn new(mut output: Output, matches: &Matches) -> Result<Session> {
+        output.unicode = output.terminal && speaks_utf8();
         let limit = match matches.value(&TIMEOUT) {
             Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
                 Error::usage(format!("'{text}' is no duration"))
@@ -298,6 +299,13 @@ impl Session {
 /// An environment variable; an empty one counts as absent.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether the locale's characters are UTF-8 (POSIX: the first of these that is set).
+fn speaks_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(environment).unwrap_or_default();
+    let locale = locale.to_ascii_lowercase();
+    locale.ends_with("utf-8") || locale.ends_with("utf8")
 }
 
 /// The context of this name.

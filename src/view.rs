@@ -2,9 +2,9 @@
 //! are shown, and how, is data.
 
 use crate::term::output::{Colour, Output};
-use crate::term::text::safe;
+use crate::term::text::{bytes, safe};
 use crate::time::{human, parse_rfc3339};
-use miniserde::json::Value;
+use miniserde::json::{Number, Value};
 use std::time::SystemTime;
 
 /// How a member is shown.
@@ -16,6 +16,20 @@ pub enum Show {
     State,
     /// An instant, as how long ago it was.
     Ago,
+    /// An instant, as the time since then.
+    Since,
+    /// Bytes, in their unit.
+    Bytes,
+    /// Thousandths of a core, as a percentage of one.
+    Cores,
+    /// Microseconds, as `12 ms`.
+    Micros,
+    /// What was counted in a minute, as `12.3/s`, or `5/min` when that is little.
+    Rate,
+    /// How much of the number at another path it is, as a percentage.
+    Share(&'static str),
+    /// A list of health checks, as a mark for each.
+    Marks,
 }
 
 /// A member of a document.
@@ -57,7 +71,7 @@ pub fn text(document: &Value, path: &str) -> String {
 /// One field a line, behind its label; null members are left out.
 pub fn record(output: &Output, document: &Value, fields: &[Field], now: SystemTime) -> String {
     let shown: Vec<(&str, Cell)> =
-        fields.iter().filter_map(|field| Some((field.label, cell(document, field, now)?))).collect();
+        fields.iter().filter_map(|field| Some((field.label, cell(output, document, field, now)?))).collect();
     let width = shown.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let mut out = String::new();
     for (label, cell) in shown {
@@ -79,7 +93,7 @@ pub fn table(
     now: SystemTime,
 ) -> String {
     let cells: Vec<Vec<Option<Cell>>> =
-        rows.iter().map(|row| fields.iter().map(|field| cell(row, field, now)).collect()).collect();
+        rows.iter().map(|row| fields.iter().map(|field| cell(output, row, field, now)).collect()).collect();
     let widths: Vec<usize> = fields
         .iter()
         .enumerate()
@@ -138,13 +152,67 @@ impl Cell {
     }
 }
 
-fn cell(document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
-    let text = at(document, field.path).and_then(plain)?;
-    Some(match field.show {
-        Show::Plain => Cell { text, colour: None },
-        Show::State => Cell { colour: state_colour(&text), text: text.replace('_', " ") },
-        Show::Ago => Cell { text: ago(&text, now), colour: None },
-    })
+fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
+    let value = at(document, field.path)?;
+    if let Show::Marks = field.show {
+        return marks(items(document, field.path), output).map(|text| Cell { text, colour: None });
+    }
+    let (text, count) = (plain(value)?, number(value).unwrap_or(0));
+    let text = match field.show {
+        Show::State => return Some(Cell { colour: state_colour(&text), text: text.replace('_', " ") }),
+        Show::Plain | Show::Marks => text,
+        Show::Ago => ago(&text, now),
+        Show::Since => since(&text, now),
+        Show::Bytes => bytes(count),
+        Show::Cores => percent(count, 1000),
+        Show::Micros => micros(count),
+        Show::Rate => rate(count),
+        Show::Share(whole) => {
+            percent(count, at(document, whole).and_then(number).filter(|whole| *whole > 0)?)
+        }
+    };
+    Some(Cell { text, colour: None })
+}
+
+/// A number of a document.
+pub fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(Number::U64(number)) => Some(*number),
+        _ => None,
+    }
+}
+
+/// `12.3%`.
+fn percent(part: u64, whole: u64) -> String {
+    tenths(part.saturating_mul(1000) / whole, "%")
+}
+
+fn tenths(tenths: u64, unit: &str) -> String {
+    format!("{}.{}{unit}", tenths / 10, tenths % 10)
+}
+
+/// `0.4 ms`, `12 ms`, `1.2 s`.
+fn micros(us: u64) -> String {
+    match us {
+        0..10_000 => tenths(us / 100, " ms"),
+        10_000..1_000_000 => format!("{} ms", us / 1000),
+        _ => tenths(us / 100_000, " s"),
+    }
+}
+
+fn rate(count: u64) -> String {
+    match count {
+        0..60 => format!("{count}/min"),
+        _ => tenths(count / 6, "/s"),
+    }
+}
+
+/// A mark for each check, the newest last.
+fn marks(checks: &[Value], output: &Output) -> Option<String> {
+    let (good, bad) = if output.unicode { ('✓', '✗') } else { ('.', 'x') };
+    let is_good = |check: &Value| matches!(at(check, "healthy"), Some(Value::Bool(true)));
+    let marks = checks.iter().map(|check| if is_good(check) { good } else { bad });
+    (!checks.is_empty()).then(|| marks.collect())
 }
 
 fn state_colour(state: &str) -> Option<Colour> {
@@ -154,6 +222,11 @@ fn state_colour(state: &str) -> Option<Colour> {
         "empty" | "stopped" => None,
         _ => Some(Colour::Yellow),
     }
+}
+
+fn since(text: &str, now: SystemTime) -> String {
+    let since = parse_rfc3339(text).map(|time| now.duration_since(time).unwrap_or_default());
+    since.map_or_else(|| text.to_owned(), human)
 }
 
 fn ago(text: &str, now: SystemTime) -> String {
@@ -192,6 +265,35 @@ mod tests {
         field("state", "state", Show::State),
         field("since", "at", Show::Ago),
     ];
+
+    #[test]
+    fn numbers_have_units_and_checks_are_marks() {
+        let document = value(
+            r#"{"cpu":1234,"size":1572864,"us":[0,950,9999,10000,999999,1234567],"few":59,"many":741,
+                "errors":1,"up":"1970-01-01T00:00:00.000Z","checks":[{"healthy":true},{"healthy":false}]}"#,
+        );
+        let show = |output: &Output, path, show| {
+            let now = UNIX_EPOCH + Duration::from_secs(61);
+            cell(output, &document, &field("", path, show), now).map(|cell| cell.text)
+        };
+        let mut output = Output::new(false, true);
+        for (path, how, text) in [
+            ("cpu", Show::Cores, "123.4%"),
+            ("size", Show::Bytes, "1.5 MiB"),
+            ("few", Show::Rate, "59/min"),
+            ("many", Show::Rate, "12.3/s"),
+            ("errors", Show::Share("many"), "0.1%"),
+            ("up", Show::Since, "1m 1s"),
+            ("checks", Show::Marks, ".x"),
+        ] {
+            assert_eq!(show(&output, path, how).as_deref(), Some(text), "{path}");
+        }
+        assert_eq!(show(&output, "errors", Show::Share("none")), None);
+        output.unicode = true;
+        assert_eq!(show(&output, "checks", Show::Marks).as_deref(), Some("✓✗"));
+        let times: Vec<String> = items(&document, "us").iter().filter_map(number).map(micros).collect();
+        assert_eq!(times, ["0.0 ms", "0.9 ms", "9.9 ms", "10 ms", "999 ms", "1.2 s"]);
+    }
 
     #[test]
     fn a_table_is_aligned_and_says_what_is_missing() {

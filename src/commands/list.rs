@@ -82,8 +82,7 @@ const NETWORK_FIELDS: &[Field] = &[
     field("created", "created_at", Show::Ago),
 ];
 
-/// The columns of apps, here and in `rig status network`.
-pub const APP_FIELDS: &[Field] = &[
+const APP_FIELDS: &[Field] = &[
     field("app", "name", Show::Plain),
     field("network", "network", Show::Plain),
     field("state", "state", Show::State),

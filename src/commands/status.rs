@@ -1,26 +1,34 @@
 //! `rig status app`, `rig status network`.
 
-use super::list::APP_FIELDS;
-use crate::cli::{Arg, Command, Matches};
-use crate::error::Result;
+use crate::api::decode;
+use crate::cli::{Arg, Command, Flag, Matches};
+use crate::error::{Error, Result};
 use crate::session::{self, Session};
 use crate::sys::terminal;
+use crate::time::parse_duration;
 use crate::view::{Field, Show, field, items, record, table};
+use crate::wire::metrics::{self, Sample};
 use crate::wire::{app, network};
 use miniserde::json::Value;
 use std::path::Path;
+
+/// `--history`.
+const HISTORY: Flag =
+    Flag { long: "history", short: None, value: "TIME", help: "what it used and was asked, up to 30d back" };
 
 /// `rig status app`.
 pub const APP: Command = Command {
     words: "status app",
     aliases: &[],
     summary: "Show what an app does and why",
-    about: "",
+    about: "CPU is that of the last two seconds, in percent of one core; requests are those of the last \
+            minute. Of the health checks the newest stands last.",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
-    flags: &[&session::NETWORK],
+    flags: &[&session::NETWORK, &HISTORY],
     examples: &[
         ("The app of this directory's rig.json", "rig status app"),
         ("Any app", "rig status app web.blue"),
+        ("Its last day", "rig status app web.blue --history 24h"),
         ("Its state in a script", "rig status app web.blue -o json | jq -r .app.state"),
     ],
     run: app,
@@ -47,6 +55,15 @@ const APP_STATUS: &[Field] = &[
     field("release", "app.release", Show::Plain),
     field("deployed", "app.deployed_at", Show::Ago),
     field("created", "app.created_at", Show::Ago),
+    field("checks", "checks", Show::Marks),
+    field("cpu", "usage.cpu", Show::Cores),
+    field("cpu limit", "usage.cpu_limit", Show::Cores),
+    field("memory", "usage.memory", Show::Bytes),
+    field("memory limit", "usage.memory_limit", Show::Bytes),
+    field("requests", "traffic.requests", Show::Rate),
+    field("half within", "traffic.p50_us", Show::Micros),
+    field("95% within", "traffic.p95_us", Show::Micros),
+    field("errors", "traffic.errors", Show::Share("traffic.requests")),
 ];
 
 const INSTANCE_FIELDS: &[Field] = &[
@@ -54,8 +71,10 @@ const INSTANCE_FIELDS: &[Field] = &[
     field("state", "state", Show::State),
     field("release", "release", Show::Plain),
     field("pid", "pid", Show::Plain),
-    field("started", "started_at", Show::Ago),
+    field("up", "started_at", Show::Since),
     field("restarts", "restarts", Show::Plain),
+    field("cpu", "usage.cpu", Show::Cores),
+    field("memory", "usage.memory", Show::Bytes),
 ];
 
 const DEPLOY_FIELDS: &[Field] = &[
@@ -67,24 +86,117 @@ const DEPLOY_FIELDS: &[Field] = &[
     field("began", "deploy.created_at", Show::Ago),
 ];
 
+const EVENT_FIELDS: &[Field] = &[field("event", "time", Show::Ago), field("", "text", Show::Plain)];
+
 const NETWORK_STATUS: &[Field] = &[
     field("network", "network.name", Show::Plain),
     field("domain", "network.domain", Show::Plain),
     field("apps", "network.apps", Show::Plain),
     field("created", "network.created_at", Show::Ago),
+    field("cpu", "usage.cpu", Show::Cores),
+    field("memory", "usage.memory", Show::Bytes),
+    field("requests", "traffic.requests", Show::Rate),
+    field("95% within", "traffic.p95_us", Show::Micros),
+    field("errors", "traffic.errors", Show::Share("traffic.requests")),
 ];
+
+/// Of an app with its reading.
+const ROW_FIELDS: &[Field] = &[
+    field("app", "name", Show::Plain),
+    field("state", "state", Show::State),
+    field("release", "release", Show::Plain),
+    field("cpu", "usage.cpu", Show::Cores),
+    field("memory", "usage.memory", Show::Bytes),
+    field("requests", "traffic.requests", Show::Rate),
+    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("hostname", "hostname", Show::Plain),
+];
+
+const SAMPLE_FIELDS: &[Field] = &[
+    field("until", "time", Show::Ago),
+    field("cpu", "cpu", Show::Cores),
+    field("memory", "memory", Show::Bytes),
+    field("requests", "requests", Show::Plain),
+    field("errors", "errors", Show::Plain),
+    field("95% within", "p95_us", Show::Micros),
+];
+
+/// So many rows of history are shown; what is more is put together.
+const ROWS: usize = 24;
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
-    let request = app::Select { network: name.network.to_string(), app: name.app.to_string() };
-    let answer = session.max()?.document("app:status", &request)?;
-    show(session, &answer, &[(APP_STATUS, ""), (INSTANCE_FIELDS, "instances"), (DEPLOY_FIELDS, "")])
+    let (network, app) = (name.network.to_string(), name.app.to_string());
+    if let Some(text) = matches.value(&HISTORY) {
+        let span = parse_duration(text).map(|span| span.as_secs()).filter(|span| (1..=MONTH).contains(span));
+        let seconds = span.ok_or_else(|| {
+            Error::usage(format!("'{text}' is no span of history"))
+                .hint("write for instance `--history 1h`, `24h` or `30d`, which is the longest")
+        })?;
+        return history(session, &metrics::Query { network, app, seconds });
+    }
+    let answer = session.max()?.document("app:status", &app::Select { network, app })?;
+    let sections =
+        [(APP_STATUS, ""), (INSTANCE_FIELDS, "instances"), (DEPLOY_FIELDS, ""), (EVENT_FIELDS, "events")];
+    show(session, &answer, &sections)
+}
+
+/// How far back history goes, in seconds.
+const MONTH: u64 = 30 * 24 * 3600;
+
+fn history(session: &Session, query: &metrics::Query) -> Result<()> {
+    let answer = session.max()?.ask("app:metrics", miniserde::json::to_string(query))?;
+    if session.output.json {
+        return session.output.raw_json(&answer);
+    }
+    let history: metrics::History = decode(&answer)?;
+    let size = history.samples.len().div_ceil(ROWS).max(1);
+    let samples: Vec<_> = history.samples.rchunks(size).rev().filter_map(together).collect();
+    if samples.is_empty() {
+        session.output.note("nothing was measured in that time");
+        return Ok(());
+    }
+    let rows: Value = decode(&miniserde::json::to_string(&metrics::History { samples, ..history }))?;
+    show(session, &rows, &[(SAMPLE_FIELDS, "samples")])
+}
+
+/// Several steps as one.
+fn together(samples: &[Sample]) -> Option<Sample> {
+    let (mut sum, rest) = samples.split_first().map(|(first, rest)| (first.clone(), rest))?;
+    for one in rest {
+        sum.time.clone_from(&one.time);
+        sum.cpu += one.cpu;
+        sum.memory = sum.memory.max(one.memory);
+        sum.requests += one.requests;
+        sum.errors += one.errors;
+        sum.p95_us = sum.p95_us.max(one.p95_us);
+    }
+    sum.cpu /= samples.len() as u64;
+    Some(sum)
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.network(matches, matches.arg(0))?;
     let answer = session.max()?.document("network:status", &network::Select { network: name.to_string() })?;
-    show(session, &answer, &[(NETWORK_STATUS, ""), (APP_FIELDS, "apps")])
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    show(session, &with_readings(answer), &[(NETWORK_STATUS, ""), (ROW_FIELDS, "apps")])
+}
+
+/// Puts what was measured of each app beside what it is.
+fn with_readings(mut answer: Value) -> Value {
+    let readings = items(&answer, "readings").to_vec();
+    if let Value::Object(object) = &mut answer
+        && let Some(Value::Array(apps)) = object.get_mut("apps")
+    {
+        for (app, reading) in apps.iter_mut().zip(readings) {
+            if let (Value::Object(app), Value::Object(reading)) = (app, reading) {
+                app.extend(reading);
+            }
+        }
+    }
+    answer
 }
 
 /// Sections with an empty line between them: a record, or a table of the items at a
@@ -99,7 +211,8 @@ fn show(session: &Session, answer: &Value, sections: &[(&[Field], &str)]) -> Res
         "" => record(&session.output, answer, fields, now),
         path => match items(answer, path) {
             [] => String::new(),
-            rows => table(&session.output, rows, fields, columns, now),
+            // Lines of text need no columns.
+            rows => table(&session.output, rows, fields, columns.filter(|_| path != "events"), now),
         },
     });
     let text = sections.filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n");

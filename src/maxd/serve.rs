@@ -194,7 +194,8 @@ async fn assemble(
         Tls::Files(_, key) => Some(key.as_path()),
         Tls::None | Tls::Own => None,
     };
-    let runtime: Arc<dyn Runtime> = Arc::new(Process::new(&data, secret, args.isolation)?);
+    let runtime = Process::new(&data, secret, args.isolation)?.grouped(sockets.trial.groups);
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     let pace = Pace { check: sockets.trial.check, ..Pace::default() };
     let (running, run) = (Arc::clone(&runtime), data.join("run"));
     let supervisor = Supervisor::new(running, Arc::clone(&routes), lines.clone(), run, pace);

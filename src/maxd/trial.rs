@@ -33,6 +33,8 @@ pub struct Trial {
     pub second: Duration,
     /// Between two health checks of an instance.
     pub check: Duration,
+    /// Whether control groups may be made.
+    pub groups: bool,
 }
 
 impl Default for Trial {
@@ -46,6 +48,7 @@ impl Default for Trial {
             disk: None,
             second: Duration::from_secs(1),
             check: Pace::default().check,
+            groups: true,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Trial {
                 ("topics", None) if value.is_empty() => trial.topics = true,
                 ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
+                ("ungrouped", None) if value.is_empty() => trial.groups = false,
                 ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
                 ("alerts", Some(number)) => trial.alerts = Some(Duration::from_millis(number.into())),
@@ -92,11 +96,11 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8";
+        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,ungrouped";
         let trial = Trial::parse(Some(words)).unwrap();
         let [window, idle, alerts, second, check] = [500, 20, 7, 10, 8].map(Duration::from_millis);
-        let (alerts, disk) = (Some(alerts), Some(9));
-        assert_eq!(trial, Trial { topics: true, window, idle, sockets: 3, alerts, disk, second, check });
+        let (topics, groups, sockets, alerts, disk) = (true, false, 3, Some(alerts), Some(9));
+        assert_eq!(trial, Trial { topics, window, idle, sockets, alerts, disk, second, check, groups });
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x", "disk", "alerts=1s"] {
             assert!(Trial::parse(Some(text)).is_err(), "{text}");
         }

@@ -16,6 +16,8 @@ pub struct Output {
     pub animated: bool,
     /// Somebody can be asked: standard input and standard error are terminals.
     pub interactive: bool,
+    /// Standard output is a terminal that shows more than ASCII.
+    pub unicode: bool,
     colour: bool,
     closed: AtomicBool,
 }
@@ -42,6 +44,7 @@ impl Output {
             terminal,
             animated: io::stderr().is_terminal() && !plain,
             interactive: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            unicode: false,
             colour: terminal && !plain,
             closed: AtomicBool::new(false),
         }

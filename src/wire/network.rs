@@ -39,6 +39,17 @@ pub struct List {
     pub networks: Vec<Network>,
 }
 
+/// What an app uses, and its requests of the last minute.
+#[derive(Serialize, Deserialize)]
+pub struct Reading {
+    /// Its name.
+    pub app: String,
+    /// What all its processes use together.
+    pub usage: Usage,
+    /// Its requests.
+    pub traffic: Traffic,
+}
+
 /// The answer to `network:status`.
 #[derive(Serialize, Deserialize)]
 pub struct Status {
@@ -46,6 +57,8 @@ pub struct Status {
     pub network: Network,
     /// Its apps, by name.
     pub apps: Vec<App>,
+    /// What each of them uses and is asked, in the same order.
+    pub readings: Vec<Reading>,
     /// What all of them use together.
     pub usage: Usage,
     /// The requests of the last minute to all of them.

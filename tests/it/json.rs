@@ -45,10 +45,14 @@ fn documents_have_the_documented_members() {
     check("App", &status["app"]);
     check("Instance", &status["instances"][0]);
     check("Traffic", &status["traffic"]);
+    check("Line", &status["events"][0]);
+    let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
+    check("History", &history);
     check("Deploy", &status["deploy"]);
     let status = rig.json(&["status", "network", "blue"]);
     check("Network status", &status);
     check("Usage", &status["usage"]);
+    check("Reading", &status["readings"][0]);
     check("Traffic", &status["traffic"]);
     check("App", &status["apps"][0]);
     let logs = rig.json(&["logs", "network", "blue"]);

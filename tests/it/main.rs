@@ -25,6 +25,7 @@ mod json;
 mod login;
 mod logs;
 mod longpoll;
+mod metrics;
 mod phx;
 mod proxies;
 mod proxy;

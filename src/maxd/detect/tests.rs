@@ -191,7 +191,26 @@ fn what_cannot_be_run_says_what_is_looked_for() {
 }
 
 #[test]
+fn limits_have_units() {
+    for (text, memory, cpu) in [
+        (r#"{"memory":"256MiB","cpu":"0.5"}"#, Some(256 << 20), Some(500)),
+        (r#"{"memory":"1GiB","cpu":2}"#, Some(1 << 30), Some(2000)),
+        (r#"{"memory":8388608,"cpu":1.25}"#, Some(8 << 20), Some(1250)),
+        (r#"{"memory":null,"cpu":"0.0109"}"#, None, Some(10)),
+        ("{}", None, None),
+        ("null", None, None),
+    ] {
+        let file = format!(r#"{{"run":"x","limits":{text}}}"#);
+        assert_eq!(plan(&[("rig.json", &file)]).unwrap().limits, Limits { memory, cpu }, "{text}");
+    }
+    let error = plan(&[("rig.json", r#"{"limits":{"disk":"1GiB"}}"#)]).unwrap_err();
+    assert_eq!(error.message(), "'limits' in 'rig.json' has an unknown member 'disk'");
+}
+
+#[test]
 fn a_setting_of_the_wrong_type_is_named() {
+    const MEMORY: &str = r#"a size from "4MiB" such as "256MiB""#;
+    const CPU: &str = r#"a number of cores from "0.01" such as "0.5""#;
     for (text, key, wanted) in [
         (r#"{"run": 1}"#, "run", "a command"),
         (r#"{"run": " "}"#, "run", "a command"),
@@ -202,6 +221,15 @@ fn a_setting_of_the_wrong_type_is_named() {
         (r#"{"health": {"path": "/a b"}}"#, "health.path", r#"a path such as "/up""#),
         (r#"{"health": {"timeout": "soon"}}"#, "health.timeout", r#"a duration from "1s" to "1h""#),
         (r#"{"health": {"timeout": "0"}}"#, "health.timeout", r#"a duration from "1s" to "1h""#),
+        (r#"{"limits": "1GiB"}"#, "limits", r#"an object such as {"memory": "256MiB", "cpu": "0.5"}"#),
+        (r#"{"limits": {"memory": "1TB"}}"#, "limits.memory", MEMORY),
+        (r#"{"limits": {"memory": "3MiB"}}"#, "limits.memory", MEMORY),
+        (r#"{"limits": {"memory": 1.5}}"#, "limits.memory", MEMORY),
+        (r#"{"limits": {"cpu": "0"}}"#, "limits.cpu", CPU),
+        (r#"{"limits": {"cpu": "1."}}"#, "limits.cpu", CPU),
+        (r#"{"limits": {"cpu": "-1"}}"#, "limits.cpu", CPU),
+        (r#"{"limits": {"cpu": "5000"}}"#, "limits.cpu", CPU),
+        (r#"{"limits": {"cpu": [1]}}"#, "limits.cpu", CPU),
     ] {
         let error = plan(&[("rig.json", text), ("index.html", "")]).unwrap_err();
         assert_eq!(error.message(), format!("'{key}' in 'rig.json' must be {wanted}"));

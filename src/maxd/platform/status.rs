@@ -29,8 +29,12 @@ impl Platform {
             .await?;
         let apps = rows.iter().map(|row| self.app_document(row)).collect();
         let (usage, traffic) = self.metrics.together(&rows.iter().map(|row| row.id).collect::<Vec<_>>());
-        let alerts = self.alerts.active(Scope::Network(id));
-        Ok(network::Status { network, apps, usage, traffic, alerts })
+        let readings = rows.iter().map(|row| {
+            let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
+            network::Reading { app: row.name.clone(), usage, traffic }
+        });
+        let (readings, alerts) = (readings.collect(), self.alerts.active(Scope::Network(id)));
+        Ok(network::Status { network, apps, readings, usage, traffic, alerts })
     }
 
     /// `app:status`.

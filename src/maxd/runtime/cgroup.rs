@@ -128,8 +128,9 @@ impl Cgroups {
         let Some(group) = self.group(Limits { memory: Some(64 << 20), cpu: Some(1000) }) else {
             return false;
         };
-        let mut command = Command::new("/bin/sh");
-        command.args(group.enter()).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
+        let mut words = group.enter().into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success()) && group.usage().is_some_and(|(cpu, _)| cpu > 0)
     }
 
@@ -154,12 +155,12 @@ impl Cgroups {
 }
 
 impl Group {
-    /// Arguments for `/bin/sh`, which enters the group and runs the command that follows.
+    /// The words of a command that enters the group and runs the command that follows.
     pub fn enter(&self) -> Vec<OsString> {
-        let mut args: Vec<OsString> = ["-c", ENTER, "sh"].map(OsString::from).into();
-        args.extend(self.places.each().into_iter().map(OsString::from));
-        args.push("--".into());
-        args
+        let mut words: Vec<OsString> = ["/bin/sh", "-c", ENTER, "sh"].map(OsString::from).into();
+        words.extend(self.places.each().into_iter().map(OsString::from));
+        words.push("--".into());
+        words
     }
 
     fn limit(&self, limits: Limits) -> io::Result<()> {
@@ -373,7 +374,7 @@ mod tests {
         };
         let run = |limits, script: &str| {
             let group = home.group(limits).unwrap();
-            let mut command = Command::new("/bin/sh");
+            let mut command = Command::new("/usr/bin/env");
             let status = command.args(group.enter()).args(["/bin/sh", "-c", script]).status().unwrap();
             (group, status)
         };

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::cgroup::Cgroups;
+use super::cgroup::{Cgroups, Group};
 use super::gauge::{Gauge, Tracked, Tracking};
 use super::proc::{self, Proc};
 use super::record::{Record, Records};
@@ -52,6 +52,7 @@ pub struct Process {
     records: OnceLock<Records>,
     /// None where there can be no groups, and before the records are claimed.
     cgroups: OnceLock<Option<Arc<Cgroups>>>,
+    grouped: bool,
     gauge: Arc<Gauge>,
     spawner: mpsc::Sender<Order>,
 }
@@ -87,6 +88,11 @@ impl Process {
         Process::with(path, sandbox.ok())
     }
 
+    /// The same with control groups or without.
+    pub fn grouped(self, grouped: bool) -> Process {
+        Process { grouped, ..self }
+    }
+
     /// The same without a sandbox.
     #[cfg(test)]
     pub fn plain() -> Result<Process> {
@@ -112,6 +118,7 @@ impl Process {
             sandbox,
             records: OnceLock::new(),
             cgroups: OnceLock::new(),
+            grouped: true,
             gauge: Arc::default(),
             spawner,
         })
@@ -122,11 +129,7 @@ impl Process {
         let writable = task.writable.iter().map(|path| canonical(path)).collect::<Result<Vec<_>>>()?;
         let groups = self.cgroups.get().and_then(Option::as_ref);
         let group = task.app.and_then(|_| groups?.group(task.limits));
-        let mut words = Vec::new();
-        if let Some(group) = &group {
-            words.push("/bin/sh".into());
-            words.extend(group.enter());
-        }
+        let mut words = group.as_ref().map(Group::enter).unwrap_or_default();
         if let Some(sandbox) = &self.sandbox {
             words.push(sandbox.program().into());
             words.extend(sandbox.args(&dir, &writable));
@@ -199,7 +202,12 @@ impl Runtime for Process {
 
     fn claim(&self, run: &Path) -> Result<()> {
         let records = Records::open(run)?;
-        let _ = self.cgroups.set(Cgroups::claim());
+        let cgroups = self.grouped.then(Cgroups::claim).flatten();
+        match &cgroups {
+            Some(_) => say!("apps are held to their limits by control groups"),
+            None => say!("limits of apps are only watched: no control group can be made here"),
+        }
+        let _ = self.cgroups.set(cgroups);
         self.records.set(records).map_err(|_| Error::new(Kind::Internal, "the records are open already"))
     }
 

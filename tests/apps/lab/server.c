@@ -9,6 +9,9 @@
  *   /stream/F     two chunks, the second once the file F exists
  *   /wait/F       message.txt as it was at the start, once the file F exists
  *   /status/N     an answer with the status N
+ *   /sick/F       500 while the file F exists
+ *   /take/N       takes N MiB of memory and keeps them
+ *   /spin/N       spends N % of a core from now on
  *   /hop          an answer with headers that concern the connection
  *   /old          an HTTP/1.0 answer, which ends with the connection
  *   /none /half /garbage /switch   no answer; half of one; no HTTP; an upgrade nobody wants
@@ -27,6 +30,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static int listener;
@@ -136,6 +140,18 @@ static void websocket(FILE *in, FILE *out, const char *head) {
     }
 }
 
+/* Works for so many percent of each 20 ms. */
+static void *spin(void *percent) {
+    for (;;) {
+        struct timespec begun, now;
+        clock_gettime(CLOCK_MONOTONIC, &begun);
+        do clock_gettime(CLOCK_MONOTONIC, &now);
+        while ((now.tv_sec - begun.tv_sec) * 1000000000L + now.tv_nsec - begun.tv_nsec < (intptr_t)percent * 200000L);
+        usleep((useconds_t)(100 - (intptr_t)percent) * 200);
+    }
+    return NULL;
+}
+
 /* Answers one request. False when the connection ends. */
 static int serve(FILE *in, FILE *out, const char *head, int count) {
     char path[1024] = "", text[65536];
@@ -172,6 +188,17 @@ static int serve(FILE *in, FILE *out, const char *head, int count) {
     } else if (!strncmp(path, "/status/", 8)) {
         snprintf(text, sizeof text, "%s Whatever", end);
         answer(out, text, "as you like\n");
+    } else if (!strncmp(path, "/sick/", 6)) {
+        answer(out, access(end, F_OK) ? "200 OK" : "500 Sick", "as you see\n");
+    } else if (!strncmp(path, "/take/", 6)) {
+        size = strtoull(end, NULL, 10) << 20;
+        char *taken = malloc(size);
+        for (uint64_t i = 0; taken && i < size; i += 512) ((volatile char *)taken)[i] = 1;
+        answer(out, "200 OK", "taken\n");
+    } else if (!strncmp(path, "/spin/", 6)) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, spin, (void *)(intptr_t)atoi(end));
+        answer(out, "200 OK", "spinning\n");
     } else if (!strcmp(path, "/hop")) {
         fprintf(out, "HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\n"
                      "Proxy-Authenticate: Basic\r\nX-Public: 1\r\nContent-Length: 0\r\n\r\n");
