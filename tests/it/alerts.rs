@@ -228,21 +228,13 @@ fn what_stays_unhealthy_is_an_alert_until_it_is_well() {
     let max = Max::trial("alerts=20,disk=0,check=500");
     let rig = max.rig("ada");
     rig.ok(&["create", "network", "blue"]);
-    // `/wait/FILE` answers once the file is there, and `/status/…` as it says.
-    let settings =
-        r#"{"build":"cc -O1 -pthread -o server server.c","run":"./server","health":{"path":"/health"}}"#;
-    let server = include_str!("../apps/lab/server.c").replacen(
-        r#"strcmp(path, "/head")"#,
-        r#"strcmp(path, "/health") && !access("sick", F_OK)) answer(out, "500 Sick", "");
-        else if (!strcmp(path, "/head")"#,
-        1,
-    );
-    let files = [("server.c", server.as_str()), ("message.txt", "one\n"), ("rig.json", settings)];
-    let dir = deploy(&max, &rig, &project(&files));
-    fs::write(dir.join("sick"), "").unwrap();
+    let settings = r#"{"build":"cc -O1 -pthread -o server server.c","run":"./server",
+        "health":{"path":"/sick/ill"}}"#;
+    let dir = deploy(&max, &rig, &lab_with("one\n", settings));
+    fs::write(dir.join("ill"), "").unwrap();
     let alert = wait_for_alerts(&rig, 1).remove(0);
     assert_eq!((alert["cause"].as_str(), alert["app"].as_str()), (Some("unhealthy"), Some("lab")));
-    assert_eq!(alert["message"], "'/health' answered 500, 3 times in a row");
-    fs::remove_file(dir.join("sick")).unwrap();
+    assert_eq!(alert["message"], "'/sick/ill' answered 500, 3 times in a row");
+    fs::remove_file(dir.join("ill")).unwrap();
     wait_for_alerts(&rig, 0);
 }
