@@ -9,7 +9,8 @@ use crate::view::{Field, Show, field, items, table};
 use crate::wire::{alert, app, webhook};
 use miniserde::json::{Object, Value};
 
-const ONLY: Flag =
+/// `--network`, where it only narrows.
+pub const ONLY: Flag =
     Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only this network's apps" };
 
 const OF_NETWORK: Flag =
@@ -91,7 +92,8 @@ const APP_FIELDS: &[Field] = &[
     field("url", "url", Show::Plain),
 ];
 
-const ALERT_FIELDS: &[Field] = &[
+/// The columns of alerts, here and in `rig status`.
+pub const ALERT_FIELDS: &[Field] = &[
     field("alert", "cause", Show::State),
     field("app", "app", Show::Plain),
     field("network", "network", Show::Plain),

@@ -3,6 +3,7 @@
 mod api;
 mod context;
 mod create;
+mod dashboard;
 mod delete;
 mod deploy;
 mod list;
@@ -23,6 +24,7 @@ pub static COMMANDS: &[Command] = &[
     deploy::DEPLOY,
     status::APP,
     status::NETWORK,
+    dashboard::DASHBOARD,
     logs::APP,
     logs::BUILD,
     logs::NETWORK,

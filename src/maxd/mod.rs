@@ -22,6 +22,7 @@ pub mod args;
 pub mod auth;
 pub mod build;
 pub mod control;
+pub mod dashboard;
 pub mod deploys;
 pub mod detect;
 mod echo;

@@ -98,9 +98,20 @@ mod tests {
     fn each_word_changes_one_thing_and_others_are_refused() {
         let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,ungrouped";
         let trial = Trial::parse(Some(words)).unwrap();
-        let [window, idle, alerts, second, check] = [500, 20, 7, 10, 8].map(Duration::from_millis);
-        let (topics, groups, sockets, alerts, disk) = (true, false, 3, Some(alerts), Some(9));
-        assert_eq!(trial, Trial { topics, window, idle, sockets, alerts, disk, second, check, groups });
+        let millis = Duration::from_millis;
+        let (window, idle, alerts, second) = (millis(500), millis(20), Some(millis(7)), millis(10));
+        let expected = Trial {
+            topics: true,
+            window,
+            idle,
+            sockets: 3,
+            alerts,
+            disk: Some(9),
+            second,
+            check: millis(8),
+            groups: false,
+        };
+        assert_eq!(trial, expected);
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x", "disk", "alerts=1s"] {
             assert!(Trial::parse(Some(text)).is_err(), "{text}");
         }

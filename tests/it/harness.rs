@@ -42,7 +42,7 @@ impl Max {
         Max::with_trial(flags, "")
     }
 
-    /// Both.
+    /// Starts one with both.
     pub fn with_trial(flags: &[&str], trial: &'static str) -> Max {
         let dir = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();

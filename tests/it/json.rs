@@ -12,8 +12,9 @@ fn documented(name: &str) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
     let section = section.unwrap_or_else(|| panic!("docs/json.md has no section '{name}'"));
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let mut members: Vec<String> = rows.map(str::to_owned).collect();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let names = cells.flat_map(|cell| cell.split(", "));
+    let mut members: Vec<String> = names.map(|name| name.trim_matches('`').to_owned()).collect();
     members.sort();
     members
 }
@@ -55,6 +56,10 @@ fn documents_have_the_documented_members() {
     check("Reading", &status["readings"][0]);
     check("Traffic", &status["traffic"]);
     check("App", &status["apps"][0]);
+    let dashboard = rig.json(&["status", "dashboard"]);
+    check("Dashboard", &dashboard);
+    check("Row", &dashboard["apps"][0]);
+    check("Past", &dashboard["past"][0]);
     let logs = rig.json(&["logs", "network", "blue"]);
     check("Logs", &logs);
     check("Line", &logs["lines"][0]);

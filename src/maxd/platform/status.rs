@@ -8,6 +8,7 @@ use crate::maxd::auth::Identity;
 use crate::maxd::deploys::newest_deploy;
 use crate::maxd::metrics::Reading;
 use crate::maxd::supervisor::Status;
+use crate::wire::app::App;
 use crate::wire::deploy::Deploy;
 use crate::wire::log::Line;
 use crate::wire::{app, metrics, network};
@@ -35,6 +36,18 @@ impl Platform {
         });
         let (readings, alerts) = (readings.collect(), self.alerts.active(Scope::Network(id)));
         Ok(network::Status { network, apps, readings, usage, traffic, alerts })
+    }
+
+    /// The user's apps, or those of one network, by network and name, with their rows and
+    /// instances.
+    pub async fn apps_of(
+        &self,
+        owner: i64,
+        network: Option<i64>,
+    ) -> Result<Vec<(i64, App, Vec<app::Instance>)>> {
+        let rows = self.store.with(move |t| app_rows(t, owner, network)).await?;
+        let with = |row: &AppRow| (row.id, self.app_document(row), self.supervisor.status(row.id).instances);
+        Ok(rows.iter().map(with).collect())
     }
 
     /// `app:status`.
