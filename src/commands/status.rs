@@ -86,7 +86,7 @@ const DEPLOY_FIELDS: &[Field] = &[
     field("began", "deploy.created_at", Show::Ago),
 ];
 
-const EVENT_FIELDS: &[Field] = &[field("event", "time", Show::Ago), field("", "text", Show::Plain)];
+const EVENT_FIELDS: &[Field] = &[field("when", "time", Show::Ago), field("event", "text", Show::Plain)];
 
 const NETWORK_STATUS: &[Field] = &[
     field("network", "network.name", Show::Plain),
