@@ -126,6 +126,7 @@ static-test: build ## the static binary in an empty chroot does the main job ove
 bench: build static ## ratios against references measured in the same run
 	$(CARGO) bench --locked --bench startup
 	$(CARGO) bench --locked --bench link
+	$(CARGO) bench --locked --bench dashboard
 
 bench-frames: ## frames a second against phoenix.js (needs Node 20 and its package registry)
 	cd tests/interop && npm ci --no-audit --no-fund

@@ -33,6 +33,7 @@ pub enum Show {
 }
 
 /// A member of a document.
+#[derive(Clone, Copy)]
 pub struct Field {
     /// What stands before it or above it.
     pub label: &'static str,
@@ -47,9 +48,10 @@ pub const fn field(label: &'static str, path: &'static str, show: Show) -> Field
     Field { label, path, show }
 }
 
-/// The value at `path` in `document`.
+/// The value at `path` in `document`; the document itself at the empty path.
 pub fn at<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(document, |value, name| match value {
+    let mut names = path.split('.').filter(|name| !name.is_empty());
+    names.try_fold(document, |value, name| match value {
         Value::Object(object) => object.get(name),
         _ => None,
     })
@@ -134,9 +136,12 @@ fn push_row(out: &mut String, output: &Output, row: &[Option<Cell>], widths: &[u
     out.push('\n');
 }
 
-struct Cell {
-    text: String,
-    colour: Option<Colour>,
+/// A member as it is shown.
+pub struct Cell {
+    /// The words.
+    pub text: String,
+    /// Their colour.
+    pub colour: Option<Colour>,
 }
 
 impl Cell {
@@ -152,7 +157,8 @@ impl Cell {
     }
 }
 
-fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
+/// The member that `field` names; none when it is null.
+pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
     let value = at(document, field.path)?;
     if let Show::Marks = field.show {
         return marks(items(document, field.path), output).map(|text| Cell { text, colour: None });
@@ -218,7 +224,7 @@ fn marks(checks: &[Value], output: &Output) -> Option<String> {
 fn state_colour(state: &str) -> Option<Colour> {
     match state {
         "running" | "live" => Some(Colour::Green),
-        "failed" | "crash_loop" => Some(Colour::Red),
+        "failed" | "crash_loop" | "unhealthy" => Some(Colour::Red),
         "empty" | "stopped" => None,
         _ => Some(Colour::Yellow),
     }

@@ -7,7 +7,7 @@ use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
 use crate::net::dial::Route;
 use crate::net::http::{Http, Source};
-use crate::net::link::{Link, Memory, Options, Subscription, Transport};
+use crate::net::link::{Link, Memory, Options, Pending, Subscription, Transport};
 use crate::net::url::Url;
 use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
@@ -40,6 +40,11 @@ impl Max {
     /// Asks on `control` and gives the answer as Max wrote it.
     pub fn ask(&self, event: &str, payload: String) -> Result<String> {
         self.link()?.request(event, payload)
+    }
+
+    /// Asks on `control` without waiting for the answer.
+    pub fn begin(&self, event: &str, payload: String) -> Result<Pending> {
+        self.link()?.begin(event, payload)
     }
 
     /// Asks on `control` for a document to be shown.

@@ -1,11 +1,11 @@
-//! `rig create network`, `rig create app`.
+//! `rig create network`, `rig create app`, `rig create webhook`.
 
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
 use crate::name::Name;
 use crate::session::{self, Session};
 use crate::view::text;
-use crate::wire::{app, network};
+use crate::wire::{app, network, webhook};
 use std::path::Path;
 
 /// `rig create network`.
@@ -38,6 +38,23 @@ pub const APP: Command = Command {
     run: app,
 };
 
+/// `rig create webhook`.
+pub const WEBHOOK: Command = Command {
+    words: "create webhook",
+    aliases: &[],
+    summary: "Have a network's alerts posted to a URL",
+    about: "Max posts a JSON document when an alert is raised and when it is over, and tries again \
+            while the receiver is down. Each message is signed with a secret that is shown only \
+            now. docs/webhooks.md says how to check it.",
+    args: &[Arg { name: "URL", help: "where to, http:// or https://", required: true }],
+    flags: &[&session::NETWORK],
+    examples: &[
+        ("Tell a receiver of your own", "rig create webhook https://hooks.example.com/ -n blue"),
+        ("Keep the secret", "rig create webhook URL -n blue -o json | jq -r .secret > secret"),
+    ],
+    run: webhook,
+};
+
 fn network(session: &Session, matches: &Matches) -> Result<()> {
     let name = match matches.arg(0) {
         Some(name) => Some(Name::parse("network", name)?.to_string()),
@@ -63,5 +80,22 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
         text(&answer, "network")
     ))?;
     session.output.note(&format!("it will answer at {}; next: `rig deploy`", text(&answer, "url")));
+    Ok(())
+}
+
+fn webhook(session: &Session, matches: &Matches) -> Result<()> {
+    let network = session.network(matches, None)?.to_string();
+    let url = matches.arg(0).unwrap_or_default().to_owned();
+    let answer = session.max()?.document("webhook:create", &webhook::Create { network, url })?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!(
+        "created webhook {} of network {}",
+        text(&answer, "id"),
+        text(&answer, "network")
+    ))?;
+    session.output.line(&format!("secret {}", text(&answer, "secret")))?;
+    session.output.note("keep the secret: it is not shown again");
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! `rig delete app`, `rig delete network`.
+//! `rig delete app`, `rig delete network`, `rig delete webhook`.
 
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::count;
-use crate::view::items;
-use crate::wire::{app, network};
+use crate::view::{items, text};
+use crate::wire::{app, network, webhook};
+use miniserde::json::Value;
 use std::path::Path;
 
 const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
@@ -33,6 +34,18 @@ pub const NETWORK: Command = Command {
     flags: &[&YES],
     examples: &[("Ask first", "rig delete network blue"), ("In a script", "rig delete network blue --yes")],
     run: network,
+};
+
+/// `rig delete webhook`.
+pub const WEBHOOK: Command = Command {
+    words: "delete webhook",
+    aliases: &[],
+    summary: "Delete a webhook with the messages that wait for it",
+    about: "Asks first; without a terminal it needs --yes.",
+    args: &[Arg { name: "ID", help: "its number in `rig list webhooks`", required: true }],
+    flags: &[&YES],
+    examples: &[("Ask first", "rig delete webhook 3"), ("In a script", "rig delete webhook 3 --yes")],
+    run: webhook,
 };
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
@@ -68,6 +81,28 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
         return session.output.document(&answer);
     }
     session.output.line(&format!("deleted network {name}"))
+}
+
+fn webhook(session: &Session, matches: &Matches) -> Result<()> {
+    let given = matches.arg(0).unwrap_or_default();
+    let id = given.parse().map_err(|_| {
+        Error::usage(format!("'{given}' is no webhook's number")).hint("see `rig list webhooks`")
+    })?;
+    if !matches.has(&YES) {
+        possible(&session.output, "--yes")?;
+        let all = session.max()?.document("webhook:list", &webhook::Filter { network: None })?;
+        let one = |webhook: &&Value| text(webhook, "id") == given;
+        let webhook = items(&all, "webhooks").iter().find(one).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("webhook {id} does not exist")).hint("see `rig list webhooks`")
+        })?;
+        let (url, network) = (text(webhook, "url"), text(webhook, "network"));
+        ask(session, &format!("delete webhook {id} of network '{network}', to {url}?"))?;
+    }
+    let answer = session.max()?.document("webhook:delete", &webhook::Select { id })?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!("deleted webhook {id} of network {}", text(&answer, "network")))
 }
 
 fn ask(session: &Session, question: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `rig list networks`, `rig list apps`.
+//! `rig list networks`, `rig list apps`, `rig list alerts`, `rig list webhooks`.
 
 use crate::cli::{Command, Flag, Matches};
 use crate::error::Result;
@@ -6,11 +6,18 @@ use crate::name::Name;
 use crate::session::Session;
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, items, table};
-use crate::wire::app::Filter;
+use crate::wire::{alert, app, webhook};
 use miniserde::json::{Object, Value};
 
-const ONLY: Flag =
+/// `--network`, where it only narrows.
+pub const ONLY: Flag =
     Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only this network's apps" };
+
+const OF_NETWORK: Flag =
+    Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only this network's" };
+
+const ALL: Flag =
+    Flag { long: "all", short: Some('a'), value: "", help: "those of the last 30 days that are over, too" };
 
 /// `rig list networks`.
 pub const NETWORKS: Command = Command {
@@ -39,6 +46,36 @@ pub const APPS: Command = Command {
     run: apps,
 };
 
+/// `rig list alerts`.
+pub const ALERTS: Command = Command {
+    words: "list alerts",
+    aliases: &[],
+    summary: "List what is wrong with your apps",
+    about: "An app that ends again and again, is unhealthy, answers with too many errors or uses up \
+            its memory, a deploy that failed, and a disk of Max that is nearly full. An alert is over \
+            by itself once its cause is.",
+    args: &[],
+    flags: &[&OF_NETWORK, &ALL],
+    examples: &[
+        ("What is wrong now", "rig list alerts"),
+        ("What was, too", "rig list alerts --all"),
+        ("How many, in a script", "rig list alerts -o json | jq '.alerts | length'"),
+    ],
+    run: alerts,
+};
+
+/// `rig list webhooks`.
+pub const WEBHOOKS: Command = Command {
+    words: "list webhooks",
+    aliases: &[],
+    summary: "List where alerts are posted",
+    about: "",
+    args: &[],
+    flags: &[&OF_NETWORK],
+    examples: &[("All of them, with the newest error", "rig list webhooks")],
+    run: webhooks,
+};
+
 const NETWORK_FIELDS: &[Field] = &[
     field("network", "name", Show::Plain),
     field("apps", "apps", Show::Plain),
@@ -55,18 +92,69 @@ const APP_FIELDS: &[Field] = &[
     field("url", "url", Show::Plain),
 ];
 
+/// The columns of alerts, here and in `rig status`.
+pub const ALERT_FIELDS: &[Field] = &[
+    field("alert", "cause", Show::State),
+    field("app", "app", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("since", "since", Show::Ago),
+    field("message", "message", Show::Plain),
+];
+
+const ALL_ALERT_FIELDS: &[Field] = &[
+    field("alert", "cause", Show::State),
+    field("app", "app", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("since", "since", Show::Ago),
+    field("over", "resolved_at", Show::Ago),
+    field("message", "message", Show::Plain),
+];
+
+const WEBHOOK_FIELDS: &[Field] = &[
+    field("webhook", "id", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("url", "url", Show::Plain),
+    field("delivered", "delivered_at", Show::Ago),
+    field("waiting", "waiting", Show::Plain),
+    field("dropped", "dropped", Show::Plain),
+    field("error", "error", Show::Plain),
+];
+
 fn networks(session: &Session, _: &Matches) -> Result<()> {
     let answer = session.max()?.document("network:list", &Object::new())?;
     show(session, &answer, "networks", NETWORK_FIELDS, "no networks yet: `rig create network`")
 }
 
 fn apps(session: &Session, matches: &Matches) -> Result<()> {
-    let network = match matches.value(&ONLY) {
-        Some(name) => Some(Name::parse("network", name)?.to_string()),
-        None => None,
-    };
-    let answer = session.max()?.document("app:list", &Filter { network })?;
+    let answer = session.max()?.document("app:list", &app::Filter { network: only(matches, &ONLY)? })?;
     show(session, &answer, "apps", APP_FIELDS, "no apps yet: `rig create app APP --network NETWORK`")
+}
+
+fn alerts(session: &Session, matches: &Matches) -> Result<()> {
+    let all = matches.has(&ALL);
+    let request = alert::Filter { network: only(matches, &OF_NETWORK)?, all: Some(all) };
+    let answer = session.max()?.document("alert:list", &request)?;
+    let fields = if all { ALL_ALERT_FIELDS } else { ALERT_FIELDS };
+    show(session, &answer, "alerts", fields, "no alerts")
+}
+
+fn webhooks(session: &Session, matches: &Matches) -> Result<()> {
+    let request = webhook::Filter { network: only(matches, &OF_NETWORK)? };
+    let answer = session.max()?.document("webhook:list", &request)?;
+    show(
+        session,
+        &answer,
+        "webhooks",
+        WEBHOOK_FIELDS,
+        "no webhooks yet: `rig create webhook URL --network NETWORK`",
+    )
+}
+
+fn only(matches: &Matches, flag: &'static Flag) -> Result<Option<String>> {
+    match matches.value(flag) {
+        Some(name) => Ok(Some(Name::parse("network", name)?.to_string())),
+        None => Ok(None),
+    }
 }
 
 fn show(session: &Session, answer: &Value, path: &str, fields: &[Field], none: &str) -> Result<()> {

@@ -60,7 +60,7 @@ pub const BUILD: Command = Command {
 pub const NETWORK: Command = Command {
     words: "logs network",
     aliases: &[],
-    summary: "Show what happens in a network: its apps, requests and events",
+    summary: "Show what happens in a network: apps, requests, events",
     about: "",
     args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
     flags: FLAGS,
@@ -162,4 +162,10 @@ fn formatted(output: &Output, line: &Line, network: bool) -> String {
     out.push_str(&text);
     out.push('\n');
     out
+}
+
+/// A line for a screen of its own: when, from where, and what.
+pub fn plain(line: &Line) -> String {
+    let clock = line.time.get(11..19).unwrap_or(&line.time);
+    format!("{} {}", safe(clock), safe(&line.text))
 }

@@ -3,6 +3,7 @@
 mod api;
 mod context;
 mod create;
+mod dashboard;
 mod delete;
 mod deploy;
 mod list;
@@ -19,16 +20,21 @@ pub static COMMANDS: &[Command] = &[
     login::WHOAMI,
     create::NETWORK,
     create::APP,
+    create::WEBHOOK,
     deploy::DEPLOY,
     status::APP,
     status::NETWORK,
+    dashboard::DASHBOARD,
     logs::APP,
     logs::BUILD,
     logs::NETWORK,
     list::APPS,
     list::NETWORKS,
+    list::ALERTS,
+    list::WEBHOOKS,
     delete::APP,
     delete::NETWORK,
+    delete::WEBHOOK,
     context::LIST,
     context::USE,
     context::DELETE,

@@ -1,5 +1,6 @@
 //! `rig status app`, `rig status network`.
 
+use super::list::ALERT_FIELDS;
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
@@ -88,6 +89,16 @@ const DEPLOY_FIELDS: &[Field] = &[
 
 const EVENT_FIELDS: &[Field] = &[field("when", "time", Show::Ago), field("event", "text", Show::Plain)];
 
+type Sections = &'static [(&'static [Field], &'static str)];
+
+const APP_SECTIONS: Sections = &[
+    (APP_STATUS, ""),
+    (ALERT_FIELDS, "alerts"),
+    (INSTANCE_FIELDS, "instances"),
+    (DEPLOY_FIELDS, ""),
+    (EVENT_FIELDS, "events"),
+];
+
 const NETWORK_STATUS: &[Field] = &[
     field("network", "network.name", Show::Plain),
     field("domain", "network.domain", Show::Plain),
@@ -136,9 +147,12 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
         return history(session, &metrics::Query { network, app, seconds });
     }
     let answer = session.max()?.document("app:status", &app::Select { network, app })?;
-    let sections =
-        [(APP_STATUS, ""), (INSTANCE_FIELDS, "instances"), (DEPLOY_FIELDS, ""), (EVENT_FIELDS, "events")];
-    show(session, &answer, &sections)
+    show(session, &answer, APP_SECTIONS)
+}
+
+/// The answer to `app:status` for a reader with so many columns.
+pub fn app_text(session: &Session, answer: &Value, columns: Option<usize>) -> String {
+    sections(session, answer, APP_SECTIONS, columns)
 }
 
 /// How far back history goes, in seconds.
@@ -181,7 +195,11 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
     if session.output.json {
         return session.output.document(&answer);
     }
-    show(session, &with_readings(answer), &[(NETWORK_STATUS, ""), (ROW_FIELDS, "apps")])
+    show(
+        session,
+        &with_readings(answer),
+        &[(NETWORK_STATUS, ""), (ALERT_FIELDS, "alerts"), (ROW_FIELDS, "apps")],
+    )
 }
 
 /// Puts what was measured of each app beside what it is.
@@ -201,12 +219,16 @@ fn with_readings(mut answer: Value) -> Value {
 
 /// Sections with an empty line between them: a record, or a table of the items at a
 /// path.
-fn show(session: &Session, answer: &Value, sections: &[(&[Field], &str)]) -> Result<()> {
+fn show(session: &Session, answer: &Value, shown: Sections) -> Result<()> {
     if session.output.json {
         return session.output.document(answer);
     }
-    let now = session.now();
     let columns = terminal::width().filter(|_| session.output.terminal);
+    session.output.write(&sections(session, answer, shown, columns))
+}
+
+fn sections(session: &Session, answer: &Value, sections: Sections, columns: Option<usize>) -> String {
+    let now = session.now();
     let sections = sections.iter().map(|(fields, path)| match *path {
         "" => record(&session.output, answer, fields, now),
         path => match items(answer, path) {
@@ -215,6 +237,5 @@ fn show(session: &Session, answer: &Value, sections: &[(&[Field], &str)]) -> Res
             rows => table(&session.output, rows, fields, columns.filter(|_| path != "events"), now),
         },
     });
-    let text = sections.filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n");
-    session.output.write(&text)
+    sections.filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }

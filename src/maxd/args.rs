@@ -34,6 +34,8 @@ Flags of `maxd serve`:
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
   --isolation HOW       of apps and builds: auto (bubblewrap where it works),
                         bubblewrap (or don't start), none
+  --webhook-private     webhooks may lead to addresses that are not public, too
+  --webhook-ca F        trust these authorities (PEM) for webhooks, too
 
 Plain HTTP is served on loopback addresses only.
 
@@ -83,6 +85,10 @@ pub struct Serve {
     pub access_lifetime: Duration,
     /// `--isolation`.
     pub isolation: Isolation,
+    /// `--webhook-private`.
+    pub webhook_private: bool,
+    /// `--webhook-ca`.
+    pub webhook_ca: Option<PathBuf>,
 }
 
 /// How connections are protected.
@@ -117,6 +123,8 @@ struct Given {
     source_limit: Option<u64>,
     access_lifetime: Option<Duration>,
     isolation: Option<Isolation>,
+    webhook_private: bool,
+    webhook_ca: Option<PathBuf>,
     user: Option<String>,
 }
 
@@ -139,6 +147,8 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
             Arg::Long("isolation") => given.isolation = Some(isolation(&text(&mut parser)?)?),
+            Arg::Long("webhook-private") => given.webhook_private = true,
+            Arg::Long("webhook-ca") => given.webhook_ca = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("user") => given.user = Some(text(&mut parser)?),
             Arg::Value(word) => given.words.push(word.string().map_err(wrong)?),
             other => return Err(wrong(other.unexpected())),
@@ -174,6 +184,8 @@ fn command(given: Given) -> Result<Command> {
                 source_limit: given.source_limit.unwrap_or(1 << 30),
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
                 isolation: given.isolation.unwrap_or(Isolation::Auto),
+                webhook_private: given.webhook_private,
+                webhook_ca: given.webhook_ca,
             };
             let open =
                 [serve.listen, serve.apps_listen].into_iter().find(|address| !address.ip().is_loopback());
@@ -268,6 +280,7 @@ mod tests {
         assert_eq!(serve.listen.to_string(), "127.0.0.1:7070");
         assert_eq!(serve.source_limit, 1 << 30);
         assert!(serve.isolation == Isolation::Auto);
+        assert!(!serve.webhook_private);
     }
 
     #[test]

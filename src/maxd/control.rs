@@ -4,7 +4,7 @@ use super::auth::Identity;
 use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
-use crate::wire::{app, deploy, metrics, network};
+use crate::wire::{alert, app, deploy, metrics, network, webhook};
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 
@@ -34,6 +34,14 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         "deploy:status" => {
             let request = read::<deploy::Select>(event, payload)?;
             write(platform.deploy_status(who, request.id).await.map(|(deploy, ..)| deploy))
+        }
+        "alert:list" => write(platform.list_alerts(who, read::<alert::Filter>(event, payload)?).await),
+        "webhook:create" => {
+            write(platform.create_webhook(who, once()?, read::<webhook::Create>(event, payload)?).await)
+        }
+        "webhook:list" => write(platform.list_webhooks(who, read::<webhook::Filter>(event, payload)?).await),
+        "webhook:delete" => {
+            write(platform.delete_webhook(who, once()?, read::<webhook::Select>(event, payload)?).await)
         }
         _ => Err(Error::usage(format!("this server knows no request '{event}'"))
             .hint("rig and Max may be of different versions")),

@@ -17,10 +17,12 @@ macro_rules! say {
     }};
 }
 
+pub mod alerts;
 pub mod args;
 pub mod auth;
 pub mod build;
 pub mod control;
+pub mod dashboard;
 pub mod deploys;
 pub mod detect;
 mod echo;
@@ -49,6 +51,7 @@ pub mod supervisor;
 mod sweep;
 pub mod tls;
 pub mod trial;
+pub mod webhooks;
 pub mod ws;
 
 use crate::error::{Error, Kind, Result};

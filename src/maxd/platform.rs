@@ -3,6 +3,7 @@
 
 mod status;
 
+use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
 use super::deploys::Deploys;
 use super::line::NewLine;
@@ -15,6 +16,7 @@ use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use super::sweep;
+use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
@@ -71,6 +73,10 @@ pub struct Platform {
     pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// What is wrong.
+    pub alerts: Arc<Alerts>,
+    /// How those are told who want to hear of it.
+    pub webhooks: Webhooks,
     /// What is accepted.
     pub limits: Limits,
     /// Where apps are reached.
@@ -167,6 +173,7 @@ impl Platform {
             for app in &apps {
                 self.forget_app(app).await;
             }
+            self.alerts.forget(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await;
             self.forget_lines(id, None).await;
             self.deploys.changed();
         }
@@ -225,6 +232,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let row = find_app(t, owner, &request.network, &request.app)?;
+                    alerts::resolve_app(t, row.id, SystemTime::now())?;
                     t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
                     Ok((show(&row), row))
                 })
@@ -232,6 +240,7 @@ impl Platform {
             .await?;
         if let Some(row) = deleted {
             self.forget_app(&row).await;
+            self.alerts.forget(&[row.id]).await;
             self.forget_lines(row.network_id, Some(row.id)).await;
             self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
             self.deploys.changed();

@@ -1,5 +1,6 @@
 //! `maxd serve`: puts the parts together, listens, and takes them down in order.
 
+use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
 use super::auth::Auth;
 use super::deploys::{Deploys, fail_unfinished, kept_releases};
@@ -20,6 +21,7 @@ use super::supervisor::{Release, Supervisor};
 use super::sweep;
 use super::tls;
 use super::trial::{self, Trial};
+use super::webhooks::{Webhooks, deliver};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::wire::Limits;
 use hyper::body::Incoming;
@@ -76,7 +78,11 @@ pub async fn serve(args: Serve) -> Result<()> {
     let apps = accept(apps_listener, acceptor, connections.clone(), stopping, handle_app);
     let listeners = [tokio::spawn(api), tokio::spawn(apps)];
     let collector = platform.metrics.begin()?;
-    let janitor = tokio::spawn(keep_house(Arc::clone(&platform)));
+    let helpers = [
+        tokio::spawn(keep_house(Arc::clone(&platform))),
+        tokio::spawn(alerts::watch(Arc::clone(&platform))),
+        tokio::spawn(deliver(Arc::clone(&platform))),
+    ];
 
     let apps_url =
         format!("{}://{}{}", platform.address.scheme, platform.address.domain, platform.address.port);
@@ -88,7 +94,7 @@ pub async fn serve(args: Serve) -> Result<()> {
 
     say!("stopping");
     stop.send_replace(true);
-    janitor.abort();
+    helpers.iter().for_each(tokio::task::JoinHandle::abort);
     for listener in listeners {
         let _ = listener.await;
     }
@@ -197,6 +203,13 @@ async fn assemble(
     let limits = Limits { source_bytes: args.source_limit, files: MAX_FILES };
     let auth = Auth::new(Arc::clone(&store), args.access_lifetime);
     let deploys = Deploys::default();
+    let trial = &sockets.trial;
+    let settings = alerts::Settings {
+        pace: alerts::Pace { fixed: trial.alerts },
+        disk: trial.disk.map(|mebibytes| u64::from(mebibytes) << 20),
+    };
+    let alerts = Alerts::open(Arc::clone(&store), settings)?;
+    let webhooks = Webhooks::new(args.webhook_private, args.webhook_ca.as_deref(), trial.second)?;
     let platform = Platform {
         store,
         auth,
@@ -207,6 +220,8 @@ async fn assemble(
         routes,
         metrics,
         deploys,
+        alerts,
+        webhooks,
         limits,
         address,
         data,
@@ -356,7 +371,11 @@ async fn keep_house(platform: Arc<Platform>) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
-        for done in [platform.fail_stale_uploads().await, platform.store.with(once::forget_old).await] {
+        for done in [
+            platform.fail_stale_uploads().await,
+            platform.store.with(once::forget_old).await,
+            platform.store.with(alerts::forget_old).await,
+        ] {
             if let Err(error) = done {
                 say!("{error}");
             }

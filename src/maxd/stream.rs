@@ -3,6 +3,7 @@
 
 use super::auth::Identity;
 use super::control::read;
+use super::dashboard;
 use super::echo;
 use super::logs::{PAGE, Select};
 use super::outlet::Outlet;
@@ -54,6 +55,8 @@ pub enum Feed {
         /// Its build's lines.
         lines: Cursor,
     },
+    /// All apps of a user.
+    Dashboard(Box<dashboard::Board>),
     /// What a conformance test asks for, on this topic.
     Echo(String, tokio::sync::broadcast::Receiver<echo::Shout>),
 }
@@ -95,6 +98,7 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
             let network = platform.store.with(move |t| find_network(t, owner, &name)).await?;
             log(platform, Select::Network(network), network, None, params).await?
         }
+        ["dashboard"] => return dashboard::join(platform, who, params).await,
         ["echo", ..] if platform.sockets.trial.topics => return Ok(echo::join(topic, params)),
         _ => return Ok(Joined::Unmatched),
     };
@@ -149,6 +153,7 @@ pub async fn run(
             Ok(())
         }
         Feed::Echo(topic, shouts) => echo::run(topic, shouts, outlet, inputs).await,
+        Feed::Dashboard(board) => dashboard::run(&platform, *board, &outlet, &mut inputs).await,
         Feed::Log { lines, network, app, follow } => {
             follow_log(&platform, lines, network, app, follow, &outlet, &mut inputs).await
         }

@@ -242,6 +242,11 @@ impl Supervisor {
         app.tasks.wait().await;
     }
 
+    /// What each app that was ever started does at the moment, by its row.
+    pub fn all(&self) -> Vec<(i64, Status)> {
+        self.apps().iter().map(|(id, app)| (*id, app.shown().status())).collect()
+    }
+
     /// What the app does at the moment.
     pub fn status(&self, app: i64) -> Status {
         match self.apps().get(&app) {

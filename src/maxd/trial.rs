@@ -24,6 +24,13 @@ pub struct Trial {
     pub idle: Duration,
     /// Connections of one user at a time.
     pub sockets: usize,
+    /// How long something must be wrong to be an alert, and well to be none; and the time
+    /// between two looks. Each cause has its own otherwise.
+    pub alerts: Option<Duration>,
+    /// How many MiB of the disk must be free; a share of it otherwise.
+    pub disk: Option<u32>,
+    /// How long a second is, for a webhook that is tried again.
+    pub second: Duration,
     /// Between two health checks of an instance.
     pub check: Duration,
     /// Whether control groups may be made.
@@ -32,8 +39,17 @@ pub struct Trial {
 
 impl Default for Trial {
     fn default() -> Trial {
-        let (window, idle) = (Duration::from_secs(10), Duration::from_secs(60));
-        Trial { topics: false, window, idle, sockets: 100, check: Pace::default().check, groups: true }
+        Trial {
+            topics: false,
+            window: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            sockets: 100,
+            alerts: None,
+            disk: None,
+            second: Duration::from_secs(1),
+            check: Pace::default().check,
+            groups: true,
+        }
     }
 }
 
@@ -51,6 +67,9 @@ impl Trial {
                 ("ungrouped", None) if value.is_empty() => trial.groups = false,
                 ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
+                ("alerts", Some(number)) => trial.alerts = Some(Duration::from_millis(number.into())),
+                ("disk", Some(number)) => trial.disk = Some(number),
+                ("second", Some(number)) => trial.second = Duration::from_millis(number.into()),
                 _ => {
                     return Err(Error::usage(format!("{VARIABLE} does not know '{word}'"))
                         .hint(format!("unset {VARIABLE}: it is for tests only")));
@@ -77,10 +96,23 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let trial = Trial::parse(Some("topics,window=500,idle=20,sockets=3,check=7,ungrouped")).unwrap();
-        let [window, idle, check] = [500, 20, 7].map(Duration::from_millis);
-        assert_eq!(trial, Trial { topics: true, window, idle, sockets: 3, check, groups: false });
-        for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x"] {
+        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,ungrouped";
+        let trial = Trial::parse(Some(words)).unwrap();
+        let millis = Duration::from_millis;
+        let (window, idle, alerts, second) = (millis(500), millis(20), Some(millis(7)), millis(10));
+        let expected = Trial {
+            topics: true,
+            window,
+            idle,
+            sockets: 3,
+            alerts,
+            disk: Some(9),
+            second,
+            check: millis(8),
+            groups: false,
+        };
+        assert_eq!(trial, expected);
+        for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x", "disk", "alerts=1s"] {
             assert!(Trial::parse(Some(text)).is_err(), "{text}");
         }
     }

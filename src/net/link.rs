@@ -17,7 +17,7 @@ use super::dial::Route;
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::ChannelId;
-use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::queue::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use crate::redact::Secret;
 use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
@@ -120,6 +120,20 @@ pub struct Subscription {
     waiter: Arc<Waiter>,
 }
 
+/// An answer that is on its way.
+pub struct Pending(Receiver<Result<String>>);
+
+impl Pending {
+    /// The answer, if it has come, or that none will.
+    pub fn poll(&self) -> Option<Result<String>> {
+        match self.0.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(ended())),
+        }
+    }
+}
+
 enum Command {
     Request {
         event: String,
@@ -168,11 +182,16 @@ impl Link {
         Ok(Link { commands, waiter, timeout, url, trouble, end })
     }
 
-    /// Asks on `control`: the response, or the server's error.
-    pub fn request(&self, event: &str, payload: String) -> Result<String> {
+    /// Asks on `control` without waiting for the answer.
+    pub fn begin(&self, event: &str, payload: String) -> Result<Pending> {
         let (answer, wait) = bounded(1);
         self.command(Command::Request { event: event.to_owned(), payload, answer })?;
-        self.wait(&wait)
+        Ok(Pending(wait))
+    }
+
+    /// Asks on `control`: the response, or the server's error.
+    pub fn request(&self, event: &str, payload: String) -> Result<String> {
+        self.wait(&self.begin(event, payload)?.0)
     }
 
     /// The server's reply to joining `control`.

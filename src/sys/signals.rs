@@ -10,12 +10,15 @@ use std::mem::MaybeUninit;
 /// `SIGINT`: Ctrl-C.
 pub const INTERRUPT: i32 = libc::SIGINT;
 
-/// From now on calls `then` with the number of each SIGINT, SIGTERM or SIGHUP. Must
+/// `SIGWINCH`: the terminal's size has changed.
+pub const RESIZED: i32 = libc::SIGWINCH;
+
+/// From now on calls `then` with the number of each SIGINT, SIGTERM, SIGHUP or SIGWINCH. Must
 /// be called before other threads are started, since they inherit the mask. A signal
 /// that was ignored from outside (`nohup`) stays ignored.
 pub fn watch(then: fn(i32)) {
     let mut set = empty();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH] {
         if !ignored(signal) {
             // SAFETY: `set` was initialised by sigemptyset.
             unsafe { libc::sigaddset(&mut set, signal) };

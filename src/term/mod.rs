@@ -1,9 +1,11 @@
 //! The terminal: results on standard output, everything else on standard error. No
 //! other code writes to either.
 
+pub mod keys;
 pub mod output;
 pub mod progress;
 pub mod prompt;
+pub mod screen;
 pub mod text;
 
 use crate::error::{Error, Kind};
@@ -13,6 +15,14 @@ use std::sync::{Mutex, PoisonError};
 
 /// What is said when a signal ends rig.
 static LAST_WORDS: Mutex<String> = Mutex::new(String::new());
+
+/// What is done when the terminal's size changes.
+static ON_RESIZE: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
+
+/// From now on `then` is called when the terminal's size has changed.
+pub fn on_resize(then: Box<dyn Fn() + Send>) {
+    *ON_RESIZE.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
+}
 
 /// When a signal ends rig from now on, `text` says what that means.
 pub fn on_interrupt(text: &str) {
@@ -24,12 +34,22 @@ pub fn on_interrupt(text: &str) {
 pub fn end_on_signals(json: bool) {
     JSON.store(json, Ordering::Relaxed);
     signals::watch(|signal| {
-        terminal::restore();
+        if signal == signals::RESIZED {
+            if let Some(then) = &*ON_RESIZE.lock().unwrap_or_else(PoisonError::into_inner) {
+                then();
+            }
+            return;
+        }
+        let full = terminal::restore();
         let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
         let code = 128 + signal;
         let mut error = Error::new(Kind::Interrupted, "interrupted");
         if !words.is_empty() {
             error = error.hint(words.as_str());
+        }
+        // Where the screen was filled, Ctrl-C is one way to leave.
+        if full && signal == signals::INTERRUPT {
+            std::process::exit(code);
         }
         output::interrupted(&error, code, JSON.load(Ordering::Relaxed));
         std::process::exit(code);

@@ -129,6 +129,14 @@ impl Output {
         }
     }
 
+    /// `text` with its colours exchanged, where colours are shown.
+    pub fn inverse(&self, text: &str) -> String {
+        match self.colour {
+            true => format!("\u{1b}[7m{text}\u{1b}[0m"),
+            false => text.to_owned(),
+        }
+    }
+
     /// `text` in a colour where colours are shown.
     pub fn paint(&self, colour: Colour, text: &str) -> String {
         if !self.colour {

@@ -5,7 +5,7 @@ use miniserde::{Deserialize, Serialize};
 
 /// What is wrong.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(any(test, feature = "server"), derive(Debug))]
+#[cfg_attr(any(test, feature = "server"), derive(Debug, Hash))]
 pub enum Cause {
     /// The app ends again and again.
     #[serde(rename = "crash_loop")]
@@ -29,6 +29,7 @@ pub enum Cause {
 
 /// Something that is or was wrong.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
+#[cfg_attr(any(test, feature = "server"), derive(Debug))]
 pub struct Alert {
     /// Its number, unique in the whole system.
     pub id: u64,
@@ -49,7 +50,7 @@ pub struct Alert {
 /// `alert:list`.
 #[derive(Serialize, Deserialize)]
 pub struct Filter {
-    /// Only this network's.
+    /// Only this network's, and those of the host, which concern every network.
     pub network: Option<String>,
     /// Those of the last thirty days that are over, too.
     pub all: Option<bool>,

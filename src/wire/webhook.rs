@@ -44,6 +44,10 @@ pub struct Webhook {
     pub delivered_at: Option<String>,
     /// Why the newest message was not taken; null when it was.
     pub error: Option<String>,
+    /// How many messages wait for being taken.
+    pub waiting: u64,
+    /// How many were given up: not taken in time, or too many waited.
+    pub dropped: u64,
 }
 
 /// The answer to `webhook:list`.

@@ -42,7 +42,7 @@ impl Max {
         Max::with_trial(flags, "")
     }
 
-    /// Both.
+    /// Starts one with both.
     pub fn with_trial(flags: &[&str], trial: &'static str) -> Max {
         let dir = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -128,6 +128,11 @@ impl Max {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         value["url"].as_str().unwrap().clone_into(&mut self.url);
         value["apps_url"].as_str().unwrap().clone_into(&mut self.apps_url);
+    }
+
+    /// The flags of the next start.
+    pub fn reflag(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
     }
 
     /// What maxd has written.

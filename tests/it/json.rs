@@ -1,6 +1,7 @@
 //! `-o json`: the members that docs/json.md names, and nothing else on standard output.
 
-use crate::harness::{Max, site};
+use crate::harness::{Max, Rig, site};
+use crate::receiver::Receiver;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -11,8 +12,9 @@ fn documented(name: &str) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
     let section = section.unwrap_or_else(|| panic!("docs/json.md has no section '{name}'"));
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let mut members: Vec<String> = rows.map(str::to_owned).collect();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let names = cells.flat_map(|cell| cell.split(", "));
+    let mut members: Vec<String> = names.map(|name| name.trim_matches('`').to_owned()).collect();
     members.sort();
     members
 }
@@ -27,7 +29,7 @@ pub fn check(name: &str, value: &Value) {
 
 #[test]
 fn documents_have_the_documented_members() {
-    let max = Max::start();
+    let max = Max::with(&["--webhook-private"]);
     let rig = max.rig("ada");
     check("Who", &rig.json(&["whoami"]));
     check("Network", &rig.json(&["create", "network", "blue"]));
@@ -55,14 +57,35 @@ fn documents_have_the_documented_members() {
     check("Reading", &status["readings"][0]);
     check("Traffic", &status["traffic"]);
     check("App", &status["apps"][0]);
+    let dashboard = rig.json(&["status", "dashboard"]);
+    check("Dashboard", &dashboard);
+    check("Row", &dashboard["apps"][0]);
+    check("Past", &dashboard["past"][0]);
     let logs = rig.json(&["logs", "network", "blue"]);
     check("Logs", &logs);
     check("Line", &logs["lines"][0]);
     check("App", &rig.json(&["delete", "app", "web.blue", "--yes"]));
+    alerts_and_webhooks(&rig);
     check("Network", &rig.json(&["delete", "network", "blue", "--yes"]));
     let ran = rig.run(&["status", "network", "blue", "-o", "json"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
     check("Error", &serde_json::from_str(&ran.stderr).unwrap());
     let home = crate::login::logged_in(&max, "ada");
     check("Logout", &home.json(&["logout"]));
+}
+
+fn alerts_and_webhooks(rig: &Rig) {
+    let receiver = Receiver::start();
+    check("Webhook", &rig.json(&["create", "webhook", &receiver.url(), "-n", "blue"]));
+    let webhooks = rig.json(&["list", "webhooks"]);
+    check("Webhooks", &webhooks);
+    check("Webhook", &webhooks["webhooks"][0]);
+    assert_eq!(crate::alerts::deploy_web(rig, &crate::alerts::broken()), 7);
+    let post = receiver.wait(1).remove(0).body;
+    check("Message", &post);
+    check("Alert", &post["alert"]);
+    let alerts = rig.json(&["list", "alerts"]);
+    check("Alerts", &alerts);
+    check("Alert", &alerts["alerts"][0]);
+    check("Webhook", &rig.json(&["delete", "webhook", "1", "--yes"]));
 }

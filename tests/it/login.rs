@@ -1,6 +1,7 @@
 //! login, logout, whoami: where tokens go, and which one wins.
 
-use crate::harness::{Max, Rig, wait_for};
+use crate::harness::{Max, Rig};
+use crate::terminal::Terminal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -150,7 +151,7 @@ fn the_prompt_hides_the_token_and_the_terminal_comes_back() {
     terminal.type_in(&format!("{token}\n"));
     assert_eq!(terminal.end(), 0);
     terminal.wait(&format!("logged in to {} as ada", max.url));
-    let screen = terminal.screen();
+    let screen = terminal.written();
     assert!(!screen.contains(&token), "{screen}");
 
     let mut terminal = Terminal::spawn(&rig, &["login", "--url", &max.url, "--store", "file"]);
@@ -159,60 +160,4 @@ fn the_prompt_hides_the_token_and_the_terminal_comes_back() {
     terminal.type_in("\u{3}");
     assert_eq!(terminal.end(), 130);
     assert!(terminal.echoes());
-}
-
-/// rig in a pseudo-terminal.
-pub struct Terminal {
-    pair: portable_pty::PtyPair,
-    child: Box<dyn portable_pty::Child + Send + Sync>,
-    writer: Box<dyn std::io::Write + Send>,
-    seen: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
-}
-
-impl Terminal {
-    pub fn spawn(rig: &Rig, args: &[&str]) -> Terminal {
-        let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
-        let command = rig.command(args);
-        let mut builder = portable_pty::CommandBuilder::new(command.get_program());
-        builder.args(command.get_args());
-        builder.env_clear();
-        for (key, value) in command.get_envs() {
-            builder.env(key, value.unwrap());
-        }
-        builder.env("TERM", "xterm");
-        builder.cwd(rig.home.path());
-        let child = pair.slave.spawn_command(builder).unwrap();
-        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let writer = pair.master.take_writer().unwrap();
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let sink = std::sync::Arc::clone(&seen);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                sink.lock().unwrap().extend_from_slice(&buffer[..count]);
-            }
-        });
-        Terminal { pair, child, writer, seen }
-    }
-
-    pub fn screen(&self) -> String {
-        crate::harness::text(&self.seen.lock().unwrap())
-    }
-
-    pub fn wait(&self, text: &str) {
-        wait_for(text, || self.screen().contains(text).then_some(()));
-    }
-
-    pub fn type_in(&mut self, text: &str) {
-        self.writer.write_all(text.as_bytes()).unwrap();
-    }
-
-    pub fn end(&mut self) -> u32 {
-        wait_for("rig to end", || self.child.try_wait().unwrap()).exit_code()
-    }
-
-    fn echoes(&self) -> bool {
-        let modes = self.pair.master.get_termios().unwrap();
-        modes.local_flags.contains(nix::sys::termios::LocalFlags::ECHO)
-    }
 }

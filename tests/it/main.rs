@@ -3,14 +3,17 @@
 
 mod certs;
 mod harness;
+mod receiver;
 mod visitor;
 
+mod alerts;
 mod api;
 mod apps;
 mod channels;
 mod chaos;
 mod context;
 mod crash;
+mod dashboard;
 mod deploy;
 mod dial;
 mod docs;
@@ -35,5 +38,7 @@ mod scripted;
 mod scripted_proxy;
 mod session;
 mod supervise;
+mod terminal;
 mod tidy;
 mod tls;
+mod webhooks;

@@ -3,7 +3,7 @@
 
 use crate::harness::{Max, PATIENCE, Rig, text, wait_for};
 use crate::json::check;
-use crate::login::Terminal;
+use crate::terminal::Terminal;
 use crate::visitor::{HOST, Visitor, deploy, lab_with, started};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -167,6 +167,7 @@ fn history_survives_a_restart_and_is_gone_with_its_app() {
 fn what_fails_its_health_checks_is_unhealthy_keeps_its_traffic_and_recovers() {
     let max = Max::trial("check=200");
     let (mut rig, dir) = lab(&max, r#","health":{"path":"/sick/now"}"#);
+    rig.set("LANG", "C.UTF-8");
     fs::write(dir.join("now"), "").unwrap();
     let sick = wait_for("the app to be unhealthy", || {
         let status = status(&rig);
@@ -196,13 +197,13 @@ fn what_fails_its_health_checks_is_unhealthy_keeps_its_traffic_and_recovers() {
     let shown = rig.ok(&["status", "app", "lab.blue"]);
     let checks = shown.lines().find_map(|line| line.strip_prefix("checks ")).unwrap().trim();
     assert!(checks.contains("xxx.") && checks.chars().all(|c| ".x".contains(c)), "{shown}");
-    // On a terminal they are ticks and crosses, and nothing is wider than it.
-    rig.set("LANG", "C.UTF-8");
-    let mut terminal = Terminal::spawn(&rig, &["status", "app", "lab.blue"]);
+    // On a terminal they are ticks and crosses; on a narrow one only what Max said is wrapped.
+    let mut terminal = Terminal::sized(&rig, &["status", "app", "lab.blue"], 60, 60);
     assert_eq!(terminal.end(), 0);
-    wait_for("the ticks", || terminal.screen().contains("✗✗✗✓").then_some(()));
+    terminal.wait("healthy again");
     let screen = terminal.screen();
-    assert!(screen.lines().all(|line| line.chars().count() < 90), "{screen}");
+    let (above, _) = screen.split_once("\nWHEN ").unwrap_or_else(|| panic!("{screen}"));
+    assert!(above.contains("✗✗✗✓") && above.lines().all(|line| line.chars().count() < 60), "{screen}");
     // What stays sick is started again.
     fs::write(dir.join("now"), "").unwrap();
     let line = "unhealthy: '/sick/now' answered 500, 6 times in a row; starting again in 0.5 s";

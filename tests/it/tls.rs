@@ -2,7 +2,7 @@
 
 use crate::certs::{Authority, Server, self_signed};
 use crate::harness::{Max, Rig, project};
-use crate::login::Terminal;
+use crate::terminal::Terminal;
 use rcgen::date_time_ymd;
 use std::fs;
 use std::io::{Read, Write};
@@ -402,13 +402,13 @@ fn on_a_terminal_a_stranger_is_shown_and_asked_about() {
         terminal.type_in(&format!("{answer}\n"));
         assert_eq!(terminal.end(), 5);
         terminal.wait("rig: cannot trust Max at");
-        let screen = terminal.screen();
+        let screen = terminal.written();
         assert!(!screen.contains("API token"), "{screen}");
     }
     assert!(!rig.home.path().join(".config/rig/config.json").exists());
     let mut terminal = Terminal::spawn(&rig, &login);
     terminal.wait("Trust this certificate, and no other, for this server? [y/N] ");
-    let screen = terminal.screen().replace('\r', "");
+    let screen = terminal.written().replace('\r', "");
     assert_eq!(
         screen,
         format!(
@@ -437,7 +437,7 @@ fn on_a_terminal_a_stranger_is_shown_and_asked_about() {
     let mut terminal = Terminal::spawn(&Rig::new(), &["login", "--url", &max.url]);
     assert_eq!(terminal.end(), 5);
     terminal.wait("its certificate expired on 2020-01-01");
-    assert!(!terminal.screen().contains("[y/N]"), "{}", terminal.screen());
+    assert!(!terminal.written().contains("[y/N]"), "{}", terminal.written());
 }
 
 /// A maxd with a certificate for `name` that a private authority signed, both with this

@@ -3,10 +3,12 @@
 
 use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
 use crate::error::{Error, Kind, Result};
+use crate::maxd::alerts::Scope;
 use crate::maxd::auth::Identity;
 use crate::maxd::deploys::newest_deploy;
 use crate::maxd::metrics::Reading;
 use crate::maxd::supervisor::Status;
+use crate::wire::app::App;
 use crate::wire::deploy::Deploy;
 use crate::wire::log::Line;
 use crate::wire::{app, metrics, network};
@@ -19,11 +21,11 @@ impl Platform {
     /// `network:status`.
     pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
         let (owner, domain) = (who.user, self.address.domain.clone());
-        let (network, rows) = self
+        let (id, network, rows) = self
             .store
             .with(move |t| {
                 let id = find_network(t, owner, &request.network)?;
-                Ok((network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
+                Ok((id, network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
             })
             .await?;
         let apps = rows.iter().map(|row| self.app_document(row)).collect();
@@ -32,8 +34,20 @@ impl Platform {
             let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
             network::Reading { app: row.name.clone(), usage, traffic }
         });
-        let (readings, alerts) = (readings.collect(), Vec::new());
+        let (readings, alerts) = (readings.collect(), self.alerts.active(Scope::Network(id)));
         Ok(network::Status { network, apps, readings, usage, traffic, alerts })
+    }
+
+    /// The user's apps, or those of one network, by network and name, with their rows and
+    /// instances.
+    pub async fn apps_of(
+        &self,
+        owner: i64,
+        network: Option<i64>,
+    ) -> Result<Vec<(i64, App, Vec<app::Instance>)>> {
+        let rows = self.store.with(move |t| app_rows(t, owner, network)).await?;
+        let with = |row: &AppRow| (row.id, self.app_document(row), self.supervisor.status(row.id).instances);
+        Ok(rows.iter().map(with).collect())
     }
 
     /// `app:status`.
@@ -55,7 +69,7 @@ impl Platform {
         let Reading { usage, traffic, .. } = self.metrics.reading(row.id);
         let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
         let events = self.events(&row).await?;
-        let alerts = Vec::new();
+        let alerts = self.alerts.active(Scope::App(row.id));
         Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
     }
 

@@ -1,0 +1,119 @@
+//! rig in a pseudo-terminal, and what a person sees there.
+
+use crate::harness::{Rig, text, wait_for};
+use portable_pty::{Child, CommandBuilder, PtyPair, PtySize, native_pty_system};
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex};
+use vt100::Parser;
+
+/// A terminal with rig in it.
+pub struct Terminal {
+    pair: PtyPair,
+    child: Box<dyn Child + Send + Sync>,
+    writer: Box<dyn Write + Send>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Seen {
+    bytes: Vec<u8>,
+    screen: Parser,
+}
+
+impl Terminal {
+    /// rig in a terminal of the usual size.
+    pub fn spawn(rig: &Rig, args: &[&str]) -> Terminal {
+        Terminal::sized(rig, args, 80, 24)
+    }
+
+    /// rig in a terminal of so many columns and rows.
+    pub fn sized(rig: &Rig, args: &[&str], columns: u16, rows: u16) -> Terminal {
+        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
+        let command = rig.command(args);
+        let mut builder = CommandBuilder::new(command.get_program());
+        builder.args(command.get_args());
+        builder.env_clear();
+        builder.env("TERM", "xterm");
+        for (key, value) in command.get_envs() {
+            builder.env(key, value.unwrap());
+        }
+        builder.cwd(rig.home.path());
+        let child = pair.slave.spawn_command(builder).unwrap();
+        let seen = Arc::new(Mutex::new(Seen {
+            bytes: Vec::new(),
+            screen: Parser::new(some(rows), some(columns), 0),
+        }));
+        let writer = pair.master.take_writer().unwrap();
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let sink = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                let mut seen = sink.lock().unwrap();
+                seen.bytes.extend_from_slice(&buffer[..count]);
+                seen.screen.process(&buffer[..count]);
+            }
+        });
+        Terminal { pair, child, writer, seen }
+    }
+
+    /// Everything rig has written.
+    pub fn written(&self) -> String {
+        text(&self.seen.lock().unwrap().bytes)
+    }
+
+    /// What is on the screen, without the spaces at the ends of lines.
+    pub fn screen(&self) -> String {
+        let contents = self.seen.lock().unwrap().screen.screen().contents();
+        contents.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    /// Whether the alternate screen is shown, and whether the cursor is hidden.
+    pub fn is_full(&self) -> (bool, bool) {
+        let seen = self.seen.lock().unwrap();
+        (seen.screen.screen().alternate_screen(), seen.screen.screen().hide_cursor())
+    }
+
+    /// Waits until rig has written this.
+    #[track_caller]
+    pub fn wait(&self, text: &str) {
+        wait_for(text, || self.written().contains(text).then_some(()));
+    }
+
+    /// Waits until this is on the screen.
+    #[track_caller]
+    pub fn shows(&self, text: &str) {
+        wait_for(text, || self.screen().contains(text).then_some(()));
+    }
+
+    pub fn type_in(&mut self, text: &str) {
+        self.writer.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn resize(&self, columns: u16, rows: u16) {
+        self.seen.lock().unwrap().screen.screen_mut().set_size(some(rows), some(columns));
+        self.pair.master.resize(size(columns, rows)).unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
+    pub fn end(&mut self) -> u32 {
+        wait_for("rig to end", || self.child.try_wait().unwrap()).exit_code()
+    }
+
+    /// Whether what is typed is shown.
+    pub fn echoes(&self) -> bool {
+        let modes = self.pair.master.get_termios().unwrap();
+        modes.local_flags.contains(nix::sys::termios::LocalFlags::ECHO)
+    }
+}
+
+fn size(columns: u16, rows: u16) -> PtySize {
+    PtySize { cols: columns, rows, ..PtySize::default() }
+}
+
+fn some(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
