@@ -3,6 +3,7 @@
 
 use crate::term::output::{Colour, Output};
 use crate::term::text::{bytes, safe};
+use crate::term::wrap::{pad, width};
 use crate::time::{human, parse_rfc3339};
 use miniserde::json::{Number, Value};
 use std::time::SystemTime;
@@ -146,7 +147,7 @@ pub struct Cell {
 
 impl Cell {
     fn width(&self) -> usize {
-        self.text.chars().count()
+        width(&self.text)
     }
 
     fn painted(&self, output: &Output) -> String {
@@ -251,10 +252,6 @@ fn plain(value: &Value) -> Option<String> {
         Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
         _ => None,
     }
-}
-
-fn pad(out: &mut String, count: usize) {
-    out.extend(std::iter::repeat_n(' ', count));
 }
 
 #[cfg(test)]

@@ -166,9 +166,7 @@ fn show(session: &Session, matches: &Matches, topic: &str, what: &str) -> Result
                 lines.into_iter().for_each(|line| single(line, &mut |line| newest.lines.push(line)));
             }
             Item::Lines(mut lines) => printer.print(&mut lines)?,
-            Item::Gap(through) => {
-                output.warn(&format!("the lines up to number {through} are no longer kept"))
-            }
+            Item::Gap(through) => output.warn(&gap(through)),
             Item::Note(text) => output.note(&text),
             Item::State(_) | Item::Mark => {}
             Item::End(deleted) => {
@@ -236,6 +234,11 @@ fn about_flag(error: Error) -> Error {
         }
         _ => error,
     }
+}
+
+/// That lines are missing.
+pub fn gap(through: u64) -> String {
+    format!("the lines up to number {through} are no longer kept")
 }
 
 /// A line for a screen of its own: when, from where, and what.

@@ -12,7 +12,7 @@ use super::line::NewLine;
 use super::once::Once;
 use super::platform::{Platform, find_app, find_network, insert_app};
 use super::queue::{Queues, Turn};
-use super::store::{disk, explain};
+use super::store::{disk, explain, held};
 use super::supervisor::Release;
 use super::sweep;
 use crate::archive::{Limits, unpack};
@@ -136,13 +136,13 @@ impl Platform {
                     .query_row(
                         "SELECT a.id, n.id FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network
                          WHERE d.id = ?1 AND n.owner = ?2",
-                        params![id, user],
+                        params![held(id), user],
                         |row| Ok((row.get(0)?, row.get(1)?)),
                     )
                     .optional()
                     .map_err(explain)?;
                 let (app, network) = rows.ok_or_else(|| missing(id))?;
-                let deploy = find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))?;
+                let deploy = find(t, "d.id = ?1", held(id), &address)?.ok_or_else(|| missing(id))?;
                 Ok((deploy, app, network))
             })
             .await
@@ -186,7 +186,7 @@ impl Platform {
                     params![id, word(State::Queued), app],
                 )
                 .map_err(explain)?;
-                let deploy = find(t, "d.id = ?1", id as i64, &address)?.ok_or_else(|| missing(id))?;
+                let deploy = find(t, "d.id = ?1", held(id), &address)?.ok_or_else(|| missing(id))?;
                 // Here, so that the queue has the order of the releases' numbers.
                 Ok((deploy, platform.deploys.queues.join(app)))
             })

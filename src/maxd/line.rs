@@ -35,4 +35,14 @@ impl NewLine {
     ) -> NewLine {
         NewLine { network, app, release, instance: None, source, text, partial: false, stored: None }
     }
+
+    /// No line, but a mark behind all that were sent before it: told when they are stored.
+    pub fn mark(stored: oneshot::Sender<()>) -> NewLine {
+        NewLine { stored: Some(stored), ..NewLine::new(0, None, None, Source::Event, String::new()) }
+    }
+
+    /// Whether it is only a [`mark`](NewLine::mark): networks count from 1.
+    pub fn is_mark(&self) -> bool {
+        self.network == 0
+    }
 }

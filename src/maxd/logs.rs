@@ -216,11 +216,13 @@ impl Logs {
             Some(app) => ("app", app),
             None => ("network", network),
         };
-        if let Some(app) = app {
-            let mut told = lock(&self.told);
-            told.counters.remove(&app);
-            told.latest.remove(&Select::App(app));
-            told.latest.remove(&Select::Builds(app));
+        match (app, &mut *lock(&self.told)) {
+            (Some(app), told) => {
+                told.counters.remove(&app);
+                told.latest.remove(&Select::App(app));
+                told.latest.remove(&Select::Builds(app));
+            }
+            (None, told) => drop(told.latest.remove(&Select::Network(network))),
         }
         // A little at a time, so that the writer gets its turn.
         let some = format!(

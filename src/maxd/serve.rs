@@ -7,6 +7,7 @@ use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
 use super::http;
 use super::keeper::Pace;
+use super::line::NewLine;
 use super::logs::Logs;
 use super::metrics::{Metrics, expose};
 use super::once;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -104,7 +105,20 @@ pub async fn serve(args: Serve) -> Result<()> {
     platform.deploys.ended().await;
     platform.supervisor.shutdown().await;
     let _ = tokio::task::spawn_blocking(|| collector.end()).await;
+    store_last(&platform).await;
     Ok(())
+}
+
+/// Waits until what has happened is in the logs; not for ever, since the disk may be stuck.
+async fn store_last(platform: &Platform) {
+    let (stored, wait) = oneshot::channel();
+    let last = async {
+        let _ = platform.lines.send(NewLine::mark(stored)).await;
+        let _ = wait.await;
+    };
+    if tokio::time::timeout(DRAIN, last).await.is_err() {
+        say!("the last log lines could not be stored in time");
+    }
 }
 
 /// What a conformance test changes. Not to be overlooked.

@@ -103,6 +103,12 @@ pub fn explain(error: rusqlite::Error) -> Error {
     }
 }
 
+/// A number from outside as the database holds it: what is too large for that is the number
+/// of nothing.
+pub fn held(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// The disk is full.
 pub fn no_space() -> Error {
     Error::new(Kind::NoSpace, "the server's disk is full").hint("free some space on it and try again")

@@ -18,7 +18,7 @@ pub use deliver::deliver;
 use super::auth::{Identity, random};
 use super::once::Once;
 use super::platform::{Platform, find_network};
-use super::store::explain;
+use super::store::{explain, held};
 use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
 use crate::wire::webhook::{Create, Filter, List, Select, Webhook};
@@ -92,13 +92,13 @@ impl Platform {
                     let found = t
                         .query_row(
                             &format!("{ROWS} WHERE n.owner = ?1 AND w.id = ?2"),
-                            params![owner, id],
+                            params![owner, held(id)],
                             |row| Ok((document(row)?, row.get(8)?)),
                         )
                         .optional()
                         .map_err(explain)?;
                     let (webhook, network): (Webhook, i64) = found.ok_or_else(|| missing(id))?;
-                    t.execute("DELETE FROM webhooks WHERE id = ?1", [id]).map_err(explain)?;
+                    t.execute("DELETE FROM webhooks WHERE id = ?1", [held(id)]).map_err(explain)?;
                     Ok((webhook, network))
                 })
             })

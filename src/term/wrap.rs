@@ -1,4 +1,4 @@
-//! How wide text is on a terminal, and lines broken to fit into one.
+//! How wide text is on a terminal, and lines broken or cut to fit into one.
 
 /// What a tab stops at.
 const TAB: usize = 8;
@@ -47,6 +47,45 @@ pub fn columns(c: char) -> usize {
     }
 }
 
+/// The columns a character takes that begins at this one.
+fn step(c: char, at: usize) -> usize {
+    if c == '\t' { TAB - at % TAB } else { columns(c) }
+}
+
+/// The columns a text takes that begins a row.
+pub fn width(text: &str) -> usize {
+    text.chars().fold(0, |at, c| at + step(c, at))
+}
+
+/// Appends spaces.
+pub fn pad(out: &mut String, count: usize) {
+    out.extend(std::iter::repeat_n(' ', count));
+}
+
+/// The beginning of a line that fits into so many columns, with spaces for its tabs. Colours,
+/// which [`Output::paint`](super::output::Output::paint) has put there, take no room.
+pub fn clip(line: &str, room: usize) -> String {
+    let mut out = String::with_capacity(line.len());
+    let (mut at, mut colour) = (0, false);
+    for c in line.chars() {
+        let inside = colour || c == '\u{1b}';
+        let wide = if inside { 0 } else { step(c, at) };
+        if at + wide > room {
+            if line.contains('\u{1b}') {
+                out.push_str("\u{1b}[0m");
+            }
+            break;
+        }
+        match c {
+            '\t' => pad(&mut out, wide),
+            c => out.push(c),
+        }
+        colour = inside && c != 'm';
+        at += wide;
+    }
+    out
+}
+
 /// Appends `text`, which begins at the column `indent` of a terminal that is `width` wide,
 /// and goes on in the same column of the next rows. Without a width, or with too little of
 /// it, the terminal may break the line itself.
@@ -57,14 +96,14 @@ pub fn push_wrapped(out: &mut String, text: &str, indent: usize, width: Option<u
     };
     let mut at = 0;
     for c in text.chars() {
-        let wide = if c == '\t' { TAB - at % TAB } else { columns(c) };
+        let wide = step(c, at);
         if at + wide > room {
             out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent));
+            pad(out, indent);
             at = 0;
         }
         match c {
-            '\t' => out.extend(std::iter::repeat_n(' ', wide)),
+            '\t' => pad(out, wide),
             c => out.push(c),
         }
         at += wide;
@@ -98,5 +137,25 @@ mod tests {
         assert_eq!(wrapped("0123456789abcd e\u{301}\u{301}f", 0, 16), "0123456789abcd e\u{301}\u{301}\nf");
         assert_eq!(columns('🦀'), 2);
         assert_eq!(columns('é'), 1);
+        assert_eq!(width("a\t漢e\u{301}"), 11);
+    }
+
+    #[test]
+    fn what_is_cut_fits_and_ends_its_colours() {
+        for (line, room, cut) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "abc"),
+            ("a漢字", 4, "a漢"),
+            ("a漢字", 5, "a漢字"),
+            ("a\tb", 9, "a       b"),
+            ("a\tb", 8, "a       "),
+            ("a\tb", 7, "a"),
+            ("abe\u{301}f", 3, "abe\u{301}"),
+            ("\u{1b}[31mabc\u{1b}[0m", 3, "\u{1b}[31mabc\u{1b}[0m"),
+            ("\u{1b}[31mabc\u{1b}[0m", 2, "\u{1b}[31mab\u{1b}[0m"),
+            ("abc", 0, ""),
+        ] {
+            assert_eq!(clip(line, room), cut, "{line:?} in {room}");
+        }
     }
 }

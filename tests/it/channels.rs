@@ -343,6 +343,28 @@ fn a_request_that_is_worked_on_is_answered_before_the_server_stops() {
 }
 
 #[test]
+fn a_cursor_behind_everything_finds_nothing() {
+    let max = Max::start();
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let mut poll = Poll::open(&max, &access(&max, "ada"));
+    let topic = "logs:network:blue";
+    for after in [u64::MAX, u64::MAX / 2 + 1, u64::MAX / 2] {
+        poll.post(&format!(
+            r#"["1","1","{topic}","phx_join",{{"follow":false,"credit":5,"after":{after},"tail":null}}]"#
+        ));
+        let mut events: Vec<String> = Vec::new();
+        while !events.iter().any(|event| event == "phx_close" || event == "phx_error") {
+            for message in poll.messages(1) {
+                let json: serde_json::Value = serde_json::from_str(&message).unwrap();
+                events.push(json[3].as_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(events, ["phx_reply", "end", "phx_close"], "{after}");
+    }
+}
+
+#[test]
 fn a_log_comes_whole_over_long_polling() {
     let max = Max::trial("window=2000");
     let rig = max.rig("ada");

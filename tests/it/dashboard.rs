@@ -67,7 +67,7 @@ fn it_fits_screens_of_three_sizes() {
         assert_eq!(terminal.is_full(), (true, true));
         terminal.type_in("q");
         assert_eq!(terminal.end(), 0);
-        assert_eq!(terminal.is_full(), (false, false));
+        terminal.is_restored();
         assert!(terminal.echoes());
     }
 }
@@ -111,7 +111,7 @@ fn keys_choose_filter_sort_and_show_one_app() {
     terminal.shows("nothing needs you");
     terminal.type_in("\u{3}");
     assert_eq!(terminal.end(), 130);
-    assert_eq!(terminal.is_full(), (false, false));
+    terminal.is_restored();
     assert!(terminal.echoes());
 }
 
@@ -145,7 +145,7 @@ fn the_terminal_comes_back_whatever_ends_it() {
         terminal.shows("> api.blue");
         signal(terminal.pid(), name);
         assert_eq!(terminal.end(), code, "{name}");
-        wait_for("the ordinary screen", || (terminal.is_full() == (false, false)).then_some(()));
+        terminal.is_restored();
         assert!(terminal.echoes(), "{name}");
     }
     let mut terminal = Terminal::sized(&rig, &ARGS, 80, 20);
@@ -159,7 +159,7 @@ fn the_terminal_comes_back_whatever_ends_it() {
     terminal.shows("3 apps: ");
     terminal.type_in("q");
     assert_eq!(terminal.end(), 0);
-    assert_eq!(terminal.is_full(), (false, false));
+    terminal.is_restored();
     assert!(terminal.echoes());
 }
 

@@ -1,6 +1,6 @@
 //! Logs: what is shown, in which order, and when it ends.
 
-use crate::harness::{Max, Rig, project, wait_for};
+use crate::harness::{Max, Rig, project, site, wait_for};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use tempfile::TempDir;
@@ -77,6 +77,27 @@ fn following_goes_on_until_the_app_is_deleted() {
     assert!(lines.by_ref().map(text).any(|line| line.contains("/now")));
     rig.ok(&["delete", "app", "web.blue", "--yes"]);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_server_that_stops_in_order_keeps_what_has_happened() {
+    let mut max = Max::start();
+    let rig = max.rig("ada");
+    let dir = site("hi");
+    rig.ok(&["create", "network", "blue"]);
+    rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+    let paths: Vec<String> = (0..200).map(|number| format!("/page/{number}")).collect();
+    for path in &paths {
+        assert_eq!(max.get("web.blue.localhost", path).0, 404);
+    }
+    assert_eq!(max.stop(), Some(0));
+    max.serve();
+    let network = rig.ok(&["logs", "network", "blue", "--tail", "1000"]);
+    let asked: Vec<&str> = network
+        .lines()
+        .filter_map(|line| line.strip_prefix("web GET ")?.split_once(" 404 ").map(|(path, _)| path))
+        .collect();
+    assert_eq!(asked, paths);
 }
 
 #[test]

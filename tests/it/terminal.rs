@@ -74,6 +74,12 @@ impl Terminal {
         (seen.screen.screen().alternate_screen(), seen.screen.screen().hide_cursor())
     }
 
+    /// Waits until the ordinary screen is shown, with its cursor.
+    #[track_caller]
+    pub fn is_restored(&self) {
+        wait_for("the ordinary screen", || (self.is_full() == (false, false)).then_some(()));
+    }
+
     /// Waits until rig has written this.
     #[track_caller]
     pub fn wait(&self, text: &str) {

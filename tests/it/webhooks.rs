@@ -62,6 +62,8 @@ fn webhooks_are_created_listed_and_deleted() {
         .fails(2, "rig: 'x' is no webhook's number\n  see `rig list webhooks`\n");
     assert_eq!(rig.ok(&["delete", "webhook", "1", "--yes"]), "deleted webhook 1 of network blue\n");
     rig.run(&["delete", "webhook", "1", "-y"]).fails(3, missing);
+    let most = u64::MAX.to_string();
+    rig.run(&["delete", "webhook", &most, "-y"]).fails(3, &missing.replace('1', &most));
     assert_eq!(rig.json(&["delete", "webhook", "2", "--yes"])["url"], url);
     assert_eq!(listed(&rig), Vec::<Value>::new());
     let log = rig.json(&["logs", "network", "blue"])["lines"].to_string();

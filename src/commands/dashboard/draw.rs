@@ -4,6 +4,7 @@ use super::board::{App, Board, PROBLEMS, STATES, View};
 use super::columns::{COLUMNS, Column, LOAD, NAME, Order, TRAFFIC};
 use crate::term::output::{Colour, Output};
 use crate::term::text::safe;
+use crate::term::wrap::{clip, pad, width as wide};
 use crate::view::{cell, text};
 use std::time::SystemTime;
 
@@ -165,7 +166,7 @@ type Chosen = (&'static Column, usize);
 
 /// The columns there is room for.
 pub fn fitting(board: &Board, shown: &[&App], columns: usize) -> Vec<Chosen> {
-    let names = shown.iter().map(|app| app.name.chars().count()).max().unwrap_or(0).clamp(8, 40);
+    let names = shown.iter().map(|app| wide(&app.name)).max().unwrap_or(0).clamp(8, 40);
     let mut left = columns.saturating_sub(2);
     let mut chosen = Vec::new();
     let wished = &board.wish.columns;
@@ -208,7 +209,7 @@ fn row(app: &App, chosen: &[Chosen], selected: bool, columns: usize, style: &Sty
     for (index, (column, width)) in chosen.iter().enumerate() {
         let (words, colour) = words(app, column, *width, style);
         let words = clip(&words, *width);
-        let used = words.chars().count();
+        let used = wide(&words);
         // Colours would end where the first of them does.
         let painted = match colour.filter(|_| !selected) {
             Some(colour) => style.output.paint(colour, &words),
@@ -217,7 +218,11 @@ fn row(app: &App, chosen: &[Chosen], selected: bool, columns: usize, style: &Sty
         place(&mut out, index, column, *width, &painted, used);
     }
     match selected {
-        true => style.output.inverse(&format!("{out:columns$}")),
+        true => {
+            let rest = columns.saturating_sub(wide(&out));
+            pad(&mut out, rest);
+            style.output.inverse(&out)
+        }
         false => out.trim_end().to_owned(),
     }
 }
@@ -235,7 +240,6 @@ fn words(app: &App, column: &Column, width: usize, style: &Style<'_>) -> (String
 
 /// Puts `text`, which is `used` columns wide, where its column is.
 fn place(out: &mut String, index: usize, column: &Column, width: usize, text: &str, used: usize) {
-    let pad = |out: &mut String, count: usize| out.extend(std::iter::repeat_n(' ', count));
     let number = matches!(column.order, Order::Most) && column.by == column.field.path;
     pad(out, if index == 0 { 0 } else { 2 });
     let rest = width.saturating_sub(used);
@@ -267,23 +271,4 @@ pub fn picture(app: &App, member: &str, width: usize, unicode: bool) -> String {
     let drawn = steps.len().min(width);
     let blank = std::iter::repeat_n(' ', width - drawn);
     blank.chain(steps.iter().skip(steps.len() - drawn).map(mark)).collect()
-}
-
-/// The beginning of `line` that fits into so many columns. Colours, which
-/// [`Output::paint`] has put there, take no room.
-fn clip(line: &str, columns: usize) -> String {
-    let (mut used, mut colour) = (0, false);
-    for (at, c) in line.char_indices() {
-        match (colour, c) {
-            (false, '\u{1b}') => colour = true,
-            (true, 'm') => colour = false,
-            (true, _) => {}
-            (false, _) if used == columns => {
-                let end = if line.contains('\u{1b}') { "\u{1b}[0m" } else { "" };
-                return format!("{}{end}", line.get(..at).unwrap_or(line));
-            }
-            (false, _) => used += 1,
-        }
-    }
-    line.to_owned()
 }

@@ -13,6 +13,8 @@ use crate::sys::thread::{SMALL, start};
 use crate::term::keys::{Key, Keys};
 use crate::term::on_resize;
 use crate::term::screen::Screen;
+use crate::term::text::safe;
+use crate::term::wrap::clip;
 use crate::view::text;
 use crate::wire::app::Select;
 use crate::wire::log::Query;
@@ -25,6 +27,10 @@ const INPUTS: usize = 64;
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines of a log that are kept.
 const LINES: usize = 1000;
+/// How much of each, in columns: more than a screen has.
+const LINE: usize = 1000;
+/// What one look takes of a log, so that keys are read however much is written.
+const TAKEN: usize = 32;
 
 enum Input {
     Keys(Vec<Key>),
@@ -109,6 +115,11 @@ fn listen(subscription: Subscription) -> Result<Receiver<Input>> {
     Ok(inputs)
 }
 
+/// An error, which may hold a server's words, as a line.
+fn told(error: &Error) -> String {
+    safe(error.message()).into_owned()
+}
+
 impl Live<'_> {
     fn draw(&mut self) -> Result<()> {
         let (output, now) = (&self.session.output, self.session.now());
@@ -191,7 +202,7 @@ impl Live<'_> {
         };
         match Stream::open(self.max, &topic, params) {
             Ok(stream) => self.log = Some(stream),
-            Err(error) => self.page.lines = vec![error.message().to_owned()],
+            Err(error) => self.page.lines = vec![told(&error)],
         }
         Ok(())
     }
@@ -207,19 +218,21 @@ impl Live<'_> {
                     let shown = status::app_text(self.session, &answer, Some(columns));
                     shown.lines().map(str::to_owned).collect()
                 }
-                Err(error) => vec![error.message().to_owned()],
+                Err(error) => vec![told(&error)],
             };
             came = true;
         }
-        while let Some(item) = self.log.as_mut().map(|log| log.next(Some(Instant::now()))) {
+        for _ in 0..TAKEN {
+            let Some(item) = self.log.as_mut().map(|log| log.next(Some(Instant::now()))) else { break };
             let lines = &mut self.page.lines;
             match item {
                 Ok(Item::Lines(new)) => {
-                    lines.extend(new.iter().map(logs::plain));
+                    lines.extend(new.iter().map(|line| clip(&logs::plain(line), LINE)));
                     let old = lines.len().saturating_sub(LINES);
                     drop(lines.drain(..old));
                 }
-                Ok(Item::Note(note)) => lines.push(note),
+                Ok(Item::Note(note)) => lines.push(safe(&note).into_owned()),
+                Ok(Item::Gap(through)) => lines.push(logs::gap(through)),
                 Ok(Item::End(_)) => {
                     lines.push("the app was deleted".to_owned());
                     self.log = None;
@@ -227,7 +240,7 @@ impl Live<'_> {
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::TimedOut => break,
                 Err(error) => {
-                    lines.push(error.message().to_owned());
+                    lines.push(told(&error));
                     self.log = None;
                 }
             }

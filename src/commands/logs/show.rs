@@ -7,7 +7,7 @@ use crate::sys::clock::local;
 use crate::sys::terminal::width;
 use crate::term::output::{Colour, Output, json_line};
 use crate::term::text::{push_safe, push_safe_lines};
-use crate::term::wrap::push_wrapped;
+use crate::term::wrap::{self, pad, push_wrapped};
 use crate::time::{human, parse_rfc3339};
 use crate::wire::log::{Level, Line, Source};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -115,7 +115,7 @@ impl<'a> Printer<'a> {
         });
         let mut prefix = String::new();
         if let Some(time) = self.time(line) {
-            prefix.push_str(&time);
+            push_safe(&mut prefix, &time);
             prefix.push(' ');
         }
         if self.apps {
@@ -149,10 +149,11 @@ impl<'a> Printer<'a> {
         let mut column = |text: &str, wide: usize, colour: Colour| {
             let mut safe = String::new();
             push_safe(&mut safe, text);
-            let spaces = wide.saturating_sub(safe.len()) + 1;
-            indent += safe.len() + spaces;
+            let used = wrap::width(&safe);
+            let spaces = wide.saturating_sub(used) + 1;
+            indent += used + spaces;
             prefix.push_str(&output.paint(colour, &safe));
-            prefix.extend(std::iter::repeat_n(' ', spaces));
+            pad(&mut prefix, spaces);
         };
         if let Some(time) = self.time(line) {
             column(&time, 8, Colour::Dim);

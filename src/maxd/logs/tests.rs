@@ -27,6 +27,22 @@ async fn write(sender: &mpsc::Sender<NewLine>, lines: Vec<NewLine>) {
     }
 }
 
+#[tokio::test]
+async fn a_mark_is_no_line_and_comes_behind_all_before_it() {
+    let (_dir, logs, sender) = world(Vec::new(), Keep::default()).await;
+    for text in ["a", "b", "c"] {
+        sender.send(new(Some(2), Source::Stdout, text)).await.unwrap();
+    }
+    let (stored, wait) = oneshot::channel();
+    sender.send(NewLine::mark(stored)).await.unwrap();
+    wait.await.unwrap();
+    assert_eq!(*logs.newest().borrow(), 3);
+    assert_eq!(
+        logs.counters().iter().map(|(app, counter)| (*app, counter.lines)).collect::<Vec<_>>(),
+        [(2, 3)]
+    );
+}
+
 /// All lines a query finds, in steps.
 fn texts(logs: &Logs, select: Select, query: &Query) -> String {
     let filter = Filter::new(query, SystemTime::now()).unwrap();

@@ -135,7 +135,7 @@ impl Writer {
             }
             let now = millis(SystemTime::now());
             let mut batch = Batch::default();
-            for line in &waiting {
+            for line in waiting.iter().filter(|line| !line.is_mark()) {
                 self.take(line, now, &mut batch, &mut buckets);
             }
             self.tell_dropped(now, &mut batch, &mut buckets);

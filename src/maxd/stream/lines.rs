@@ -8,7 +8,7 @@ use crate::maxd::logs::{Filter, Found, Head, Logs, Select, Tail};
 use crate::maxd::outlet::Outlet;
 use crate::maxd::platform::Platform;
 use crate::maxd::socket::Push;
-use crate::maxd::store::explain;
+use crate::maxd::store::{explain, held};
 use crate::time::rfc3339;
 use crate::wire::log::{Credit, Gap, Mark};
 use miniserde::json;
@@ -62,17 +62,18 @@ struct Step {
 impl Cursor {
     /// Behind `after`, or at the oldest line.
     pub fn new(select: Select, filter: Filter, after: Option<u64>, credit: u64) -> Cursor {
+        let place = after.map_or(0, |after| held(after).unsigned_abs());
         Cursor {
             select,
             filter: Arc::new(filter),
             runs: false,
-            after: after.unwrap_or(0),
+            after: place,
             end: u64::MAX,
             named: after.is_some(),
             tail: None,
             credit: credit.try_into().unwrap_or(i64::MAX),
             gap: 0,
-            told: after.unwrap_or(0),
+            told: place,
         }
     }
 
