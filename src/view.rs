@@ -17,8 +17,6 @@ pub enum Show {
     State,
     /// An instant, as how long ago it was.
     Ago,
-    /// An instant, as the time since then.
-    Since,
     /// Bytes, in their unit.
     Bytes,
     /// Thousandths of a core, as a percentage of one.
@@ -169,7 +167,6 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
         Show::State => return Some(Cell { colour: state_colour(&text), text: text.replace('_', " ") }),
         Show::Plain | Show::Marks => text,
         Show::Ago => ago(&text, now),
-        Show::Since => since(&text, now),
         Show::Bytes => bytes(count),
         Show::Cores => percent(count, 1000),
         Show::Micros => micros(count),
@@ -231,11 +228,6 @@ fn state_colour(state: &str) -> Option<Colour> {
     }
 }
 
-fn since(text: &str, now: SystemTime) -> String {
-    let since = parse_rfc3339(text).map(|time| now.duration_since(time).unwrap_or_default());
-    since.map_or_else(|| text.to_owned(), human)
-}
-
 fn ago(text: &str, now: SystemTime) -> String {
     let Some(time) = parse_rfc3339(text) else { return text.to_owned() };
     match now.duration_since(time) {
@@ -273,7 +265,7 @@ mod tests {
     fn numbers_have_units_and_checks_are_marks() {
         let document = value(
             r#"{"cpu":1234,"size":1572864,"us":[0,950,9999,10000,999999,1234567],"few":59,"many":741,
-                "errors":1,"up":"1970-01-01T00:00:00.000Z","checks":[{"healthy":true},{"healthy":false}]}"#,
+                "errors":1,"then":"1970-01-01T00:00:00.000Z","checks":[{"healthy":true},{"healthy":false}]}"#,
         );
         let show = |output: &Output, path, show| {
             let now = UNIX_EPOCH + Duration::from_secs(61);
@@ -286,7 +278,7 @@ mod tests {
             ("few", Show::Rate, "59/min"),
             ("many", Show::Rate, "12.3/s"),
             ("errors", Show::Share("many"), "0.1%"),
-            ("up", Show::Since, "1m 1s"),
+            ("then", Show::Ago, "1m 1s ago"),
             ("checks", Show::Marks, ".x"),
         ] {
             assert_eq!(show(&output, path, how).as_deref(), Some(text), "{path}");

@@ -71,8 +71,8 @@ fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<Stri
                 words.push(text(value)?);
                 continue;
             }
-            Token::Short(short) => all_flags(commands).find(|flag| flag.short == Some(short)),
-            Token::Long(long) => all_flags(commands).find(|flag| flag.long == long),
+            Token::Short(short) => flags_for(commands, &words).find(|flag| flag.short == Some(short)),
+            Token::Long(long) => flags_for(commands, &words).find(|flag| flag.long == long),
         };
         let Some(flag) = flag else { return Err(unknown_flag(commands, &token, &words)) };
         let value = if flag.value.is_empty() {
@@ -88,8 +88,11 @@ fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<Stri
     Ok((words, flags))
 }
 
-fn all_flags(commands: &'static [Command]) -> impl Iterator<Item = &'static Flag> {
-    GLOBAL.iter().chain(commands.iter().flat_map(|command| command.flags)).copied()
+/// Every flag there is, those of the command that `words` name first: `-a` is not the
+/// same everywhere.
+fn flags_for(commands: &'static [Command], words: &[String]) -> impl Iterator<Item = &'static Flag> {
+    let own = find(commands, words).map_or(&[][..], |(command, _)| command.flags);
+    own.iter().chain(GLOBAL).chain(commands.iter().flat_map(|command| command.flags)).copied()
 }
 
 fn text(value: OsString) -> Result<String> {

@@ -72,7 +72,7 @@ const INSTANCE_FIELDS: &[Field] = &[
     field("state", "state", Show::State),
     field("release", "release", Show::Plain),
     field("pid", "pid", Show::Plain),
-    field("up", "started_at", Show::Since),
+    field("started", "started_at", Show::Ago),
     field("restarts", "restarts", Show::Plain),
     field("cpu", "usage.cpu", Show::Cores),
     field("memory", "usage.memory", Show::Bytes),

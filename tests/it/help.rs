@@ -78,6 +78,29 @@ fn a_wrong_command_line_says_what_is_meant() {
 }
 
 #[test]
+fn a_short_flag_is_the_one_its_command_names() {
+    let rig = Rig::new();
+    for command in COMMANDS {
+        for flag in command.flags.iter().filter(|flag| !flag.value.is_empty()) {
+            let Some(short) = flag.short else { continue };
+            let mut args: Vec<&str> = command.words.split(' ').collect();
+            let short = format!("-{short}");
+            args.push(&short);
+            let stderr = format!("rig: --{0} needs a value: --{0} {1}\n", flag.long, flag.value);
+            rig.run(&args).fails(2, &stderr);
+        }
+        for flag in command.flags.iter().filter(|flag| flag.value.is_empty()) {
+            let Some(short) = flag.short else { continue };
+            let mut args: Vec<&str> = command.words.split(' ').collect();
+            let short = format!("-{short}");
+            args.extend([&short, "a", "b", "c"]);
+            let stderr = rig.run(&args).stderr;
+            assert!(stderr.contains("` does not take '"), "{short} of {}: {stderr}", command.words);
+        }
+    }
+}
+
+#[test]
 fn with_o_json_a_wrong_command_line_is_a_json_error_too() {
     let rig = Rig::new();
     for args in [["crate", "-o", "json"], ["-o", "json", "crate"]] {
