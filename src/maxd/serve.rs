@@ -219,6 +219,7 @@ async fn assemble(
         runtime,
         routes,
         metrics,
+        execs: Default::default(),
         deploys,
         alerts,
         webhooks,

@@ -79,6 +79,8 @@ pub struct Parts {
 struct App {
     /// Held during a switch; what has the traffic.
     keeper: tokio::sync::Mutex<Option<Arc<Keeper>>>,
+    /// The release of the keeper, for who can't wait for a switch.
+    serving: Mutex<Option<Release>>,
     /// What is shown: the view of the keeper, or of the first switch.
     view: Mutex<Arc<View>>,
     /// Cancelled when the app is removed.
@@ -90,6 +92,10 @@ struct App {
 impl App {
     fn show(&self, view: &Arc<View>) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view.clone();
+    }
+
+    fn serves(&self, release: &Release) {
+        *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(release.clone());
     }
 
     fn shown(&self) -> Arc<View> {
@@ -126,6 +132,7 @@ impl Supervisor {
         let fresh = || {
             Arc::new(App {
                 keeper: tokio::sync::Mutex::new(None),
+                serving: Mutex::new(None),
                 view: Mutex::new(View::new(None, State::Empty)),
                 removed: self.ending.child_token(),
                 tasks: TaskTracker::new(),
@@ -174,6 +181,7 @@ impl Supervisor {
         }
         self.parts.routes.register(&release.hostname, release.network, release.app);
         app.show(&view);
+        app.serves(&release);
         *current = Some(Keeper::begin(self.parts.clone(), release, view, instance, &app.tasks));
         if let Some(old) = old {
             let pace = self.parts.pace;
@@ -195,6 +203,7 @@ impl Supervisor {
             if current.is_none() && !task.removed.is_cancelled() {
                 parts.routes.register(&release.hostname, release.network, release.app);
                 task.show(&view);
+                task.serves(&release);
                 *current = Some(Keeper::begin(parts, release, view, None, &task.tasks));
             }
         });
@@ -245,6 +254,11 @@ impl Supervisor {
     /// What each app that was ever started does at the moment, by its row.
     pub fn all(&self) -> Vec<(i64, Status)> {
         self.apps().iter().map(|(id, app)| (*id, app.shown().status())).collect()
+    }
+
+    /// The release that has the app's traffic.
+    pub fn release(&self, app: i64) -> Option<Release> {
+        self.apps().get(&app)?.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the app does at the moment.
