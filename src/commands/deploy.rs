@@ -38,8 +38,8 @@ pub const DEPLOY: Command = Command {
             where there is none, leaves out), shows the build, waits until the new release is \
             healthy, and prints its URL. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
-            \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\" and \
-            \"health\". --timeout limits the whole deploy.",
+            \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
+            \"health\" and \"limits\". --timeout limits the whole deploy.",
     args: &[Arg { name: "PATH", help: "the directory (this one by default)", required: false }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK],
     examples: &[

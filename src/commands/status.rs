@@ -87,7 +87,7 @@ const DEPLOY_FIELDS: &[Field] = &[
     field("began", "deploy.created_at", Show::Ago),
 ];
 
-const EVENT_FIELDS: &[Field] = &[field("event", "time", Show::Ago), field("", "text", Show::Plain)];
+const EVENT_FIELDS: &[Field] = &[field("when", "time", Show::Ago), field("event", "text", Show::Plain)];
 
 type Sections = &'static [(&'static [Field], &'static str)];
 

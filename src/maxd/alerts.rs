@@ -23,6 +23,7 @@ use super::auth::Identity;
 use super::metrics::Reading;
 use super::platform::{Platform, find_network};
 use super::store::Store;
+use super::supervisor::Brief;
 use crate::error::Result;
 use crate::wire::alert::{Alert, Cause, Filter, List};
 use book::{Book, Change, Key};
@@ -264,10 +265,9 @@ pub async fn watch(platform: Arc<Platform>) {
 
 impl Platform {
     async fn look(&self, deploys: bool) -> Result<Looked> {
-        let apps = self.supervisor.all().into_iter().map(|(app, status)| {
-            let release = status.instances.first().map(|instance| instance.release);
+        let apps = self.supervisor.all().into_iter().map(|(app, Brief { state, reason, release })| {
             let Reading { usage, traffic, .. } = self.metrics.reading(app);
-            (app, Sight { state: status.state, reason: status.reason, release, usage, traffic })
+            (app, Sight { state, reason, release, usage, traffic })
         });
         let apps = apps.collect();
         let deploys = match deploys {

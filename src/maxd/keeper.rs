@@ -8,7 +8,7 @@ use super::instance::{self, Instance, Unhealthy};
 use super::plan::Run;
 use super::pump::Journal;
 use super::router::{Place, Target};
-use super::supervisor::{Parts, Release, Status};
+use super::supervisor::{Brief, Parts, Release, Status};
 use crate::time::rfc3339;
 use crate::wire::app::{self, State};
 use crate::wire::log::Source;
@@ -388,6 +388,12 @@ impl View {
     fn stopped(&self) {
         let mut now = self.now();
         (now.state, now.reason, now.pid) = (State::Stopped, None, None);
+    }
+
+    /// In short.
+    pub fn brief(&self) -> Brief {
+        let now = self.now();
+        Brief { state: now.state, reason: now.reason.clone(), release: self.release }
     }
 
     /// As a document.

@@ -289,7 +289,7 @@ impl State {
         let time = |tick: u64| self.times.get(usize::try_from(tick.checked_sub(first)?).ok()?).copied();
         let steps = self.apps.get(&app).into_iter().flat_map(Series::steps);
         let samples = steps.filter_map(|step| {
-            let time = time(step.tick).filter(|time| *time > oldest)?;
+            let time = time(step.tick.into()).filter(|time| *time > oldest)?;
             Some(Sample { time: rfc3339(time), ..step.sample() })
         });
         History { step: STEP.as_secs(), samples: samples.collect() }

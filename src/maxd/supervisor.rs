@@ -52,6 +52,16 @@ pub struct Status {
     pub checks: Vec<app::Check>,
 }
 
+/// The same, for who looks at all apps again and again.
+pub struct Brief {
+    /// What it does.
+    pub state: State,
+    /// Why, when that needs saying.
+    pub reason: Option<String>,
+    /// The release that this is about.
+    pub release: Option<u64>,
+}
+
 /// Starts, watches and stops the apps' releases.
 pub struct Supervisor {
     parts: Arc<Parts>,
@@ -252,8 +262,8 @@ impl Supervisor {
     }
 
     /// What each app that was ever started does at the moment, by its row.
-    pub fn all(&self) -> Vec<(i64, Status)> {
-        self.apps().iter().map(|(id, app)| (*id, app.shown().status())).collect()
+    pub fn all(&self) -> Vec<(i64, Brief)> {
+        self.apps().iter().map(|(id, app)| (*id, app.shown().brief())).collect()
     }
 
     /// The release that has the app's traffic.

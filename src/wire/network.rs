@@ -63,6 +63,6 @@ pub struct Status {
     pub usage: Usage,
     /// The requests of the last minute to all of them.
     pub traffic: Traffic,
-    /// What is wrong with it and its apps at the moment.
+    /// What is wrong with it, its apps and the host at the moment.
     pub alerts: Vec<Alert>,
 }

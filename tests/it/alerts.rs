@@ -222,3 +222,19 @@ fn memory_near_its_limit_is_an_alert_until_it_is_not() {
     wait_for_alerts(&rig, 0);
     assert_eq!(rig.json(&["status", "app", "lab.blue"])["instances"][0]["restarts"], 0);
 }
+
+#[test]
+fn what_stays_unhealthy_is_an_alert_until_it_is_well() {
+    let max = Max::trial("alerts=20,disk=0,check=500");
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let settings = r#"{"build":"cc -O1 -pthread -o server server.c","run":"./server",
+        "health":{"path":"/sick/ill"}}"#;
+    let dir = deploy(&max, &rig, &lab_with("one\n", settings));
+    fs::write(dir.join("ill"), "").unwrap();
+    let alert = wait_for_alerts(&rig, 1).remove(0);
+    assert_eq!((alert["cause"].as_str(), alert["app"].as_str()), (Some("unhealthy"), Some("lab")));
+    assert_eq!(alert["message"], "'/sick/ill' answered 500, 3 times in a row");
+    fs::remove_file(dir.join("ill")).unwrap();
+    wait_for_alerts(&rig, 0);
+}

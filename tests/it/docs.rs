@@ -83,7 +83,7 @@ fn links_lead_somewhere() {
         kept.collect::<String>().to_ascii_lowercase().replace(' ', "-")
     };
     let readme = file("README.md");
-    for name in ["server.md", "troubleshooting.md"] {
+    for name in ["server.md", "troubleshooting.md", "webhooks.md"] {
         assert!(readme.contains(&format!("](docs/{name})")), "README.md does not lead to {name}");
         let document = file(&format!("docs/{name}"));
         let links = document.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());

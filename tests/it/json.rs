@@ -19,8 +19,9 @@ fn documented(name: &str) -> Vec<String> {
     members
 }
 
+/// The document has exactly the members that are described.
 #[track_caller]
-fn check(name: &str, value: &Value) {
+pub fn check(name: &str, value: &Value) {
     let mut found: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
     found.sort();
     assert_eq!(found, documented(name), "{name}: {value}");

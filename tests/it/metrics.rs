@@ -2,6 +2,8 @@
 //! by `rig status`, by `/metrics` and by `/readyz`.
 
 use crate::harness::{Max, PATIENCE, Rig, text, wait_for};
+use crate::json::check;
+use crate::terminal::Terminal;
 use crate::visitor::{HOST, Visitor, deploy, lab_with, started};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +115,9 @@ fn requests_are_counted_with_their_errors_and_their_times() {
     let samples = history["samples"].as_array().unwrap();
     let sum = |name: &str| samples.iter().map(|sample| sample[name].as_u64().unwrap()).sum::<u64>();
     assert_eq!((history["step"].as_u64(), sum("requests"), sum("errors")), (Some(2), 24, 2));
+    check("Sample", &samples[0]);
+    check("Usage", &status["usage"]);
+    check("Check", &status["checks"][0]);
     assert!(samples.iter().all(|sample| sample["memory"].as_u64() > Some(0)), "{history}");
     for (span, step) in [("24h", 60), ("30d", 3600)] {
         let history = rig.json(&["status", "app", "lab.blue", "--history", span]);
@@ -161,7 +166,8 @@ fn history_survives_a_restart_and_is_gone_with_its_app() {
 #[test]
 fn what_fails_its_health_checks_is_unhealthy_keeps_its_traffic_and_recovers() {
     let max = Max::trial("check=200");
-    let (rig, dir) = lab(&max, r#","health":{"path":"/sick/now"}"#);
+    let (mut rig, dir) = lab(&max, r#","health":{"path":"/sick/now"}"#);
+    rig.set("LANG", "C.UTF-8");
     fs::write(dir.join("now"), "").unwrap();
     let sick = wait_for("the app to be unhealthy", || {
         let status = status(&rig);
@@ -191,6 +197,13 @@ fn what_fails_its_health_checks_is_unhealthy_keeps_its_traffic_and_recovers() {
     let shown = rig.ok(&["status", "app", "lab.blue"]);
     let checks = shown.lines().find_map(|line| line.strip_prefix("checks ")).unwrap().trim();
     assert!(checks.contains("xxx.") && checks.chars().all(|c| ".x".contains(c)), "{shown}");
+    // On a terminal they are ticks and crosses; on a narrow one only what Max said is wrapped.
+    let mut terminal = Terminal::sized(&rig, &["status", "app", "lab.blue"], 60, 60);
+    assert_eq!(terminal.end(), 0);
+    terminal.wait("healthy again");
+    let screen = terminal.screen();
+    let (above, _) = screen.split_once("\nWHEN ").unwrap_or_else(|| panic!("{screen}"));
+    assert!(above.contains("✗✗✗✓") && above.lines().all(|line| line.chars().count() < 60), "{screen}");
     // What stays sick is started again.
     fs::write(dir.join("now"), "").unwrap();
     let line = "unhealthy: '/sick/now' answered 500, 6 times in a row; starting again in 0.5 s";

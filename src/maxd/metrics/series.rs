@@ -70,8 +70,8 @@ pub fn traffic<'a>(steps: impl Iterator<Item = &'a Asked>) -> Traffic {
 /// A step in which something was measured.
 #[derive(Clone, Copy)]
 pub struct Step {
-    /// The round.
-    pub tick: u64,
+    /// The round; small, since there are many of these.
+    pub tick: u32,
     /// CPU, in thousandths of a core.
     pub cpu: u32,
     /// Memory, in KiB.
@@ -153,7 +153,7 @@ impl Series {
         let requests = counts.total();
         if !jobs.is_empty() || requests > 0 {
             self.steps.push_back(Step {
-                tick,
+                tick: small(tick),
                 cpu: small(self.usage.cpu),
                 memory: small(self.usage.memory >> 10),
                 requests: small(requests),
@@ -163,7 +163,7 @@ impl Series {
             let (cpu, memory) = (self.usage.cpu, self.usage.memory);
             self.pending.add(&Piece { steps: 1, cpu, memory, errors, counts: counts.clone() });
         }
-        while self.steps.front().is_some_and(|step| step.tick + KEPT <= tick) {
+        while self.steps.front().is_some_and(|step| u64::from(step.tick) + KEPT <= tick) {
             self.steps.pop_front();
         }
         self.slide(tick, errors, counts);
@@ -227,7 +227,7 @@ impl Series {
 
     /// What the round `tick` has brought.
     pub fn reading(&self, tick: u64) -> Reading {
-        let newest = self.steps.back().filter(|step| step.tick == tick);
+        let newest = self.steps.back().filter(|step| u64::from(step.tick) == tick);
         Reading {
             usage: self.usage.clone(),
             traffic: self.traffic.clone(),
@@ -262,7 +262,7 @@ impl Series {
     /// The newest steps up to the round `tick`, at most `count`; one without measurements
     /// is empty.
     pub fn newest(&self, tick: u64, count: u64) -> Vec<Step> {
-        let first = (tick + 1).saturating_sub(count);
+        let (first, tick) = (small((tick + 1).saturating_sub(count)), small(tick));
         let mut known = self.steps.iter().filter(|step| step.tick >= first).peekable();
         let Some(begin) = known.peek().map(|step| step.tick) else { return Vec::new() };
         let empty = |tick| Step { tick, cpu: 0, memory: 0, requests: 0, errors: 0, p95: 0 };

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Puts the shell into the groups it is given, and becomes the command behind them. What
 /// it starts is in them from the beginning.
@@ -142,15 +143,20 @@ impl Cgroups {
         group.places.make().and_then(|()| group.limit(limits)).ok().map(|()| group)
     }
 
-    /// Removes what is left of it.
+    /// Removes what is left of it. Blocks for a moment where something is still ending.
     pub fn remove(&self) {
-        self.sweep();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.sweep() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.places.remove();
     }
 
-    /// Removes the groups that could not be before.
-    pub fn sweep(&self) {
-        sweep(&mut self.remains.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Removes the groups that could not be before; whether none is left.
+    pub fn sweep(&self) -> bool {
+        let mut remains = self.remains.lock().unwrap_or_else(PoisonError::into_inner);
+        sweep(&mut remains);
+        remains.is_empty()
     }
 }
 
@@ -390,11 +396,11 @@ mod tests {
         assert!(place.exists());
         drop(group);
         // What was in it may still be ending.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while place.exists() {
-            assert!(std::time::Instant::now() < deadline, "{} stays", place.display());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !home.sweep() {
+            assert!(Instant::now() < deadline, "{} stays", place.display());
             std::thread::yield_now();
-            home.sweep();
         }
+        assert!(!place.exists());
     }
 }

@@ -20,12 +20,12 @@ pub struct Proc {
 impl Proc {
     /// The process with this number.
     pub fn find(pid: i32) -> Option<Proc> {
-        Proc::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Proc::of(Stat::find(pid)?)
     }
 
-    fn parse(stat: &str) -> Option<Proc> {
-        let Stat { pid, start, parent, group, .. } = Stat::parse(stat).filter(|stat| !stat.ended)?;
-        Some(Proc { pid, start, parent, group })
+    fn of(stat: Stat) -> Option<Proc> {
+        let Stat { pid, start, parent, group, ended, .. } = stat;
+        (!ended).then_some(Proc { pid, start, parent, group })
     }
 
     /// Whether it has not ended yet.
@@ -68,6 +68,15 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// The entry of this number. A name may be no UTF-8, but nobody hides behind that.
+    fn find(pid: i32) -> Option<Stat> {
+        // A name of at most 64 bytes, and 51 numbers.
+        let mut line = [0; 1500];
+        let length =
+            fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line)).ok()?;
+        Stat::parse(&String::from_utf8_lossy(line.get(..length)?))
+    }
+
     /// `PID (NAME) STATE PPID PGRP … STARTTIME …`; the name may hold anything.
     fn parse(stat: &str) -> Option<Stat> {
         Stat::parse_with(stat, 11..=14)
@@ -77,7 +86,8 @@ impl Stat {
     fn parse_with(stat: &str, times: RangeInclusive<usize>) -> Option<Stat> {
         let (pid, rest) = stat.split_once(" (")?;
         let (_, rest) = rest.rsplit_once(") ")?;
-        let fields = rest.split(' ').collect::<Vec<_>>();
+        let mut fields = [""; 22];
+        fields.iter_mut().zip(rest.split(' ')).for_each(|(field, text)| *field = text);
         let number = |index: usize| fields.get(index)?.trim_end().parse::<u64>().ok();
         Some(Stat {
             pid: pid.parse().ok()?,
@@ -94,24 +104,13 @@ impl Stat {
 /// Everything in the table.
 pub fn table() -> Vec<Stat> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
-    let (mut all, mut text) = (Vec::new(), String::new());
     let pids = dir.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids {
-        text.clear();
-        let read =
-            fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut text));
-        // It may have gone meanwhile, or have a name that is no UTF-8.
-        if read.is_ok() {
-            all.extend(Stat::parse(&text));
-        }
-    }
-    all
+    pids.filter_map(Stat::find).collect()
 }
 
 /// All processes that can be seen.
 pub fn all() -> Vec<Proc> {
-    let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
-    dir.flatten().filter_map(|entry| Proc::find(entry.file_name().to_str()?.parse().ok()?)).collect()
+    table().into_iter().filter_map(Proc::of).collect()
 }
 
 /// This process; without the children it has waited for, which are apps.
@@ -156,12 +155,14 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_whatever_the_name() {
         let tail = "7 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999";
-        let one = Proc::parse(&format!("42 (a) S 1 (b) S {tail}")).unwrap();
+        let parse = |text: &str| Stat::parse(text).and_then(Proc::of);
+        let one = parse(&format!("42 (a) S 1 (b) S {tail}")).unwrap();
         assert_eq!(one, Proc { pid: 42, start: 12345, parent: 7, group: 5 });
-        assert_eq!(Proc::parse(&format!("42 (a) Z {tail}")), None);
+        assert_eq!(parse(&format!("42 (a) Z {tail}")), None);
         let stat = Stat::parse(&format!("42 (a) Z {tail} 77 0\n")).unwrap();
+        assert_eq!(Proc::of(stat), None);
         assert_eq!((stat.ended, stat.ticks, stat.pages), (true, 5 + 6 + 7 + 8, 77));
-        assert_eq!(Proc::parse("42 (a"), None);
+        assert_eq!(parse("42 (a"), None);
     }
 
     #[test]

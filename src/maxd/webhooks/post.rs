@@ -28,6 +28,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// How long a message may take, from the name to the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a name may take when a webhook is created: who asks for it waits.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
 /// Brings messages.
 pub struct Courier {
     /// Whether addresses that are not public are reached, too.
@@ -74,7 +77,7 @@ impl Courier {
     /// Refuses a target of which it is known already that it will not be reached. Its
     /// addresses may be others when a message is sent: they are looked at then, too.
     pub async fn admit(&self, target: &Target) -> Result<()> {
-        match timeout(PATIENCE, self.addresses(target)).await {
+        match timeout(FIRST_LOOK, self.addresses(target)).await {
             Ok(Err(Wrong::Private(address))) => Err(Error::usage(Wrong::Private(address).told(target))
                 .hint("whoever runs Max can allow it: `maxd serve --webhook-private`")
                 .field("url")),

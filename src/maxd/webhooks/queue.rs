@@ -15,6 +15,9 @@ const WAIT_MOST: u64 = 100;
 /// How long a message is tried.
 const WITHIN: Duration = Duration::from_secs(24 * 3600);
 
+/// The longest reason that is kept, in characters: some of it may be the receiver's words.
+const REASON: usize = 300;
+
 /// The pauses after each try but the last, in seconds.
 const PAUSES: &[u32] = &[1, 5, 30, 300, 3600];
 
@@ -119,6 +122,7 @@ pub fn taken(t: &Transaction<'_>, message: &Waiting, now: SystemTime) -> Result<
 
 /// A message was not taken: it is tried again at `next` (Unix milliseconds), or given up.
 pub fn refused(t: &Transaction<'_>, message: &Waiting, reason: &str, next: Option<i64>) -> Result<()> {
+    let reason: String = reason.chars().take(REASON).collect();
     let update = "UPDATE webhooks SET error = ?2 WHERE id = ?1";
     t.execute(update, params![message.webhook, reason]).map_err(explain)?;
     let Some(next) = next else {
