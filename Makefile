@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench bench-frames clean
+.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench bench-frames bench-logs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,6 +131,11 @@ bench: build static ## ratios against references measured in the same run
 bench-frames: ## frames a second against phoenix.js (needs Node 20 and its package registry)
 	cd tests/interop && npm ci --no-audit --no-fund
 	$(CARGO) bench --locked --bench frames
+
+bench-logs: static ## lines through maxd to rig against a bare WebSocket and phoenix.js (needs Node 20 and its package registry)
+	cd tests/interop && npm ci --no-audit --no-fund
+	$(CARGO) build --locked --profile server --features server --bin maxd
+	$(CARGO) bench --locked --bench logs
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -37,14 +37,8 @@ fn skip(text: &[u8], at: usize, depth: usize) -> Result<usize, usize> {
     }
     match text.get(at) {
         Some(b'"') => skip_string(text, at),
-        Some(b'[') => skip_list(text, at, b']', |at| skip(text, at, depth + 1)),
-        Some(b'{') => skip_list(text, at, b'}', |at| {
-            let colon = skip_space(text, skip_string(text, at)?);
-            if text.get(colon) != Some(&b':') {
-                return Err(colon);
-            }
-            skip(text, skip_space(text, colon + 1), depth + 1)
-        }),
+        Some(b'[') => items(text, at, b']', &mut |at| skip(text, at, depth + 1)),
+        Some(b'{') => members(text, at, &mut |_, at| skip(text, at, depth + 1)),
         Some(b't') => skip_word(text, at, b"true"),
         Some(b'f') => skip_word(text, at, b"false"),
         Some(b'n') => skip_word(text, at, b"null"),
@@ -52,11 +46,39 @@ fn skip(text: &[u8], at: usize, depth: usize) -> Result<usize, usize> {
     }
 }
 
-fn skip_list(
+/// What is called with a key and the offset of its value, and gives the offset behind that.
+pub type Member<'a> = dyn FnMut(&[u8], usize) -> Result<usize, usize> + 'a;
+
+/// Walks the members of the object at `at`: `member` gets each key with its quotes and the
+/// offset of its value, and gives the offset behind that. The offset behind the object.
+pub fn members(text: &[u8], at: usize, member: &mut Member<'_>) -> Result<usize, usize> {
+    if text.get(at) != Some(&b'{') {
+        return Err(at);
+    }
+    items(text, at, b'}', &mut |at| {
+        let end = skip_string(text, at)?;
+        let colon = skip_space(text, end);
+        if text.get(colon) != Some(&b':') {
+            return Err(colon);
+        }
+        member(text.get(at..end).unwrap_or_default(), skip_space(text, colon + 1))
+    })
+}
+
+/// Walks the items of the list at `at`, in the same way.
+pub fn list(
+    text: &[u8],
+    at: usize,
+    item: &mut dyn FnMut(usize) -> Result<usize, usize>,
+) -> Result<usize, usize> {
+    if text.get(at) == Some(&b'[') { items(text, at, b']', item) } else { Err(at) }
+}
+
+fn items(
     text: &[u8],
     at: usize,
     close: u8,
-    item: impl Fn(usize) -> Result<usize, usize>,
+    item: &mut dyn FnMut(usize) -> Result<usize, usize>,
 ) -> Result<usize, usize> {
     let mut at = skip_space(text, at + 1);
     if text.get(at) == Some(&close) {
@@ -82,10 +104,11 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, usize> {
     }
     let mut at = at + 1;
     loop {
-        let plain = text.get(at..).unwrap_or(&[]).iter();
-        at += plain.take_while(|byte| **byte >= b' ' && **byte != b'"' && **byte != b'\\').count();
+        at += plain(text.get(at..).unwrap_or_default());
         match text.get(at) {
             Some(b'"') => return Ok(at + 1),
+            // Above what is plain, and fine here.
+            Some(0x7f..) => at += 1,
             Some(b'\\') => match text.get(at + 1) {
                 Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
                 Some(b'u') => {
@@ -100,6 +123,29 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, usize> {
             _ => return Err(at),
         }
     }
+}
+
+/// How many bytes in front are printable ASCII and neither quote nor backslash, in words of
+/// eight: most of what is read and written is.
+pub fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()) {
+        let word = u64::from_le_bytes(word);
+        // In each byte its highest bit says whether it is less than, or is, the one sought
+        // (Hacker's Delight, 6-1); a wrong bit stands only above a right one.
+        let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let high = word | (word & !TOPS).wrapping_add(ONES);
+        let found = (below(word, 0x20) | is(b'"') | is(b'\\') | high) & TOPS;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let printable = |byte: &&u8| matches!(**byte, b' '..=b'~') && !matches!(**byte, b'"' | b'\\');
+    at + bytes.get(at..).unwrap_or_default().iter().take_while(printable).count()
 }
 
 fn skip_number(text: &[u8], start: usize) -> Result<usize, usize> {
@@ -132,27 +178,15 @@ fn skip_number(text: &[u8], start: usize) -> Result<usize, usize> {
 /// such member or `text` is no object. Of two members of one name the last counts.
 pub fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let bytes = text.as_bytes();
-    let mut at = skip_space(bytes, 0);
-    if bytes.get(at) != Some(&b'{') {
-        return None;
-    }
     let mut found = None;
-    at = skip_space(bytes, at + 1);
-    while bytes.get(at) == Some(&b'"') {
-        let key_end = skip_string(bytes, at).ok()?;
-        let key = string(text.get(at..key_end)?)?;
-        let colon = skip_space(bytes, key_end);
-        let value = skip_space(bytes, colon + 1);
-        let end = skip(bytes, value, 0).ok()?;
-        if key == name {
-            found = text.get(value..end);
+    let walked = members(bytes, skip_space(bytes, 0), &mut |key, at| {
+        let end = skip(bytes, at, 0)?;
+        if std::str::from_utf8(key).ok().and_then(string).is_some_and(|key| key == name) {
+            found = text.get(at..end);
         }
-        at = skip_space(bytes, end);
-        if bytes.get(at) == Some(&b',') {
-            at = skip_space(bytes, at + 1);
-        }
-    }
-    found
+        Ok(end)
+    });
+    walked.ok().and(found)
 }
 
 /// The text of the JSON string `raw` (with its quotes); none when it is no string.
@@ -164,10 +198,23 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     }
     let mut text = String::with_capacity(inner.len());
     let mut rest = inner.chars();
-    while let Some(c) = rest.next() {
-        if c != '\\' {
-            text.push(c);
+    loop {
+        let (front, behind) = rest.as_str().split_at(plain(rest.as_str().as_bytes()));
+        text.push_str(front);
+        // Most of what is escaped in a log.
+        if let Some(others) = behind.strip_prefix("\\n") {
+            text.push('\n');
+            rest = others.chars();
             continue;
+        }
+        rest = behind.chars();
+        match rest.next() {
+            None => break,
+            Some('\\') => {}
+            Some(c) => {
+                text.push(c);
+                continue;
+            }
         }
         match rest.next()? {
             'b' => text.push('\u{8}'),
@@ -207,18 +254,29 @@ fn hex4(chars: &mut std::str::Chars<'_>) -> Option<u32> {
 /// above 0x7f that drive some terminals, are escaped.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => push_unicode(out, c as u32),
-            c => out.push(c),
-        }
-    }
+    push_escaped(out, text);
     out.push('"');
+}
+
+/// Appends `text` as it stands between the quotes of a JSON string.
+pub fn push_escaped(out: &mut String, text: &str) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (front, behind) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(front);
+        let mut chars = behind.chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(c) if c.is_control() => push_unicode(out, c as u32),
+            Some(c) => out.push(c),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
 }
 
 fn push_unicode(out: &mut String, code: u32) {
@@ -290,6 +348,20 @@ mod tests {
         assert_eq!(member(text, "name"), Some("[1,2]"));
         assert_eq!(member(text, "other"), None);
         assert_eq!(member("[1]", "status"), None);
+    }
+
+    #[test]
+    fn plain_ends_at_the_first_byte_that_is_not() {
+        for special in (0..=255u8).filter(|byte| !(b' '..=b'~').contains(byte) || b"\"\\".contains(byte)) {
+            for at in 0..20 {
+                let mut bytes = [b'~', b' ', b'!', b'#', b'[', b']', b'a', b'0'].repeat(3);
+                assert_eq!(plain(&bytes), bytes.len());
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = special;
+                }
+                assert_eq!(plain(&bytes), at, "{special}");
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,24 @@ pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(seconds * 1000 + millis))
 }
 
+/// Any RFC 3339 instant, also one with an offset: `2026-11-24T11:00:00+01:00`.
+pub fn parse_instant(text: &str) -> Option<SystemTime> {
+    if text.ends_with('Z') {
+        return parse_rfc3339(text);
+    }
+    let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (sign, offset) = offset.split_at_checked(1)?;
+    let (hours, minutes) = offset.split_once(':')?;
+    let part = |text: &str, end: u64| text.parse::<u64>().ok().filter(|number| *number < end);
+    let offset = Duration::from_secs(part(hours, 24)? * 3600 + part(minutes, 60)? * 60);
+    let local = parse_rfc3339(&format!("{local}Z"))?;
+    match sign {
+        "+" => local.checked_sub(offset),
+        "-" => local.checked_add(offset),
+        _ => None,
+    }
+}
+
 /// The date of a day counted from 1970-01-01 (Howard Hinnant, `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -123,6 +141,19 @@ mod tests {
             ["", "Z", "2026-11-24", "2026-11-24T10:00:00+01:00", "2026-13-01T00:00:00Z", "x-1-1T1:1:1Z"]
         {
             assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_may_have_an_offset() {
+        let ten = parse_rfc3339("2026-11-24T10:00:00Z");
+        for text in ["2026-11-24T10:00:00Z", "2026-11-24T11:30:00+01:30", "2026-11-23T23:00:00.000-11:00"] {
+            assert_eq!(parse_instant(text), ten, "{text}");
+        }
+        for text in
+            ["", "+01:00", "2026-11-24T10:00:00", "2026-11-24T10:00:00 01:00", "2026-11-24T10:00:00+24:00"]
+        {
+            assert_eq!(parse_instant(text), None, "{text}");
         }
     }
 

@@ -190,8 +190,9 @@ fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Resu
                 _ => {}
             },
             Item::Note(text) => output.note(&text),
+            Item::Mark => {}
             Item::Gap(_) => output.note("(some lines are no longer kept)"),
-            Item::End => {
+            Item::End(_) => {
                 return Err(Error::new(
                     Kind::Failed,
                     format!("Max stopped telling about deploy {}", deploy.id),

@@ -1,27 +1,68 @@
 //! `rig logs app`, `rig logs build`, `rig logs network`.
 
+mod show;
+
 use crate::api::stream::{CREDIT, Item, Stream};
 use crate::cli::{Arg, Command, Flag, Matches};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::session::{self, Session};
-use crate::term::output::{Colour, Output};
 use crate::term::text::safe;
-use crate::wire::log::{Line, Query, Source};
+use crate::time::parse_duration;
+use crate::wire::log::{Line, Query};
 use miniserde::{Serialize, json};
+use show::{Printer, Stamps, single};
 use std::path::Path;
 use std::time::Instant;
 
-const TAIL: Flag =
-    Flag { long: "tail", short: None, value: "N", help: "begin with the newest N lines (100 by default)" };
-const FOLLOW: Flag = Flag {
-    long: "follow",
-    short: Some('f'),
-    value: "",
-    help: "go on with new lines (the default on a terminal)",
-};
-const NO_FOLLOW: Flag = Flag { long: "no-follow", short: None, value: "", help: "end after the newest line" };
+const fn flag(long: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short: None, value, help }
+}
 
-const FLAGS: &[&Flag] = &[&session::NETWORK, &TAIL, &FOLLOW, &NO_FOLLOW];
+const FOLLOW: Flag =
+    Flag { short: Some('f'), ..flag("follow", "", "go on with new lines (the default on a terminal)") };
+const NO_FOLLOW: Flag = flag("no-follow", "", "end after the newest line");
+const TAIL: Flag = flag("tail", "N", "begin with the newest N lines (100; with --since all)");
+const SINCE: Flag = flag("since", "TIME", "only lines from then on: `5m` ago, `2h30m`, or RFC 3339");
+const UNTIL: Flag = flag("until", "TIME", "only lines before then; ends there");
+const GREP: Flag = flag("grep", "TEXT", "only lines that contain this text");
+const REGEX: Flag = flag("regex", "PATTERN", "only lines in which this regular expression matches");
+const LEVEL: Flag = flag("level", "LEVEL", "only lines of this level and above, such as `warn`");
+const INSTANCE: Flag = flag("instance", "N", "only lines of this instance");
+const RELEASE: Flag = flag("release", "N", "only lines of this release");
+const STREAM: Flag = flag("stream", "NAME", "only what it wrote to `stdout` or `stderr`");
+const TIMESTAMPS: Flag = flag("timestamps", "HOW", "`none`, `relative`, `local` (on a terminal) or `utc`");
+const RAW: Flag = flag("raw", "", "the text as it is, also what drives a terminal");
+
+const FLAGS: &[&Flag] = &[
+    &session::NETWORK,
+    &FOLLOW,
+    &NO_FOLLOW,
+    &TAIL,
+    &SINCE,
+    &UNTIL,
+    &GREP,
+    &REGEX,
+    &LEVEL,
+    &INSTANCE,
+    &RELEASE,
+    &STREAM,
+    &TIMESTAMPS,
+    &RAW,
+];
+/// A build has one stream and no instances, and its lines no levels.
+const BUILD_FLAGS: &[&Flag] = &[
+    &session::NETWORK,
+    &FOLLOW,
+    &NO_FOLLOW,
+    &TAIL,
+    &SINCE,
+    &UNTIL,
+    &GREP,
+    &REGEX,
+    &RELEASE,
+    &TIMESTAMPS,
+    &RAW,
+];
 
 /// The default of `--tail`.
 const TAIL_DEFAULT: u64 = 100;
@@ -31,14 +72,17 @@ pub const APP: Command = Command {
     words: "logs app",
     aliases: &[],
     summary: "Show what an app writes, as it writes it",
-    about: "Follows on a terminal until Ctrl-C, over redeploys, restarts and reconnections. In \
-            a pipe, and with -o json, it shows the newest lines and ends, unless --follow is \
-            given.",
+    about: "Follows on a terminal until Ctrl-C, over redeploys, restarts and reconnections, or \
+            until the app is deleted. In a pipe, and with -o json, it shows the newest lines \
+            and ends, unless --follow is given. What restricts the lines combines, and Max \
+            does the searching.",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
     flags: FLAGS,
     examples: &[
         ("Follow the app of this directory", "rig logs app"),
         ("The newest 1000 lines", "rig logs app web.blue --tail 1000 --no-follow"),
+        ("What went wrong in the last two hours", "rig logs app web.blue --since 2h --level error"),
+        ("Only slow requests, as they happen", "rig logs app web.blue -f --regex 'took [0-9]{4,}ms'"),
         ("One JSON object a line, for ever", "rig logs app web.blue --follow -o json"),
     ],
     run: app,
@@ -51,8 +95,11 @@ pub const BUILD: Command = Command {
     summary: "Show the output of an app's builds",
     about: "",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
-    flags: FLAGS,
-    examples: &[("The end of the newest build", "rig logs build web.blue --tail 50 --no-follow")],
+    flags: BUILD_FLAGS,
+    examples: &[
+        ("The end of the newest build", "rig logs build web.blue --tail 50 --no-follow"),
+        ("All of one release's build", "rig logs build web.blue --release 7 --since 7d"),
+    ],
     run: build,
 };
 
@@ -64,23 +111,31 @@ pub const NETWORK: Command = Command {
     about: "",
     args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
     flags: FLAGS,
-    examples: &[("Follow everything in a network", "rig logs network blue")],
+    examples: &[
+        ("Follow everything in a network", "rig logs network blue"),
+        ("Who asked for a page today", "rig logs network blue --since 24h --grep '/prices '"),
+    ],
     run: network,
 };
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
-    show(session, matches, &format!("logs:app:{}:{}", name.network, name.app))
+    show(session, matches, &format!("logs:app:{}:{}", name.network, name.app), &format!("app '{}'", name.app))
 }
 
 fn build(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
-    show(session, matches, &format!("logs:build:{}:{}", name.network, name.app))
+    show(
+        session,
+        matches,
+        &format!("logs:build:{}:{}", name.network, name.app),
+        &format!("app '{}'", name.app),
+    )
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.network(matches, matches.arg(0))?;
-    show(session, matches, &format!("logs:network:{name}"))
+    show(session, matches, &format!("logs:network:{name}"), &format!("network '{name}'"))
 }
 
 /// What `rig logs … -o json` answers.
@@ -89,32 +144,40 @@ struct Newest {
     lines: Vec<Line>,
 }
 
-fn show(session: &Session, matches: &Matches, topic: &str) -> Result<()> {
-    let tail = match matches.value(&TAIL) {
-        None => TAIL_DEFAULT,
-        Some(text) => text.parse().map_err(|_| {
-            Error::usage(format!("--tail takes a number of lines, not '{text}'"))
-                .hint("for instance `--tail 500`")
-        })?,
-    };
-    let asked = session.output.terminal && !session.output.json;
-    let follow = !matches.has(&NO_FOLLOW) && (matches.has(&FOLLOW) || asked);
-    let params = move |after| json::to_string(&Query { after, tail: Some(tail), follow, credit: CREDIT });
-    let mut stream = Stream::open(session.max()?, topic, params)?;
+fn show(session: &Session, matches: &Matches, topic: &str, what: &str) -> Result<()> {
     let output = &session.output;
+    let stamps = Stamps::of(matches.value(&TIMESTAMPS), output)?;
+    if matches.has(&FOLLOW) && matches.has(&UNTIL) {
+        return Err(Error::usage("--until ends what is shown, so that there is nothing to --follow")
+            .hint("leave one of them out"));
+    }
+    let asked = matches.has(&FOLLOW) || output.terminal && !output.json && !matches.has(&UNTIL);
+    let follow = asked && !matches.has(&NO_FOLLOW);
+    let params = query(matches, follow)?;
+    let mut stream = Stream::open(session.max()?, topic, params).map_err(about_flag)?;
     let mut newest = Newest { lines: Vec::new() };
+    let network = topic.starts_with("logs:network:");
+    let mut printer = Printer::new(session, network, matches.has(&RAW), stamps);
     while !output.closed() {
         // A follower waits for ever; who asked for what is there does not.
         let deadline = (!follow).then(|| Instant::now() + session.timeout());
         match stream.next(deadline)? {
-            Item::Lines(lines) if output.json && !follow => newest.lines.extend(lines),
-            Item::Lines(lines) => print(output, &lines, topic)?,
+            Item::Lines(lines) if output.json && !follow => {
+                lines.into_iter().for_each(|line| single(line, &mut |line| newest.lines.push(line)));
+            }
+            Item::Lines(mut lines) => printer.print(&mut lines)?,
             Item::Gap(through) => {
                 output.warn(&format!("the lines up to number {through} are no longer kept"))
             }
             Item::Note(text) => output.note(&text),
-            Item::State(_) => {}
-            Item::End => break,
+            Item::State(_) | Item::Mark => {}
+            Item::End(deleted) => {
+                printer.finish()?;
+                if deleted {
+                    output.note(&format!("{what} was deleted: its log ends here"));
+                }
+                break;
+            }
         }
     }
     if output.json && !follow {
@@ -123,45 +186,56 @@ fn show(session: &Session, matches: &Matches, topic: &str) -> Result<()> {
     Ok(())
 }
 
-fn print(output: &Output, lines: &[Line], topic: &str) -> Result<()> {
-    if output.json {
-        return lines.iter().try_for_each(|line| output.document(line));
-    }
-    let network = topic.starts_with("logs:network:");
-    output.write(&lines.iter().map(|line| formatted(output, line, network)).collect::<String>())
+/// What the flags ask for, made anew for each join: a time that is so long ago moves away.
+fn query(matches: &Matches, follow: bool) -> Result<impl Fn(Option<u64>) -> String + Send + 'static> {
+    let number = |flag: &Flag, what: &str| match matches.value(flag) {
+        None => Ok(None),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
+            Error::usage(format!("--{} takes {what}, not '{text}'", flag.long))
+                .hint(format!("for instance `--{} 5`", flag.long))
+        }),
+    };
+    let own = |flag: &Flag| matches.value(flag).map(str::to_owned);
+    let (since, until) = (own(&SINCE), own(&UNTIL));
+    let default = if since.is_some() { None } else { Some(TAIL_DEFAULT) };
+    let tail = number(&TAIL, "a number of lines")?.or(default);
+    let (instance, release) = (number(&INSTANCE, "a number")?, number(&RELEASE, "a number")?);
+    let (grep, regex, level, only) = (own(&GREP), own(&REGEX), own(&LEVEL), own(&STREAM));
+    let began = Instant::now();
+    let moved = move |time: &Option<String>| {
+        time.as_ref().map(|text| match parse_duration(text) {
+            Some(ago) => format!("{}ms", ago.saturating_add(began.elapsed()).as_millis() as u64),
+            None => text.clone(),
+        })
+    };
+    Ok(move |after| {
+        json::to_string(&Query {
+            after,
+            tail,
+            follow,
+            credit: CREDIT,
+            runs: Some(true),
+            since: moved(&since),
+            until: moved(&until),
+            grep: grep.clone(),
+            regex: regex.clone(),
+            level: level.clone(),
+            instance,
+            release,
+            stream: only.clone(),
+        })
+    })
 }
 
-/// A line for people: with its time and origin on a terminal, the bare text (in a
-/// network behind the app's name) in a pipe.
-fn formatted(output: &Output, line: &Line, network: bool) -> String {
-    let text = safe(&line.text);
-    let app = line.app.as_deref().filter(|_| network);
-    let mut out = String::with_capacity(text.len() + 48);
-    if output.terminal {
-        // 2026-11-24T10:00:00.000Z
-        let clock = line.time.get(11..19).unwrap_or(&line.time);
-        out.push_str(&output.paint(Colour::Dim, &safe(clock)));
-        out.push(' ');
-        if let Some(app) = app {
-            out.push_str(&safe(app));
-            out.push(' ');
+/// Max's word on a field of the query, which is a flag here.
+fn about_flag(error: Error) -> Error {
+    match error.field_name() {
+        Some(field) if error.kind() == Kind::Usage && error.message().starts_with(field) => {
+            let named = Error::new(error.kind(), format!("--{}", error.message()));
+            named.hint(error.hint_text().unwrap_or("see `rig logs app --help`"))
         }
-        let (label, colour) = match line.source {
-            Source::Stdout => ("out   ", Colour::Dim),
-            Source::Stderr => ("err   ", Colour::Red),
-            Source::Build => ("build ", Colour::Dim),
-            Source::Access => ("access", Colour::Dim),
-            Source::Event => ("max   ", Colour::Yellow),
-        };
-        out.push_str(&output.paint(colour, label));
-        out.push(' ');
-    } else if network {
-        out.push_str(app.unwrap_or("-"));
-        out.push(' ');
+        _ => error,
     }
-    out.push_str(&text);
-    out.push('\n');
-    out
 }
 
 /// A line for a screen of its own: when, from where, and what.

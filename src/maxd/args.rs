@@ -2,6 +2,7 @@
 
 use super::auth::ACCESS;
 use super::detect::parse_size;
+use super::logs::Keep;
 use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
@@ -32,6 +33,10 @@ Flags of `maxd serve`:
   --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
   --source-limit SIZE   the largest source of a deploy (1GiB)
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
+  --log-keep TIME       how long log lines are kept (7d)
+  --log-bytes SIZE      how much of an app's log is kept (256MiB)
+  --log-rate N          drop what an app writes above N lines a second, marked (else it
+                        waits)
   --isolation HOW       of apps and builds: auto (bubblewrap where it works),
                         bubblewrap (or don't start), none
   --webhook-private     webhooks may lead to addresses that are not public, too
@@ -56,7 +61,7 @@ pub enum Command {
     /// `--version`.
     Version,
     /// `serve`.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// `token create`.
     TokenCreate(Token),
     /// `token list`.
@@ -83,6 +88,8 @@ pub struct Serve {
     pub source_limit: u64,
     /// `--access-lifetime`.
     pub access_lifetime: Duration,
+    /// `--log-…`.
+    pub keep: Keep,
     /// `--isolation`.
     pub isolation: Isolation,
     /// `--webhook-private`.
@@ -122,6 +129,7 @@ struct Given {
     ready_file: Option<PathBuf>,
     source_limit: Option<u64>,
     access_lifetime: Option<Duration>,
+    keep: Keep,
     isolation: Option<Isolation>,
     webhook_private: bool,
     webhook_ca: Option<PathBuf>,
@@ -146,6 +154,9 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
+            Arg::Long("log-keep") => given.keep.time = keep(&text(&mut parser)?)?,
+            Arg::Long("log-bytes") => given.keep.bytes = size(&text(&mut parser)?)?,
+            Arg::Long("log-rate") => given.keep.rate = Some(rate(&text(&mut parser)?)?),
             Arg::Long("isolation") => given.isolation = Some(isolation(&text(&mut parser)?)?),
             Arg::Long("webhook-private") => given.webhook_private = true,
             Arg::Long("webhook-ca") => given.webhook_ca = Some(parser.value().map_err(wrong)?.into()),
@@ -183,6 +194,7 @@ fn command(given: Given) -> Result<Command> {
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
+                keep: given.keep,
                 isolation: given.isolation.unwrap_or(Isolation::Auto),
                 webhook_private: given.webhook_private,
                 webhook_ca: given.webhook_ca,
@@ -194,7 +206,7 @@ fn command(given: Given) -> Result<Command> {
                     "plain HTTP is served on loopback addresses only, not on '{address}'"
                 ))
                 .hint("add --tls-cert and --tls-key, or --tls-self-signed")),
-                _ => Ok(Command::Serve(serve)),
+                _ => Ok(Command::Serve(Box::new(serve))),
             }
         }
         ["token", "create"] => Ok(Command::TokenCreate(token()?)),
@@ -236,6 +248,19 @@ fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
 fn lifetime(text: &str) -> Result<Duration> {
     parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
         Error::usage(format!("'{text}' is no lifetime")).hint("for instance `--access-lifetime 15m`")
+    })
+}
+
+fn keep(text: &str) -> Result<Duration> {
+    parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
+        Error::usage(format!("'{text}' is no time to keep logs")).hint("for instance `--log-keep 7d`")
+    })
+}
+
+fn rate(text: &str) -> Result<u64> {
+    text.parse().ok().filter(|rate| *rate > 0).ok_or_else(|| {
+        Error::usage(format!("'{text}' is no number of lines a second"))
+            .hint("for instance `--log-rate 10000`")
     })
 }
 

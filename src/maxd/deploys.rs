@@ -396,8 +396,8 @@ impl Work<'_> {
     }
 
     fn line(&self, text: String, stored: Option<oneshot::Sender<()>>) -> NewLine {
-        let release = Some(self.number);
-        NewLine { network: self.network, app: Some(self.app), release, source: Source::Build, text, stored }
+        let (app, release) = (Some(self.app), Some(self.number));
+        NewLine { stored, ..NewLine::new(self.network, app, release, Source::Build, text) }
     }
 
     async fn say(&self, text: String) {

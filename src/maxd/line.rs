@@ -1,10 +1,10 @@
-//! A log line on its way to the log database.
+//! Log lines on their way to the log database.
 
 use crate::wire::log::Source;
 use tokio::sync::oneshot;
 
-/// A line that has no sequence number yet. The bounded channel these travel in is
-/// the back-pressure between an app's pipes and the database.
+/// A line that has no sequence number yet, or several that are alike. The bounded channel
+/// these travel in is the back-pressure between an app's pipes and the database.
 pub struct NewLine {
     /// The network's row in the state database.
     pub network: i64,
@@ -12,10 +12,27 @@ pub struct NewLine {
     pub app: Option<i64>,
     /// The release that wrote it, or that is being built.
     pub release: Option<u64>,
+    /// The instance that wrote it.
+    pub instance: Option<u64>,
     /// Where it comes from.
     pub source: Source,
-    /// Without its line end, valid UTF-8.
+    /// Without the last line's end, valid UTF-8.
     pub text: String,
+    /// The beginning of a line that goes on.
+    pub partial: bool,
     /// Told when this line, and with it all before it, can be read.
     pub stored: Option<oneshot::Sender<()>>,
+}
+
+impl NewLine {
+    /// A line of no instance.
+    pub fn new(
+        network: i64,
+        app: Option<i64>,
+        release: Option<u64>,
+        source: Source,
+        text: String,
+    ) -> NewLine {
+        NewLine { network, app, release, instance: None, source, text, partial: false, stored: None }
+    }
 }

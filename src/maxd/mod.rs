@@ -83,7 +83,7 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(args) => {
             let runtime = tokio::runtime::Runtime::new()
                 .map_err(|error| Error::new(Kind::Failed, format!("cannot start: {error}")))?;
-            let served = runtime.block_on(serve::serve(args));
+            let served = runtime.block_on(serve::serve(*args));
             // Whatever still runs is not waited for: its outcome is on the disk or it has none.
             runtime.shutdown_background();
             served?;

@@ -280,7 +280,7 @@ impl Platform {
 
     /// Writes a line about what Max did.
     pub async fn event(&self, network: i64, app: Option<i64>, text: String) {
-        let line = NewLine { network, app, release: None, source: Source::Event, text, stored: None };
+        let line = NewLine::new(network, app, None, Source::Event, text);
         // The writer only goes when the server does.
         let _ = self.lines.send(line).await;
     }

@@ -1,5 +1,7 @@
-//! From a job's pipes into the log, line by line. Whoever writes faster than the log
-//! takes it has to wait: nothing is dropped and nothing piles up.
+//! From a job's pipes into the log, in bundles of lines. Whoever writes faster than the log
+//! takes it has to wait: nothing is dropped and nothing piles up. A pipe has at most one
+//! bundle on its way to the log while the next is read, so that however much one app writes,
+//! the others take turns with it.
 
 use super::line::NewLine;
 use super::runtime::{Job, Pipe};
@@ -12,6 +14,10 @@ use tokio::task::JoinSet;
 
 /// The longest line, in bytes; a longer one is split.
 const LINE_MAX: usize = 64 * 1024;
+/// What is read at once: as much as a pipe holds.
+const READ: usize = 64 * 1024;
+/// An app is one process for the time being.
+const INSTANCE: u64 = 1;
 
 /// How long the end of the output is waited for once the job has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -48,8 +54,9 @@ impl Journal {
     }
 
     fn line(&self, source: Source, text: String) -> NewLine {
-        let (network, app, release) = (self.network, Some(self.app), Some(self.release));
-        NewLine { network, app, release, source, text, stored: None }
+        let instance = (source != Source::Build).then_some(INSTANCE);
+        let (app, release) = (Some(self.app), Some(self.release));
+        NewLine { instance, ..NewLine::new(self.network, app, release, source, text) }
     }
 
     /// Begins to read what a job writes, under these names.
@@ -78,15 +85,38 @@ impl Pumps {
 
 async fn pump(mut pipe: Pipe, journal: Journal, source: Source) {
     let mut splitter = Splitter::default();
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
-        for line in splitter.push(buffer.get(..n).unwrap_or_default()) {
-            journal.write(source, line).await;
+    let mut buffer = vec![0; READ];
+    let mut before: Option<oneshot::Receiver<()>> = None;
+    loop {
+        let read = pipe.read(&mut buffer).await.unwrap_or(0);
+        let bundles = match read {
+            0 => splitter.finish(),
+            _ => splitter.push(buffer.get(..read).unwrap_or_default()),
+        };
+        for Bundle { text, partial } in bundles {
+            if let Some(before) = before.take() {
+                // An error means that it could not be stored, which the log has said.
+                let _ = before.await;
+            }
+            let (stored, wait) = oneshot::channel();
+            let line = NewLine { partial, stored: Some(stored), ..journal.line(source, text) };
+            if journal.lines.send(line).await.is_ok() {
+                before = Some(wait);
+            }
+        }
+        if read == 0 {
+            return;
         }
     }
-    if let Some(line) = splitter.finish() {
-        journal.write(source, line).await;
-    }
+}
+
+/// Whole lines, or a piece of one.
+#[derive(PartialEq, Debug)]
+struct Bundle {
+    /// Without the last line's end.
+    text: String,
+    /// It is a piece, and not the last.
+    partial: bool,
 }
 
 /// Cuts bytes into lines.
@@ -97,70 +127,109 @@ struct Splitter {
 }
 
 impl Splitter {
-    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.rest.extend_from_slice(part);
-            if self.rest.ends_with(b"\n") {
-                self.rest.pop();
-                lines.extend(self.cut());
-                lines.extend(self.finish().or_else(|| Some(String::new())));
-            } else {
-                lines.extend(self.cut());
-            }
+    /// What is complete with these bytes, at most [`READ`]: lines together, pieces of long
+    /// lines by themselves.
+    fn push(&mut self, bytes: &[u8]) -> Vec<Bundle> {
+        let mut bundles = Vec::new();
+        let (lines, rest) =
+            bytes.split_at(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+        if !lines.is_empty() {
+            // The line that was begun before may be too long, and none after it.
+            let (first, others) =
+                lines.split_at(lines.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+            self.rest.extend_from_slice(first);
+            self.cut(LINE_MAX + 1, &mut bundles);
+            let mut whole = std::mem::take(&mut self.rest);
+            whole.extend_from_slice(others);
+            whole.pop();
+            bundles.push(Bundle { text: text(whole), partial: false });
         }
-        lines
+        self.rest.extend_from_slice(rest);
+        self.cut(LINE_MAX, &mut bundles);
+        bundles
     }
 
-    /// Takes whole pieces off a line that is too long, between characters.
-    fn cut(&mut self) -> Vec<String> {
-        let mut pieces = Vec::new();
-        while self.rest.len() > LINE_MAX {
+    /// Takes whole pieces off a line that is longer than `limit`, between characters.
+    fn cut(&mut self, limit: usize, bundles: &mut Vec<Bundle>) {
+        while self.rest.len() > limit {
             let continues = |at: &usize| self.rest.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
             let at = (LINE_MAX - 3..=LINE_MAX).rev().find(|at| !continues(at)).unwrap_or(LINE_MAX);
             let rest = self.rest.split_off(at);
-            pieces.push(text(&std::mem::replace(&mut self.rest, rest)));
+            let piece = std::mem::replace(&mut self.rest, rest);
+            bundles.push(Bundle { text: text(piece), partial: true });
         }
-        pieces
     }
 
-    fn finish(&mut self) -> Option<String> {
+    /// What has no end.
+    fn finish(&mut self) -> Vec<Bundle> {
         let line = std::mem::take(&mut self.rest);
-        (!line.is_empty()).then(|| text(line.strip_suffix(b"\r").unwrap_or(&line)))
+        if line.is_empty() { Vec::new() } else { vec![Bundle { text: text(line), partial: false }] }
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// Text, with line feeds alone as line ends.
+fn text(bytes: Vec<u8>) -> String {
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    if !text.contains('\r') {
+        return text;
+    }
+    let mut text = text.replace("\r\n", "\n");
+    if text.ends_with('\r') {
+        text.pop();
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lines(bundles: Vec<Bundle>) -> Vec<String> {
+        bundles.iter().flat_map(|bundle| bundle.text.split('\n')).map(str::to_owned).collect()
+    }
+
     #[test]
     fn lines_are_cut_at_their_ends_wherever_the_reads_fall() {
         let text = "one\r\ntwo\n\nfo\u{e9}ur\nfive".as_bytes();
-        for size in 1..text.len() {
+        for size in 1..=text.len() {
             let mut splitter = Splitter::default();
-            let mut lines = text.chunks(size).flat_map(|part| splitter.push(part)).collect::<Vec<_>>();
-            lines.extend(splitter.finish());
-            assert_eq!(lines, ["one", "two", "", "fo\u{e9}ur", "five"], "{size}");
+            let mut bundles = text.chunks(size).flat_map(|part| splitter.push(part)).collect::<Vec<_>>();
+            bundles.extend(splitter.finish());
+            assert!(bundles.iter().all(|bundle| !bundle.partial));
+            assert_eq!(lines(bundles), ["one", "two", "", "fo\u{e9}ur", "five"], "{size}");
         }
+    }
+
+    #[test]
+    fn what_comes_together_stays_together() {
+        let bundles = Splitter::default().push(b"a\nb\nc\nd");
+        assert_eq!(bundles, [Bundle { text: "a\nb\nc".to_owned(), partial: false }]);
     }
 
     #[test]
     fn long_lines_are_split_between_characters() {
         let long = "\u{e9}".repeat(LINE_MAX) + "x";
-        let mut splitter = Splitter::default();
-        let mut lines = splitter.push(format!("a{long}\nb\n").as_bytes());
-        assert_eq!(lines.pop().as_deref(), Some("b"));
-        assert!(lines.iter().all(|line| line.len() <= LINE_MAX && !line.contains('\u{fffd}')));
-        assert_eq!(lines.concat(), format!("a{long}"));
+        for size in [1000, READ] {
+            let mut splitter = Splitter::default();
+            let bytes = format!("before\na{long}\nb\n");
+            let mut bundles =
+                bytes.as_bytes().chunks(size).flat_map(|part| splitter.push(part)).collect::<Vec<_>>();
+            bundles.extend(splitter.finish());
+            let pieces = bundles.iter().filter(|bundle| bundle.partial).count();
+            assert!(pieces >= 2);
+            let mut joined = String::new();
+            for bundle in &bundles {
+                assert!(bundle.text.split('\n').all(|line| line.len() <= LINE_MAX), "{size}");
+                joined.push_str(&bundle.text);
+                joined.push_str(if bundle.partial { "" } else { "\n" });
+            }
+            assert!(joined == bytes, "{size}");
+        }
     }
 
     #[test]
     fn what_is_no_text_is_replaced() {
-        assert_eq!(Splitter::default().push(b"a\xff\xfeb\0c\n"), ["a\u{fffd}\u{fffd}b\0c"]);
+        assert_eq!(lines(Splitter::default().push(b"a\xff\xfeb\0c\n")), ["a\u{fffd}\u{fffd}b\0c"]);
     }
 }

@@ -188,7 +188,7 @@ async fn assemble(
     stopping: watch::Receiver<bool>,
 ) -> Result<Arc<Platform>> {
     let store = Store::open(&data.join("state.db"))?;
-    let (logs, lines) = Logs::open(&data.join("logs.db"))?;
+    let (logs, lines) = Logs::open(&data.join("logs.db"), args.keep)?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
     let secret = match &args.tls {
         Tls::Files(_, key) => Some(key.as_path()),

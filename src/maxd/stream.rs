@@ -1,12 +1,14 @@
 //! Subscriptions: log topics and `deploy:ID`, with cursor and credit as in
 //! docs/protocol.md.
 
+mod lines;
+
 use super::auth::Identity;
 use super::control::read;
 use super::dashboard;
 use super::echo;
 use super::exec::feed;
-use super::logs::{PAGE, Select};
+use super::logs::{Filter, Select};
 use super::outlet::Outlet;
 use super::platform::{Platform, find_app, find_network};
 use super::socket::Push;
@@ -14,10 +16,11 @@ use super::store::explain;
 use crate::error::{Error, Kind, Result};
 use crate::wire::CONTROL;
 use crate::wire::deploy::{Deploy, Follow, State};
-use crate::wire::log::{Credit, End, Gap, Lines, Query};
+use crate::wire::log::{End, Query};
+use lines::Cursor;
 use miniserde::json;
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::mpsc;
 
 /// What became of a join.
@@ -64,13 +67,6 @@ pub enum Feed {
     Echo(String, tokio::sync::broadcast::Receiver<echo::Shout>),
 }
 
-/// A place in a log, and how much may be sent.
-pub struct Cursor {
-    select: Select,
-    after: u64,
-    credit: u64,
-}
-
 /// Joins `topic`.
 pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params: &str) -> Result<Joined> {
     let parts: Vec<&str> = topic.split(':').collect();
@@ -83,8 +79,9 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
                 .map_err(|_| Error::new(Kind::NotFound, format!("deploy '{id}' does not exist")))?;
             let (deploy, app, network) = platform.deploy_status(who, id).await?;
             // Which release it makes is known once the source has arrived.
-            let select = Select::Build(app, deploy.release.unwrap_or(0));
-            let lines = Cursor { select, after: request.after.unwrap_or(0), credit: request.credit };
+            let filter = Filter::of_release(deploy.release.unwrap_or(0));
+            let after = Some(request.after.unwrap_or(0));
+            let lines = Cursor::new(Select::Builds(app), filter, after, request.credit);
             let feed = Feed::Deploy { who: who.clone(), id, network, lines };
             (json::to_string(&deploy), feed)
         }
@@ -123,31 +120,21 @@ async fn log(
     params: &str,
 ) -> Result<(String, Feed)> {
     let request: Query = read("logs", params)?;
-    let logs = Arc::clone(&platform.logs);
-    let after = match (request.after, request.tail) {
-        (Some(after), _) => after,
-        (None, Some(tail)) => blocking(move || logs.before_newest(select, tail)).await?,
-        (None, None) => 0,
-    };
-    let newest = *platform.logs.newest().borrow();
-    // With nothing asked for, begin with what comes next.
-    let after = if request.after.is_none() && request.tail == Some(0) { newest } else { after };
-    let lines = Cursor { select, after, credit: request.credit };
-    let named = request.after.is_some();
-    let feed = Feed::Log { lines, network, app, follow: request.follow };
-    let feed = if named { feed } else { feed.without_gap(platform).await? };
-    Ok((format!("{{\"newest\":{newest}}}"), feed))
-}
-
-impl Feed {
-    /// Who names no cursor misses nothing: what was dropped lies before the beginning.
-    async fn without_gap(mut self, platform: &Arc<Platform>) -> Result<Feed> {
-        if let Feed::Log { lines, .. } = &mut self {
-            let (logs, select) = (Arc::clone(&platform.logs), lines.select);
-            lines.after = lines.after.max(blocking(move || logs.dropped_through(select)).await?);
-        }
-        Ok(self)
+    let filter = Filter::new(&request, SystemTime::now())?;
+    if request.follow && request.until.is_some() {
+        let message = "until ends what is shown, so that there is nothing to follow";
+        return Err(Error::usage(message).hint("leave out --follow or --until").field("until"));
     }
+    // Without either it begins with the oldest line.
+    let from_time = request.since.is_some() && request.tail.is_none();
+    let tail = if from_time { None } else { request.tail };
+    let lines = Cursor::new(select, filter, request.after, request.credit)
+        .with_tail(tail)
+        .with_runs(request.runs == Some(true));
+    let newest = *platform.logs.newest().borrow();
+    let lines = if request.follow { lines } else { lines.with_end(newest) };
+    let feed = Feed::Log { lines, network, app, follow: request.follow };
+    Ok((format!("{{\"newest\":{newest}}}"), feed))
 }
 
 /// Sends until the end of the stream. An error is a crash: the client joins again.
@@ -185,14 +172,23 @@ async fn follow_log(
 ) -> Result<()> {
     let mut newest = platform.logs.newest();
     let mut changes = platform.deploys.changes();
-    lines.say_gap(platform, outlet).await?;
+    if lines.begin(platform, outlet).await?.is_none() {
+        return Ok(());
+    }
     let mut there = exists(platform, network, app).await?;
+    let mut first = true;
     loop {
         newest.mark_unchanged();
-        let Some(done) = lines.send(platform, network, outlet, inputs).await? else { return Ok(()) };
+        // Most of what wakes is other apps' lines.
+        if (first || lines.has_news(platform))
+            && lines.send(platform, network, outlet, inputs).await?.is_none()
+        {
+            return Ok(());
+        }
+        first = false;
         let reason = match (there, follow) {
             (false, _) => Some("deleted"),
-            (true, false) if done => Some("done"),
+            (true, false) => Some("done"),
             _ => None,
         };
         if let Some(reason) = reason {
@@ -234,8 +230,8 @@ async fn follow_deploy(
             Err(error) if error.kind() == Kind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let (Select::Build(app, _), Some(release)) = (lines.select, deploy.release) {
-            lines.select = Select::Build(app, release);
+        if let Some(release) = deploy.release {
+            lines.of_release(release);
             let Some(_) = lines.send(platform, network, outlet, inputs).await? else { return Ok(()) };
         }
         if told != Some(deploy.state) {
@@ -256,73 +252,6 @@ async fn follow_deploy(
             }
         }
     }
-}
-
-impl Cursor {
-    /// Says once what the receiver can't get any more.
-    async fn say_gap(&mut self, platform: &Arc<Platform>, outlet: &Outlet) -> Result<()> {
-        let (logs, select) = (Arc::clone(&platform.logs), self.select);
-        let through = blocking(move || logs.dropped_through(select)).await?;
-        if self.after < through {
-            let gap = Gap { after: self.after, through };
-            self.after = through;
-            // Who is gone is noticed at the first line.
-            let _ = outlet.push("gap", &json::to_string(&gap)).await;
-        }
-        Ok(())
-    }
-
-    /// Sends all lines there are, waiting for credit. None when the receiver is gone.
-    async fn send(
-        &mut self,
-        platform: &Arc<Platform>,
-        network: i64,
-        outlet: &Outlet,
-        inputs: &mut mpsc::Receiver<Push>,
-    ) -> Result<Option<bool>> {
-        let names = names(platform, network).await?;
-        loop {
-            while self.credit == 0 {
-                match inputs.recv().await {
-                    Some(input) => self.grant(&input),
-                    None => return Ok(None),
-                }
-            }
-            let (logs, select, after) = (Arc::clone(&platform.logs), self.select, self.after);
-            let known = names.clone();
-            let mut page =
-                blocking(move || logs.after(select, after, &|app| known.get(&app).cloned())).await?;
-            let whole = (page.len() as u64) < PAGE;
-            page.truncate(usize::try_from(self.credit).unwrap_or(usize::MAX));
-            let sent = page.len() as u64;
-            let Some(last) = page.last() else { return Ok(Some(true)) };
-            let partial = self.credit == sent;
-            (self.after, self.credit) = (last.seq, self.credit - sent);
-            if outlet.push("lines", &json::to_string(&Lines { lines: page })).await.is_err() {
-                return Ok(None);
-            }
-            if whole && !partial {
-                return Ok(Some(true));
-            }
-        }
-    }
-
-    fn grant(&mut self, push: &Push) {
-        if push.event == "credit"
-            && let Ok(credit) = json::from_str::<Credit>(push.payload.text())
-        {
-            self.credit = self.credit.saturating_add(credit.lines);
-        }
-    }
-}
-
-async fn names(platform: &Arc<Platform>, network: i64) -> Result<Arc<HashMap<i64, String>>> {
-    let names = platform.store.with(move |t| {
-        let mut query = t.prepare_cached("SELECT id, name FROM apps WHERE network = ?1").map_err(explain)?;
-        let rows = query.query_map([network], |row| Ok((row.get(0)?, row.get(1)?)));
-        rows.and_then(Iterator::collect).map_err(explain)
-    });
-    names.await.map(Arc::new)
 }
 
 async fn exists(platform: &Arc<Platform>, network: i64, app: Option<i64>) -> Result<bool> {

@@ -2,11 +2,12 @@
 
 use crate::phx::client::Transmit;
 use std::net::TcpStream;
+use tungstenite::Utf8Bytes;
 
 /// What was received.
 pub enum Received {
     /// A text frame.
-    Text(String),
+    Text(Utf8Bytes),
     /// A binary frame.
     Binary(Vec<u8>),
     /// Nothing at the moment.

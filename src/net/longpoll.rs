@@ -87,7 +87,7 @@ pub fn open(http: Arc<Http>, polls: Http, token: &Secret, waiter: Arc<Waiter>) -
         while open {
             open = match poll(&polls, &session) {
                 Ok(messages) => {
-                    messages.into_iter().all(|text| hand_on(&received, &waiter, Received::Text(text)))
+                    messages.into_iter().all(|text| hand_on(&received, &waiter, Received::Text(text.into())))
                 }
                 Err(reason) => {
                     hand_on(&received, &waiter, Received::Closed(reason));

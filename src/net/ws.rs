@@ -20,6 +20,8 @@ use tungstenite::{Error as WsError, Message, WebSocket};
 
 /// The largest frame that is read (Phoenix's `max_frame_size`).
 const MAX_FRAME: usize = 8_000_000;
+/// What is read at once: tungstenite clears as much before each read.
+const READ: usize = 16 * 1024;
 /// The largest body of a refusal.
 const MAX_REFUSAL: usize = 64 * 1024;
 /// Phoenix's address for protocol 2.0.0.
@@ -72,7 +74,10 @@ pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, patience: Duration
     }
     stream.settle(patience)?;
     stream.socket().set_nonblocking(true)?;
-    let limits = WebSocketConfig::default().max_frame_size(Some(MAX_FRAME)).max_message_size(Some(MAX_FRAME));
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(READ)
+        .max_frame_size(Some(MAX_FRAME))
+        .max_message_size(Some(MAX_FRAME));
     let socket = WebSocket::from_partially_read(stream, answer.rest(), Role::Client, Some(limits));
     Ok(Ok(Ws { socket, unsent: false }))
 }
@@ -144,7 +149,7 @@ impl Connection for Ws {
     fn receive(&mut self) -> Received {
         loop {
             return match self.socket.read() {
-                Ok(Message::Text(text)) => Received::Text(text.as_str().to_owned()),
+                Ok(Message::Text(text)) => Received::Text(text),
                 Ok(Message::Binary(bytes)) => Received::Binary(bytes.to_vec()),
                 Ok(Message::Close(frame)) => {
                     Received::Closed(match frame.map(|frame| u16::from(frame.code)) {

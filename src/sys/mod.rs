@@ -2,6 +2,7 @@
 //! only place with `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod clock;
 pub mod connect;
 pub mod signals;
 pub mod terminal;

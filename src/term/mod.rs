@@ -7,6 +7,7 @@ pub mod progress;
 pub mod prompt;
 pub mod screen;
 pub mod text;
+pub mod wrap;
 
 use crate::error::{Error, Kind};
 use crate::sys::{signals, terminal};

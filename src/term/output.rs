@@ -33,7 +33,12 @@ pub enum Colour {
     Red,
     /// Less important.
     Dim,
+    /// One of several things that are told apart, whichever colours there are.
+    Hue(usize),
 }
+
+/// Not red, which means that something is wrong.
+const HUES: [&str; 8] = ["36", "35", "34", "32", "33", "96", "95", "94"];
 
 impl Output {
     /// The standard streams as they are. `plain` is true with NO_COLOR or TERM=dumb.
@@ -80,10 +85,8 @@ impl Output {
     }
 
     /// Writes one JSON document as one line.
-    pub fn document(&self, document: &impl miniserde::Serialize) -> Result<()> {
-        let mut line = escaped(miniserde::json::to_string(document));
-        line.push('\n');
-        self.write(&line)
+    pub fn document(&self, document: &dyn miniserde::Serialize) -> Result<()> {
+        self.write(&json_line(document))
     }
 
     /// Writes one JSON document that somebody else wrote, as one line.
@@ -147,6 +150,7 @@ impl Output {
             Colour::Yellow => "33",
             Colour::Red => "31",
             Colour::Dim => "2",
+            Colour::Hue(number) => HUES.get(number % HUES.len()).copied().unwrap_or("0"),
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
@@ -183,6 +187,13 @@ fn error_json(error: &Error, exit_code: i32) -> String {
     out.push_str(&exit_code.to_string());
     out.push_str("}\n");
     out
+}
+
+/// A JSON document as one line with its end.
+pub fn json_line(document: &dyn miniserde::Serialize) -> String {
+    let mut line = escaped(miniserde::json::to_string(document));
+    line.push('\n');
+    line
 }
 
 /// JSON in which the control characters above 0x7e, which some terminals obey and

@@ -1,19 +1,51 @@
 //! Text from outside made safe to show: it must not drive the terminal.
 
+use crate::json::plain;
 use std::borrow::Cow;
 
 /// `text` with everything that could drive a terminal or hide what it says (control
 /// characters but tab, and Unicode's direction overrides) replaced by a visible
 /// escape such as `\u{1b}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(drives) {
+    if plain(text.as_bytes()) == text.len() || !text.chars().any(drives) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if drives(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
+    push_safe(&mut out, text);
     Cow::Owned(out)
+}
+
+/// Appends `text` made safe.
+pub fn push_safe(out: &mut String, text: &str) {
+    push(out, text, false);
+}
+
+/// Appends lines, each made safe.
+pub fn push_safe_lines(out: &mut String, text: &str) {
+    push(out, text, true);
+}
+
+fn push(out: &mut String, text: &str, lines: bool) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = plain(rest.as_bytes());
+        // The usual case by itself: a line and its end.
+        if lines && rest.as_bytes().get(end) == Some(&b'\n') {
+            let (line, others) = rest.split_at(end + 1);
+            out.push_str(line);
+            rest = others;
+            continue;
+        }
+        let (front, behind) = rest.split_at(end);
+        out.push_str(front);
+        let mut chars = behind.chars();
+        match chars.next() {
+            Some(c) if drives(c) && !(lines && c == '\n') => out.extend(c.escape_unicode()),
+            Some(c) => out.push(c),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
 }
 
 fn drives(c: char) -> bool {

@@ -25,6 +25,8 @@ mod isolation;
 mod json;
 mod login;
 mod logs;
+mod logs_filters;
+mod logs_flow;
 mod longpoll;
 mod metrics;
 mod phx;

@@ -186,7 +186,8 @@ impl Live<'_> {
         let Some(app) = self.board.current() else { return Ok(()) };
         let topic = format!("logs:app:{}:{}", text(&app.row, "network"), text(&app.row, "app"));
         let params = move |after| {
-            json::to_string(&Query { after, tail: Some(LINES as u64 / 4), follow: true, credit: CREDIT })
+            let tail = Some(LINES as u64 / 4);
+            json::to_string(&Query { after, tail, follow: true, credit: CREDIT, ..Query::default() })
         };
         match Stream::open(self.max, &topic, params) {
             Ok(stream) => self.log = Some(stream),
@@ -219,7 +220,7 @@ impl Live<'_> {
                     drop(lines.drain(..old));
                 }
                 Ok(Item::Note(note)) => lines.push(note),
-                Ok(Item::End) => {
+                Ok(Item::End(_)) => {
                     lines.push("the app was deleted".to_owned());
                     self.log = None;
                 }

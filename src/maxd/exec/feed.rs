@@ -111,7 +111,7 @@ pub async fn run(mut client: Box<Client>, outlet: &Outlet, inputs: &mut mpsc::Re
         tokio::select! {
             _ = changes.changed() => {}
             input = inputs.recv() => match input {
-                Some(input) => client.take(&input)?,
+                Some(input) => { client.take(&input)? },
                 None => return Ok(()),
             }
         }

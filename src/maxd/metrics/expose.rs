@@ -5,12 +5,14 @@
 use super::histogram::{BUCKETS, most};
 use crate::error::Result;
 use crate::maxd::auth::random;
+use crate::maxd::logs::Counter;
 use crate::maxd::platform::{Platform, all_apps};
 use crate::maxd::store::disk;
 use crate::wire::app::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -105,6 +107,7 @@ fn page(platform: &Platform, apps: &[(i64, String)]) -> String {
     states(&mut page, platform, apps);
     usage(&mut page, platform, apps);
     requests(&mut page, platform, apps);
+    logged(&mut page, platform, apps);
     page.0
 }
 
@@ -162,6 +165,27 @@ fn usage(page: &mut Page, platform: &Platform, apps: &[(i64, String)]) {
     for (usage, labels) in &all {
         if let Some(limit) = usage.cpu_limit {
             page.sample("max_app_cpu_limit_cores", labels, limit as f64 / 1000.0);
+        }
+    }
+}
+
+/// What apps, their builds and requests to them have written into their logs.
+fn logged(page: &mut Page, platform: &Platform, apps: &[(i64, String)]) {
+    type Value = fn(&Counter) -> u64;
+    const ROWS: [(&str, &str, Value); 3] = [
+        ("max_app_log_lines_total", "Lines kept in an app's log.", |counter| counter.lines),
+        ("max_app_log_bytes_total", "Bytes kept in an app's log.", |counter| counter.bytes),
+        (
+            "max_app_log_dropped_lines_total",
+            "Lines of an app that were dropped: over the rate, or for want of space.",
+            |counter| counter.dropped,
+        ),
+    ];
+    let counters: HashMap<i64, Counter> = platform.logs.counters().into_iter().collect();
+    for (name, help, value) in ROWS {
+        page.about(name, "counter", help);
+        for (id, labels) in apps {
+            page.sample(name, labels, value(&counters.get(id).copied().unwrap_or_default()));
         }
     }
 }

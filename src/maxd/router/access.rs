@@ -90,9 +90,7 @@ impl Drop for Access {
 impl Access {
     fn send(&self, text: String) -> bool {
         let (network, app, release) = (self.network, Some(self.app), self.release);
-        self.lines
-            .try_send(NewLine { network, app, release, source: Source::Access, text, stored: None })
-            .is_ok()
+        self.lines.try_send(NewLine::new(network, app, release, Source::Access, text)).is_ok()
     }
 }
 

@@ -205,7 +205,7 @@ impl Driver {
             let now = Instant::now();
             let handled = match connection.receive() {
                 Received::Nothing => return,
-                Received::Text(text) => self.client.handle_text(now, &text),
+                Received::Text(text) => self.client.handle_text(now, text.as_str()),
                 Received::Binary(bytes) => self.client.handle_binary(now, &bytes),
                 Received::Closed(reason) => return self.lost(&reason),
             };
