@@ -35,9 +35,11 @@ impl Waiter {
         }
         poll(&mut watched, deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))?;
         if watched.first().is_some_and(|bell| bell.revents != 0) {
-            // First, so that whoever comes from now on rings again.
-            self.rings.store(false, Ordering::SeqCst);
+            // Last, or what was rung in between would be read with the rest and the bell
+            // stay silent for good. Who comes before that needs no bell: the sleeper looks
+            // at what there is to do when it has woken.
             let _ = (&self.bell).read(&mut [0; 16]);
+            self.rings.store(false, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -73,8 +75,33 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::net::TcpListener;
+    use std::sync::atomic::AtomicU64;
 
     const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn no_wake_is_lost_however_they_meet() {
+        let waiter = Waiter::new().unwrap();
+        let (told, seen) = (AtomicU64::new(0), AtomicU64::new(0));
+        let ends = Instant::now() + LONG;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for count in 1..=200_000 {
+                    told.store(count, Ordering::SeqCst);
+                    waiter.wake();
+                    // Sometimes behind the sleeper, sometimes ahead of it.
+                    while count % 7 == 0 && seen.load(Ordering::SeqCst) < count && Instant::now() < ends {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            while seen.load(Ordering::SeqCst) < 200_000 {
+                waiter.wait(None, false, Some(ends)).unwrap();
+                seen.store(told.load(Ordering::SeqCst), Ordering::SeqCst);
+                assert!(Instant::now() < ends, "a wake was lost");
+            }
+        });
+    }
 
     #[test]
     fn it_sleeps_until_the_deadline_the_bell_or_the_socket() {
