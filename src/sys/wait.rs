@@ -81,21 +81,26 @@ mod tests {
 
     #[test]
     fn no_wake_is_lost_however_they_meet() {
+        const EACH: u64 = 20_000;
         let waiter = Waiter::new().unwrap();
         let (told, seen) = (AtomicU64::new(0), AtomicU64::new(0));
         let ends = Instant::now() + LONG;
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for count in 1..=200_000 {
-                    told.store(count, Ordering::SeqCst);
-                    waiter.wake();
-                    // Sometimes behind the sleeper, sometimes ahead of it.
-                    while count % 7 == 0 && seen.load(Ordering::SeqCst) < count && Instant::now() < ends {
-                        std::hint::spin_loop();
-                    }
+        let tell = || {
+            for count in 0..EACH {
+                let own = told.fetch_add(1, Ordering::SeqCst) + 1;
+                waiter.wake();
+                // Now and then only behind the sleeper.
+                while count % 3 == 0 && seen.load(Ordering::SeqCst) < own && Instant::now() < ends {
+                    std::thread::yield_now();
                 }
-            });
-            while seen.load(Ordering::SeqCst) < 200_000 {
+            }
+        };
+        std::thread::scope(|scope| {
+            // More than there are cores, so that they are interrupted anywhere.
+            for _ in 0..8 {
+                scope.spawn(tell);
+            }
+            while seen.load(Ordering::SeqCst) < 8 * EACH {
                 waiter.wait(None, false, Some(ends)).unwrap();
                 seen.store(told.load(Ordering::SeqCst), Ordering::SeqCst);
                 assert!(Instant::now() < ends, "a wake was lost");
