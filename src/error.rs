@@ -85,6 +85,7 @@ struct Inner {
     message: String,
     hint: Option<String>,
     field: Option<String>,
+    exit_code: Option<u8>,
 }
 
 /// What fallible functions return.
@@ -94,7 +95,7 @@ impl Error {
     /// An error of this kind. `message` is lower case, without a full stop, with
     /// its subject in single quotes.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), hint: None, field: None }))
+        Error(Box::new(Inner { kind, message: message.into(), hint: None, field: None, exit_code: None }))
     }
 
     /// A mistake in what the user wrote.
@@ -122,6 +123,17 @@ impl Error {
     pub fn field(mut self, field: impl Into<String>) -> Error {
         self.0.field = Some(field.into());
         self
+    }
+
+    /// The same error with an exit code that is not its kind's.
+    pub fn exits(mut self, code: u8) -> Error {
+        self.0.exit_code = Some(code);
+        self
+    }
+
+    /// The exit code of a command that ends with this error.
+    pub fn exit_code(&self) -> u8 {
+        self.0.exit_code.unwrap_or_else(|| self.0.kind.exit_code())
     }
 
     /// What somebody can act on.

@@ -58,7 +58,11 @@ pub fn rig_main() -> ExitCode {
                 Ok(session) => session,
                 Err(error) => return done(&Output::new(json, plain), Err(error)),
             };
-            let code = done(&session.output, (command.run)(&session, &matches));
+            let ran = (command.run)(&session, &matches);
+            let code = match (done(&session.output, ran), session.exit_code.get()) {
+                (ExitCode::SUCCESS, code) => ExitCode::from(code),
+                (code, _) => code,
+            };
             session.close();
             code
         }
@@ -74,7 +78,7 @@ fn done(output: &Output, result: error::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.error(&error);
-            ExitCode::from(error.kind().exit_code())
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::store::transport;
 use crate::store::vault::Vault;
 use crate::term::output::Output;
 use crate::time::parse_duration;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub const APP: Flag = Flag { long: "app", short: Some('a'), value: "APP", help: 
 pub struct Session {
     /// Where results and messages go.
     pub output: Output,
+    /// The exit code of a command that succeeds, when it is not 0.
+    pub exit_code: Cell<u8>,
     /// `--timeout`, when it is given.
     pub limit: Option<Duration>,
     url: Option<String>,
@@ -94,7 +96,7 @@ impl Session {
             }
         };
         let (url, ca, pin, max) = (own(&URL), own(&CA), own(&PIN), OnceCell::new());
-        Ok(Session { output, limit, url, ca, context, transport, pin, max })
+        Ok(Session { exit_code: Cell::new(0), output, limit, url, ca, context, transport, pin, max })
     }
 
     /// How long an answer may take.

@@ -1,6 +1,7 @@
 //! Max, as the commands see it: requests, subscriptions and uploads. One socket
 //! carries all of it but uploads, and is opened by the first that needs it.
 
+pub mod exec;
 pub mod stream;
 
 use crate::auth::Auth;

@@ -32,6 +32,9 @@ pub struct Arg {
     pub required: bool,
 }
 
+/// How the name of an argument begins that takes everything behind `--`.
+pub const REST: &str = "--";
+
 /// A command.
 pub struct Command {
     /// The words that call it: `create network`.
@@ -97,6 +100,8 @@ pub const GLOBAL: &[&Flag] = &[&OUTPUT, &CONTEXT, &URL, &TIMEOUT, &CA, &PIN, &TR
 pub struct Matches {
     /// The arguments behind the command's words.
     pub args: Vec<String>,
+    /// What stands behind `--`, of a command that has an argument for it.
+    pub rest: Option<Vec<String>>,
     pub(super) flags: Vec<(&'static str, String)>,
 }
 
@@ -109,6 +114,12 @@ impl Matches {
     /// The value of `flag`; of several the last.
     pub fn value(&self, flag: &Flag) -> Option<&str> {
         self.flags.iter().rev().find(|(long, _)| *long == flag.long).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of `flag`, in order.
+    pub fn values(&self, flag: &Flag) -> impl Iterator<Item = &str> {
+        let long = flag.long;
+        self.flags.iter().filter(move |(name, _)| *name == long).map(|(_, value)| value.as_str())
     }
 
     /// Whether the switch `flag` is given.

@@ -1,7 +1,7 @@
 //! From arguments to an [`Invocation`]. Touches nothing outside: no file, no
 //! environment, no terminal.
 
-use super::{Arg, Command, Flag, GLOBAL, HELP, Matches, OUTPUT, VERSION, suggest};
+use super::{Arg, Command, Flag, GLOBAL, HELP, Matches, OUTPUT, REST, VERSION, suggest};
 use crate::error::{Error, Result};
 use lexopt::Arg as Token;
 use std::ffi::OsString;
@@ -18,6 +18,7 @@ pub enum Invocation {
 
 /// Parses the arguments behind the program's name.
 pub fn parse(commands: &'static [Command], args: Vec<OsString>) -> Result<Invocation> {
+    let (args, rest) = split(args);
     let (mut words, flags) = tokens(commands, args)?;
     let given = |flag: &Flag| flags.iter().any(|(long, _)| *long == flag.long);
     if given(&VERSION) {
@@ -38,9 +39,28 @@ pub fn parse(commands: &'static [Command], args: Vec<OsString>) -> Result<Invoca
         };
     }
     let Some((command, used)) = found else { return Err(unknown(commands, &words)) };
-    let matches = Matches { args: words.split_off(used), flags };
+    let mut matches = Matches { args: words.split_off(used), rest: None, flags };
+    if let Some(rest) = rest {
+        let rest = rest.into_iter().map(text).collect::<Result<Vec<_>>>()?;
+        match command.args.iter().any(|arg| arg.name.starts_with(REST)) {
+            true => matches.rest = Some(rest),
+            false => matches.args.extend(rest),
+        }
+    }
     check(command, &matches)?;
     Ok(Invocation::Run(command, matches))
+}
+
+/// What stands before and behind `--`.
+fn split(mut args: Vec<OsString>) -> (Vec<OsString>, Option<Vec<OsString>>) {
+    match args.iter().position(|arg| arg == REST) {
+        Some(at) => {
+            let rest = args.split_off(at + 1);
+            args.pop();
+            (args, Some(rest))
+        }
+        None => (args, None),
+    }
 }
 
 /// Whether these arguments ask for JSON, also when they can't be parsed.
@@ -136,7 +156,8 @@ fn check(command: &'static Command, matches: &Matches) -> Result<()> {
             );
         }
     }
-    if let Some(extra) = matches.args.get(command.args.len()) {
+    let most = command.args.iter().filter(|arg| !arg.name.starts_with(REST)).count();
+    if let Some(extra) = matches.args.get(most) {
         return Err(Error::usage(format!("`rig {}` does not take '{extra}'", command.words)).hint(hint()));
     }
     let mut required = command.args.iter().filter(|arg| arg.required).map(|arg: &Arg| arg.name);

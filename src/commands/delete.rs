@@ -6,7 +6,7 @@ use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::count;
 use crate::view::{items, text};
-use crate::wire::{app, network, webhook};
+use crate::wire::{app, exec, network, webhook};
 use miniserde::json::Value;
 use std::path::Path;
 
@@ -34,6 +34,18 @@ pub const NETWORK: Command = Command {
     flags: &[&YES],
     examples: &[("Ask first", "rig delete network blue"), ("In a script", "rig delete network blue --yes")],
     run: network,
+};
+
+/// `rig delete session`.
+pub const SESSION: Command = Command {
+    words: "delete session",
+    aliases: &[],
+    summary: "End a command that runs in an app",
+    about: "It gets SIGTERM, and five seconds later SIGKILL.",
+    args: &[Arg { name: "ID", help: "its number in `rig list sessions`", required: true }],
+    flags: &[],
+    examples: &[("One of them", "rig delete session 12")],
+    run: end_session,
 };
 
 /// `rig delete webhook`.
@@ -81,6 +93,18 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
         return session.output.document(&answer);
     }
     session.output.line(&format!("deleted network {name}"))
+}
+
+fn end_session(session: &Session, matches: &Matches) -> Result<()> {
+    let given = matches.arg(0).unwrap_or_default();
+    let id = given.parse().map_err(|_| {
+        Error::usage(format!("'{given}' is no session's number")).hint("see `rig list sessions`")
+    })?;
+    let answer = session.max()?.document("exec:delete", &exec::Select { id })?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!("ended session {id} of app {}", text(&answer, "app")))
 }
 
 fn webhook(session: &Session, matches: &Matches) -> Result<()> {

@@ -110,6 +110,27 @@ const ALL_ALERT_FIELDS: &[Field] = &[
     field("message", "message", Show::Plain),
 ];
 
+/// `rig list sessions`.
+pub const SESSIONS: Command = Command {
+    words: "list sessions",
+    aliases: &[],
+    summary: "List the commands that run in your apps",
+    about: "A command whose rig has lost its connection waits a minute for it.",
+    args: &[],
+    flags: &[],
+    examples: &[("All of them", "rig list sessions")],
+    run: sessions,
+};
+
+const SESSION_FIELDS: &[Field] = &[
+    field("session", "id", Show::Plain),
+    field("app", "app", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("release", "release", Show::Plain),
+    field("attached", "attached", Show::Plain),
+    field("started", "started_at", Show::Ago),
+];
+
 const WEBHOOK_FIELDS: &[Field] = &[
     field("webhook", "id", Show::Plain),
     field("network", "network", Show::Plain),
@@ -136,6 +157,11 @@ fn alerts(session: &Session, matches: &Matches) -> Result<()> {
     let answer = session.max()?.document("alert:list", &request)?;
     let fields = if all { ALL_ALERT_FIELDS } else { ALERT_FIELDS };
     show(session, &answer, "alerts", fields, "no alerts")
+}
+
+fn sessions(session: &Session, _: &Matches) -> Result<()> {
+    let answer = session.max()?.document("exec:list", &Object::new())?;
+    show(session, &answer, "sessions", SESSION_FIELDS, "no command runs: `rig command APP -- PROG`")
 }
 
 fn webhooks(session: &Session, matches: &Matches) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What rig can do. [`COMMANDS`] is the only list.
 
 mod api;
+mod command;
 mod context;
 mod create;
 mod dashboard;
@@ -25,6 +26,7 @@ pub static COMMANDS: &[Command] = &[
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,
+    command::COMMAND,
     logs::APP,
     logs::BUILD,
     logs::NETWORK,
@@ -32,9 +34,11 @@ pub static COMMANDS: &[Command] = &[
     list::NETWORKS,
     list::ALERTS,
     list::WEBHOOKS,
+    list::SESSIONS,
     delete::APP,
     delete::NETWORK,
     delete::WEBHOOK,
+    delete::SESSION,
     context::LIST,
     context::USE,
     context::DELETE,

@@ -4,7 +4,7 @@ use super::auth::Identity;
 use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
-use crate::wire::{alert, app, deploy, metrics, network, webhook};
+use crate::wire::{alert, app, deploy, exec, metrics, network, webhook};
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 
@@ -43,6 +43,11 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         "webhook:delete" => {
             write(platform.delete_webhook(who, once()?, read::<webhook::Select>(event, payload)?).await)
         }
+        "exec:create" => {
+            write(platform.create_exec(who, once()?, read::<exec::Create>(event, payload)?).await)
+        }
+        "exec:list" => write(Ok(platform.list_execs(who))),
+        "exec:delete" => write(platform.delete_exec(who, read::<exec::Select>(event, payload)?.id)),
         _ => Err(Error::usage(format!("this server knows no request '{event}'"))
             .hint("rig and Max may be of different versions")),
     }

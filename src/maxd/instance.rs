@@ -3,7 +3,7 @@
 use super::build::brief;
 use super::plan::Health;
 use super::pump::{Journal, Pumps};
-use super::runtime::{Exit, Job, Runtime, Task};
+use super::runtime::{Exit, Job, Runtime, Task, shell};
 use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
@@ -88,14 +88,12 @@ impl Instance {
         journal: &Journal,
     ) -> Result<Instance> {
         let port = Ports::take(ports).map_err(|error| Error::io("get", "a free port", &error))?;
-        let fixed = [("PORT", port.number.to_string()), ("HOST", Ipv4Addr::LOCALHOST.to_string())];
-        let pair = |(name, value): (&str, String)| (name.to_owned(), value);
-        let mut env =
-            DEFAULTS.iter().map(|(name, value)| pair((name, (*value).to_owned()))).collect::<Vec<_>>();
-        env.extend_from_slice(&release.env);
-        env.extend(fixed.map(pair));
-        let (command, dir, limits) = (command.to_owned(), release.dir.clone(), release.plan.limits);
-        let task = Task { command, dir, writable: Vec::new(), env, app: Some(release.app), limits };
+        let mut env = environment(release);
+        env.push(("PORT".to_owned(), port.number.to_string()));
+        env.push(("HOST".to_owned(), Ipv4Addr::LOCALHOST.to_string()));
+        let (argv, dir, limits) = (shell(command), release.dir.clone(), release.plan.limits);
+        let task =
+            Task { argv, input: false, dir, writable: Vec::new(), env, app: Some(release.app), limits };
         let mut job = runtime.start(task).await?;
         let pumps = journal.follow(job.as_mut(), Source::Stdout, Source::Stderr);
         Ok(Instance { job, pumps, port, since: SystemTime::now() })
@@ -154,6 +152,14 @@ impl Instance {
             }),
         }
     }
+}
+
+/// What every program of a release finds in its environment, besides its own port.
+pub fn environment(release: &Release) -> Vec<(String, String)> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let mut env: Vec<_> = DEFAULTS.iter().map(pair).collect();
+    env.extend_from_slice(&release.env);
+    env
 }
 
 /// Why an instance did not become healthy.

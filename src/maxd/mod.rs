@@ -26,6 +26,7 @@ pub mod dashboard;
 pub mod deploys;
 pub mod detect;
 mod echo;
+pub mod exec;
 pub mod http;
 mod instance;
 mod keeper;

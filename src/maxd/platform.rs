@@ -6,6 +6,7 @@ mod status;
 use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
 use super::deploys::Deploys;
+use super::exec::Execs;
 use super::line::NewLine;
 use super::logs::Logs;
 use super::metrics::Metrics;
@@ -73,6 +74,8 @@ pub struct Platform {
     pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// Commands and shells.
+    pub execs: Execs,
     /// What is wrong.
     pub alerts: Arc<Alerts>,
     /// How those are told who want to hear of it.
@@ -252,6 +255,7 @@ impl Platform {
     /// removed at the next start.
     async fn forget_app(&self, row: &AppRow) {
         self.routes.unregister(&self.address.hostname(&row.network, &row.name));
+        self.execs.forget(row.id);
         self.supervisor.remove(row.id).await;
         self.metrics.forget(row.id);
         let directory = self.app_directory(row.id);

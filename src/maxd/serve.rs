@@ -233,6 +233,7 @@ async fn assemble(
         runtime,
         routes,
         metrics,
+        execs: Default::default(),
         deploys,
         alerts,
         webhooks,

@@ -7,6 +7,7 @@ use super::auth::Identity;
 use super::control::read;
 use super::dashboard;
 use super::echo;
+use super::exec::feed;
 use super::logs::{Filter, Select};
 use super::outlet::Outlet;
 use super::platform::{Platform, find_app, find_network};
@@ -58,6 +59,8 @@ pub enum Feed {
         /// Its build's lines.
         lines: Cursor,
     },
+    /// What a program reads and writes.
+    Exec(Box<feed::Client>),
     /// All apps of a user.
     Dashboard(Box<dashboard::Board>),
     /// What a conformance test asks for, on this topic.
@@ -94,6 +97,13 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
             let (owner, name) = (who.user, (*network).to_owned());
             let network = platform.store.with(move |t| find_network(t, owner, &name)).await?;
             log(platform, Select::Network(network), network, None, params).await?
+        }
+        ["exec", id] => {
+            let id = id
+                .parse()
+                .map_err(|_| Error::new(Kind::NotFound, format!("session '{id}' does not exist")))?;
+            let (reply, client) = feed::join(platform, who, id, read("exec", params)?)?;
+            (reply, Feed::Exec(client))
         }
         ["dashboard"] => return dashboard::join(platform, who, params).await,
         ["echo", ..] if platform.sockets.trial.topics => return Ok(echo::join(topic, params)),
@@ -140,6 +150,7 @@ pub async fn run(
             Ok(())
         }
         Feed::Echo(topic, shouts) => echo::run(topic, shouts, outlet, inputs).await,
+        Feed::Exec(client) => feed::run(client, &outlet, &mut inputs).await,
         Feed::Dashboard(board) => dashboard::run(&platform, *board, &outlet, &mut inputs).await,
         Feed::Log { lines, network, app, follow } => {
             follow_log(&platform, lines, network, app, follow, &outlet, &mut inputs).await

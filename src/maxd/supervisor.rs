@@ -89,6 +89,8 @@ pub struct Parts {
 struct App {
     /// Held during a switch; what has the traffic.
     keeper: tokio::sync::Mutex<Option<Arc<Keeper>>>,
+    /// The release of the keeper, for who can't wait for a switch.
+    serving: Mutex<Option<Release>>,
     /// What is shown: the view of the keeper, or of the first switch.
     view: Mutex<Arc<View>>,
     /// Cancelled when the app is removed.
@@ -100,6 +102,10 @@ struct App {
 impl App {
     fn show(&self, view: &Arc<View>) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view.clone();
+    }
+
+    fn serves(&self, release: &Release) {
+        *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(release.clone());
     }
 
     fn shown(&self) -> Arc<View> {
@@ -136,6 +142,7 @@ impl Supervisor {
         let fresh = || {
             Arc::new(App {
                 keeper: tokio::sync::Mutex::new(None),
+                serving: Mutex::new(None),
                 view: Mutex::new(View::new(None, State::Empty)),
                 removed: self.ending.child_token(),
                 tasks: TaskTracker::new(),
@@ -184,6 +191,7 @@ impl Supervisor {
         }
         self.parts.routes.register(&release.hostname, release.network, release.app);
         app.show(&view);
+        app.serves(&release);
         *current = Some(Keeper::begin(self.parts.clone(), release, view, instance, &app.tasks));
         if let Some(old) = old {
             let pace = self.parts.pace;
@@ -205,6 +213,7 @@ impl Supervisor {
             if current.is_none() && !task.removed.is_cancelled() {
                 parts.routes.register(&release.hostname, release.network, release.app);
                 task.show(&view);
+                task.serves(&release);
                 *current = Some(Keeper::begin(parts, release, view, None, &task.tasks));
             }
         });
@@ -255,6 +264,11 @@ impl Supervisor {
     /// What each app that was ever started does at the moment, by its row.
     pub fn all(&self) -> Vec<(i64, Brief)> {
         self.apps().iter().map(|(id, app)| (*id, app.shown().brief())).collect()
+    }
+
+    /// The release that has the app's traffic.
+    pub fn release(&self, app: i64) -> Option<Release> {
+        self.apps().get(&app)?.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the app does at the moment.

@@ -43,7 +43,7 @@ impl Default for Trial {
             topics: false,
             window: Duration::from_secs(10),
             idle: Duration::from_secs(60),
-            sockets: 100,
+            sockets: 500,
             alerts: None,
             disk: None,
             second: Duration::from_secs(1),

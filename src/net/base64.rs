@@ -16,6 +16,27 @@ pub fn encode(bytes: &[u8]) -> String {
     out
 }
 
+/// The bytes that `text` stands for; none when it is no base64 with padding.
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    for group in text.as_bytes().chunks(4) {
+        let padding = group.iter().rev().take_while(|byte| **byte == b'=').count();
+        let mut bits = 0;
+        for byte in group {
+            let six = match byte {
+                b'=' => 0,
+                byte => ALPHABET.iter().position(|one| one == byte)?,
+            };
+            bits = bits << 6 | six;
+        }
+        if group.len() != 4 || padding > 2 {
+            return None;
+        }
+        out.extend((0..3 - padding).map(|index| (bits >> (16 - 8 * index)) as u8));
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -24,6 +45,16 @@ mod tests {
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
         {
             assert_eq!(super::encode(text.as_bytes()), expected);
+            assert_eq!(super::decode(expected).as_deref(), Some(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn every_byte_comes_back_and_what_is_no_base64_does_not() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(super::decode(&super::encode(&bytes)), Some(bytes));
+        for text in ["Z", "Zm9", "Zm9v\n", "Zm-v", "====", "Z==="] {
+            assert_eq!(super::decode(text), None, "{text}");
         }
     }
 }

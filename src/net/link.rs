@@ -115,7 +115,7 @@ pub enum Event {
 /// A joined topic. Dropping it leaves.
 pub struct Subscription {
     channel: ChannelId,
-    events: Receiver<Event>,
+    events: Option<Events>,
     commands: Sender<Command>,
     waiter: Arc<Waiter>,
 }
@@ -133,6 +133,9 @@ impl Pending {
         }
     }
 }
+
+/// What comes on a subscription, for another thread than the one that sends.
+pub struct Events(Receiver<Event>);
 
 enum Command {
     Request {
@@ -153,6 +156,11 @@ enum Command {
         channel: ChannelId,
         event: String,
         payload: String,
+    },
+    Bytes {
+        channel: ChannelId,
+        event: String,
+        payload: Vec<u8>,
     },
     Leave {
         channel: ChannelId,
@@ -213,7 +221,7 @@ impl Link {
         self.command(Command::Subscribe { topic: topic.to_owned(), params, answer, events: sender })?;
         let (channel, reply) = self.wait(&wait)?;
         let (commands, waiter) = (self.commands.clone(), Arc::clone(&self.waiter));
-        Ok((reply, Subscription { channel, events, commands, waiter }))
+        Ok((reply, Subscription { channel, events: Some(Events(events)), commands, waiter }))
     }
 
     /// Ends the connection in order.
@@ -247,12 +255,12 @@ impl Link {
     }
 }
 
-impl Subscription {
+impl Events {
     /// The next event; none when `timeout` is over before it comes.
     pub fn recv(&self, timeout: Option<Duration>) -> Result<Option<Event>> {
         let received = match timeout {
-            None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(timeout) => self.events.recv_timeout(timeout),
+            None => self.0.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(timeout) => self.0.recv_timeout(timeout),
         };
         match received {
             Ok(event) => Ok(Some(event)),
@@ -260,10 +268,30 @@ impl Subscription {
             Err(RecvTimeoutError::Disconnected) => Err(ended()),
         }
     }
+}
+
+impl Subscription {
+    /// The next event; none when `timeout` is over before it comes.
+    pub fn recv(&self, timeout: Option<Duration>) -> Result<Option<Event>> {
+        self.events.as_ref().ok_or_else(ended)?.recv(timeout)
+    }
+
+    /// What comes, to be received by another thread; once.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.events.take()
+    }
 
     /// Sends `event`, which is not answered.
     pub fn push(&self, event: &str, payload: String) -> Result<()> {
-        let command = Command::Push { channel: self.channel, event: event.to_owned(), payload };
+        self.send(Command::Push { channel: self.channel, event: event.to_owned(), payload })
+    }
+
+    /// Sends bytes with `event`. They are lost when there is no connection.
+    pub fn push_bytes(&self, event: &str, payload: Vec<u8>) -> Result<()> {
+        self.send(Command::Bytes { channel: self.channel, event: event.to_owned(), payload })
+    }
+
+    fn send(&self, command: Command) -> Result<()> {
         self.commands.send(command).map_err(|_| ended())?;
         self.waiter.wake();
         Ok(())

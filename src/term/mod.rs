@@ -17,6 +17,17 @@ use std::sync::{Mutex, PoisonError};
 /// What is said when a signal ends rig.
 static LAST_WORDS: Mutex<String> = Mutex::new(String::new());
 
+/// Who takes signals in place of rig; whether it did.
+pub type Taker = Box<dyn Fn(i32) -> bool + Send>;
+
+static TAKER: Mutex<Option<Taker>> = Mutex::new(None);
+
+/// From now on a signal that would end rig goes to `taker`, and ends rig only if that does
+/// not take it.
+pub fn on_signal(taker: Option<Taker>) {
+    *TAKER.lock().unwrap_or_else(PoisonError::into_inner) = taker;
+}
+
 /// What is done when the terminal's size changes.
 static ON_RESIZE: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 
@@ -39,6 +50,9 @@ pub fn end_on_signals(json: bool) {
             if let Some(then) = &*ON_RESIZE.lock().unwrap_or_else(PoisonError::into_inner) {
                 then();
             }
+            return;
+        }
+        if TAKER.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|taker| taker(signal)) {
             return;
         }
         let full = terminal::restore();

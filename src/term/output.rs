@@ -123,7 +123,7 @@ impl Output {
     /// Shows an error: one JSON object, or `rig: …` with its hint.
     pub fn error(&self, error: &Error) {
         if self.json {
-            self.stderr(&error_json(error, error.kind().exit_code().into()));
+            self.stderr(&error_json(error, error.exit_code().into()));
             return;
         }
         self.say(&format!("rig: {}", error.message()));

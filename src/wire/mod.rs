@@ -10,6 +10,7 @@ pub mod app;
 pub mod auth;
 pub mod dashboard;
 pub mod deploy;
+pub mod exec;
 pub mod log;
 pub mod metrics;
 pub mod network;

@@ -57,6 +57,8 @@ fn documents_have_the_documented_members() {
     check("Reading", &status["readings"][0]);
     check("Traffic", &status["traffic"]);
     check("App", &status["apps"][0]);
+    check("Command", &rig.json(&["command", "web.blue", "true"]));
+    check("Sessions", &rig.json(&["list", "sessions"]));
     let dashboard = rig.json(&["status", "dashboard"]);
     check("Dashboard", &dashboard);
     check("Row", &dashboard["apps"][0]);

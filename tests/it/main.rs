@@ -11,6 +11,7 @@ mod api;
 mod apps;
 mod channels;
 mod chaos;
+mod command;
 mod context;
 mod crash;
 mod dashboard;

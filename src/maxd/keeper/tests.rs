@@ -96,6 +96,10 @@ impl Job for Actor {
         Some((Box::new(tokio::io::empty()), Box::new(tokio::io::empty())))
     }
 
+    fn signal(&self, _number: i32) -> bool {
+        true
+    }
+
     fn wait(&mut self) -> Future<'_, Exit> {
         let life = self.life;
         Box::pin(async move {

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A boxed future, which keeps the traits object-safe.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
@@ -22,10 +22,16 @@ pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a
 /// One of a job's output streams.
 pub type Pipe = Box<dyn AsyncRead + Send + Unpin>;
 
+/// A job's standard input.
+pub type Input = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// What to run.
 pub struct Task {
-    /// A command line for `sh -c`.
-    pub command: String,
+    /// The program and its arguments. One that is not there ends with 127, one that can't
+    /// be run with 126, as in a shell.
+    pub argv: Vec<String>,
+    /// Whether it can be given something to read; otherwise there is nothing.
+    pub input: bool,
     /// The release's directory: working directory, home, and writable.
     pub dir: PathBuf,
     /// Other directories that are writable.
@@ -36,6 +42,11 @@ pub struct Task {
     pub app: Option<i64>,
     /// What it may use.
     pub limits: Limits,
+}
+
+/// A command line for `sh -c`, as arguments.
+pub fn shell(command: &str) -> Vec<String> {
+    ["/bin/sh", "-c", command].map(str::to_owned).into()
 }
 
 /// What a running job of an app uses.
@@ -85,6 +96,14 @@ pub trait Job: Send {
 
     /// Its standard output and standard error; none when they were taken before.
     fn outputs(&mut self) -> Option<(Pipe, Pipe)>;
+
+    /// Its standard input; none when there is none, or it was taken before.
+    fn input(&mut self) -> Option<Input> {
+        None
+    }
+
+    /// Sends a signal to everything it has started; whether there was anything yet.
+    fn signal(&self, number: i32) -> bool;
 
     /// Waits until it has ended, with everything it started. May be dropped and
     /// called again.

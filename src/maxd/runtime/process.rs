@@ -13,7 +13,7 @@ use super::gauge::{Gauge, Tracked, Tracking};
 use super::proc::{self, Proc};
 use super::record::{Record, Records};
 use super::sandbox::Sandbox;
-use super::{Exit, Future, Job, Measured, Pipe, Runtime, Task};
+use super::{Exit, Future, Input, Job, Measured, Pipe, Runtime, Task};
 use crate::error::{Error, Kind, Result};
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -33,6 +33,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// How often is looked whether the rest of a group has ended.
 const POLL: Duration = Duration::from_millis(20);
+
+/// Becomes the program behind it, or ends as shells do when that is impossible.
+const BECOME: &str = r#"exec "$@""#;
 
 /// What lies between the apps and the host.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,7 +137,8 @@ impl Process {
             words.push(sandbox.program().into());
             words.extend(sandbox.args(&dir, &writable));
         }
-        words.extend(["/bin/sh", "-c", &task.command].map(OsString::from));
+        words.extend(["/bin/sh", "-c", BECOME, "sh"].map(OsString::from));
+        words.extend(task.argv.iter().map(OsString::from));
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
         command
@@ -145,12 +149,12 @@ impl Process {
             .env("PATH", search_path(&dir, &self.path))
             .env("HOME", &dir)
             .envs(task.env)
-            .stdin(Stdio::null())
+            .stdin(if task.input { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let failed = |error: io::Error| Error::io("start", &task.command, &error);
+        let failed = |error: io::Error| Error::io("start", &task.argv.join(" "), &error);
         let (reply, child) = oneshot::channel();
         let order = Order { command, handle: Handle::current(), reply };
         let gone = || Error::new(Kind::Internal, "the thread that starts processes has ended");
@@ -334,6 +338,22 @@ impl Job for ProcessJob {
     fn outputs(&mut self) -> Option<(Pipe, Pipe)> {
         let (stdout, stderr) = (self.child.stdout.take()?, self.child.stderr.take()?);
         Some((Box::new(stdout), Box::new(stderr)))
+    }
+
+    fn input(&mut self) -> Option<Input> {
+        Some(Box::new(self.child.stdin.take()?))
+    }
+
+    fn signal(&self, number: i32) -> bool {
+        let Some(signal) = Signal::from_named_raw(number) else { return true };
+        if !self.sandboxed {
+            proc::signal_group(self.pid, signal);
+            return true;
+        }
+        // The first is bubblewrap's own, and ignores what it can.
+        let members = self.members();
+        members.iter().skip(1).for_each(|one| one.signal(signal));
+        members.len() > 1
     }
 
     fn wait(&mut self) -> Future<'_, Exit> {

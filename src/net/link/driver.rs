@@ -173,6 +173,10 @@ impl Driver {
             Command::Push { channel, event, payload } => {
                 self.client.push(now, channel, &event, payload, None);
             }
+            Command::Bytes { channel, event, payload } => {
+                // Who sends bytes sends those again that were lost.
+                let _ = self.client.push_binary(channel, &event, &payload);
+            }
             Command::Leave { channel } => {
                 self.client.leave(channel);
                 self.subscribers.retain(|subscriber| subscriber.channel != channel);

@@ -1,5 +1,6 @@
 //! Real processes, with and without the sandbox.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::super::shell;
 use super::*;
 use crate::maxd::plan::Limits;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -7,8 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 const LONG: Duration = Duration::from_secs(20);
 
 fn task(dir: &Path, command: &str) -> Task {
-    let (command, dir, limits) = (command.to_owned(), dir.to_path_buf(), Limits::default());
-    Task { command, dir, writable: Vec::new(), env: Vec::new(), app: None, limits }
+    let (argv, dir, limits) = (shell(command), dir.to_path_buf(), Limits::default());
+    Task { argv, input: false, dir, writable: Vec::new(), env: Vec::new(), app: None, limits }
 }
 
 /// Both ways to run a job; only one where bubblewrap does not work.

@@ -1,0 +1,313 @@
+//! `rig command`: runs a program in an app, with rig's own standard streams and its exit
+//! code.
+
+use crate::api::exec::{Remote, Said};
+use crate::cli::{Arg, Command, Flag, Matches};
+use crate::error::{Error, Kind, Result};
+use crate::net::base64;
+use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::session::{self, Session};
+use crate::sys::thread::{SMALL, start};
+use crate::term::on_signal;
+use crate::time::parse_duration;
+use crate::wire::exec::{Create, Exit, PIECE, Variable, WINDOW};
+use miniserde::Serialize;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const ENV: Flag =
+    Flag { long: "env", short: Some('e'), value: "KEY=VALUE", help: "a further variable (repeat it)" };
+const WORKDIR: Flag = Flag {
+    long: "workdir",
+    short: Some('w'),
+    value: "DIR",
+    help: "where to run it (else the app's directory)",
+};
+const LIMIT: Flag = Flag { long: "limit", short: None, value: "TIME", help: "end it when it takes longer" };
+const NO_STDIN: Flag =
+    Flag { long: "no-stdin", short: None, value: "", help: "give it nothing to read, and read nothing" };
+
+/// `rig command`.
+pub const COMMAND: Command = Command {
+    words: "command",
+    aliases: &[],
+    summary: "Run a command in an app and return its output and exit code",
+    about: "It runs with the app's files, variables and isolation, beside the app itself. Behind -- \
+            the program and its arguments go exactly as they are; a single LINE runs through `sh -c`. \
+            Standard input, output and error are the program's; its exit code is rig's (128+n after \
+            signal n), and 255 says that rig failed. Signals go to the program. When the connection \
+            breaks, rig connects again and nothing is lost or doubled.",
+    args: &[
+        Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
+        Arg { name: "LINE", help: "a line for the shell", required: false },
+        Arg { name: "-- PROG ARGS...", help: "the program and its arguments", required: false },
+    ],
+    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &NO_STDIN],
+    examples: &[
+        ("A program with arguments", "rig command web.blue -- ls -la public"),
+        ("A line for the shell", "rig command web.blue 'ls public | wc -l'"),
+        ("A file into the app", "rig command web.blue -- tee data.csv <data.csv >/dev/null"),
+    ],
+    run: command,
+};
+
+/// The exit code of rig's own failures.
+const OURS: u8 = 255;
+/// How long a program waits for a rig whose connection broke, in seconds.
+const KEEP: u64 = 60;
+/// Standard input is read in pieces; so many are on their way.
+const PIECES: usize = WINDOW / PIECE;
+/// What is collected of each stream with `-o json`.
+const COLLECTED: usize = 4 << 20;
+/// So many signals that wait unheard mean that rig can't hear: the next one ends it.
+const SIGNALS: usize = 3;
+
+fn command(session: &Session, matches: &Matches) -> Result<()> {
+    run(session, matches).map_err(|error| error.exits(OURS))
+}
+
+fn run(session: &Session, matches: &Matches) -> Result<()> {
+    let name = session.app(matches, matches.arg(0), Path::new("."))?;
+    let argv = match (matches.arg(1), &matches.rest) {
+        (Some(line), None) => ["/bin/sh", "-c", line].map(str::to_owned).into(),
+        (None, Some(rest)) if !rest.is_empty() => rest.clone(),
+        (Some(_), Some(_)) => {
+            return Err(Error::usage("a line for the shell and a program exclude each other"));
+        }
+        _ => {
+            return Err(Error::usage("which command?")
+                .hint("for instance `rig command APP -- ls -la`, or `rig command APP 'ls | wc -l'`"));
+        }
+    };
+    let limit = match matches.value(&LIMIT) {
+        None => None,
+        Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
+            Error::usage(format!("'{text}' is no duration")).hint("write for instance `--limit 30s` or `2m`")
+        })?),
+    };
+    let create = Create {
+        network: name.network.to_string(),
+        app: name.app.to_string(),
+        argv,
+        env: variables(matches)?,
+        workdir: matches.value(&WORKDIR).map(str::to_owned),
+        tty: None,
+        timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        keep: KEEP,
+    };
+    let remote = Remote::create(session.max()?, &create)?;
+    let mut sink = Sink::new(session.output.json);
+    let exit = carry(session, remote, &mut sink, !matches.has(&NO_STDIN))?;
+    session.exit_code.set(u8::try_from(exit.code).unwrap_or(OURS));
+    if exit.reason.as_deref() == Some("timeout") {
+        session.output.warn("it was ended: it took longer than --limit");
+    }
+    match sink {
+        Sink::Collect(out, err) => session.output.document(&document(&exit, out, err)),
+        Sink::Pass { .. } => Ok(()),
+    }
+}
+
+fn variables(matches: &Matches) -> Result<Vec<Variable>> {
+    let pair = |text: &str| {
+        let (name, value) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| Error::usage(format!("--env takes KEY=VALUE, not '{text}'")))?;
+        Ok(Variable { name: name.to_owned(), value: value.to_owned() })
+    };
+    matches.values(&ENV).map(pair).collect()
+}
+
+enum Input {
+    Said(Result<Said>),
+    Bytes(Vec<u8>),
+    End,
+    Signal(i32),
+}
+
+/// Where output goes.
+enum Sink {
+    Pass { out_closed: bool, err_closed: bool },
+    Collect(Collected, Collected),
+}
+
+#[derive(Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Sink {
+    fn new(json: bool) -> Sink {
+        match json {
+            true => Sink::Collect(Collected::default(), Collected::default()),
+            false => Sink::Pass { out_closed: false, err_closed: false },
+        }
+    }
+
+    /// Takes output. A reader that went away takes no more, and is no reason to fail: the
+    /// program's exit code still counts.
+    fn take(&mut self, is_out: bool, bytes: &[u8]) -> Result<()> {
+        let (written, closed) = match self {
+            Sink::Collect(out, err) => {
+                let one = if is_out { out } else { err };
+                let room = COLLECTED.saturating_sub(one.bytes.len());
+                one.truncated |= bytes.len() > room;
+                one.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                return Ok(());
+            }
+            Sink::Pass { out_closed: true, .. } if is_out => return Ok(()),
+            Sink::Pass { err_closed: true, .. } if !is_out => return Ok(()),
+            Sink::Pass { out_closed, .. } if is_out => {
+                let mut out = io::stdout().lock();
+                (out.write_all(bytes).and_then(|()| out.flush()), out_closed)
+            }
+            Sink::Pass { err_closed, .. } => (io::stderr().lock().write_all(bytes), err_closed),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => *closed = true,
+            Err(error) => {
+                let name = if is_out { "standard output" } else { "standard error" };
+                return Err(Error::io("write to", name, &error));
+            }
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Carries bytes both ways until the program has ended.
+fn carry(session: &Session, mut remote: Remote, sink: &mut Sink, stdin: bool) -> Result<Exit> {
+    let (sender, inputs) = bounded(2 * PIECES);
+    let (permits, permitted) = bounded(PIECES);
+    if let Some(events) = remote.events() {
+        let said = sender.clone();
+        spawn(move || while said.send(Input::Said(events.next())).is_ok() {})?;
+    }
+    match stdin {
+        true => read_input(sender.clone(), permitted)?,
+        false => remote.finish()?,
+    }
+    let (signals, unheard) = (sender, Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&unheard);
+    on_signal(Some(Box::new(move |signal| {
+        count.fetch_add(1, Ordering::Relaxed) < SIGNALS && signals.try_send(Input::Signal(signal)).is_ok()
+    })));
+    for _ in 0..PIECES {
+        let _ = permits.try_send(());
+    }
+    let mut lost: Option<Instant> = None;
+    loop {
+        let input = match lost {
+            None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(since) => {
+                let left = Duration::from_secs(KEEP).saturating_sub(since.elapsed());
+                inputs.recv_timeout(left)
+            }
+        };
+        match input {
+            Ok(Input::Bytes(bytes)) => remote.send(&bytes)?,
+            Ok(Input::End) => remote.finish()?,
+            Ok(Input::Signal(signal)) if lost.is_some() => {
+                return Err(Error::new(
+                    Kind::Unreachable,
+                    format!("ended by signal {signal} while the connection was lost"),
+                )
+                .hint(format!("session {} ends by itself in a minute", remote.id)));
+            }
+            Ok(Input::Signal(signal)) => {
+                unheard.store(0, Ordering::Relaxed);
+                remote.signal(signal)?;
+            }
+            Ok(Input::Said(said)) => match said? {
+                Said::Out(bytes) => {
+                    sink.take(true, &bytes)?;
+                    remote.took(bytes.len())?;
+                }
+                Said::Err(bytes) => {
+                    sink.take(false, &bytes)?;
+                    remote.took(bytes.len())?;
+                }
+                Said::Taken(input) => {
+                    for _ in 0..remote.acknowledged(input) {
+                        let _ = permits.try_send(());
+                    }
+                }
+                Said::Lost(reason) => {
+                    lost.get_or_insert_with(Instant::now);
+                    session.output.note(&format!("connection to Max lost ({reason}); reconnecting"));
+                }
+                Said::Restored(input) => {
+                    lost = None;
+                    for _ in 0..remote.resume(input)? {
+                        let _ = permits.try_send(());
+                    }
+                }
+                Said::Exit(exit) => {
+                    on_signal(None);
+                    remote.done()?;
+                    return Ok(exit);
+                }
+            },
+            Err(_) => {
+                let message = format!("the connection could not be made again for {KEEP} s");
+                return Err(Error::new(Kind::Unreachable, message).hint("how the command ended is not known"));
+            }
+        }
+    }
+}
+
+/// Reads standard input piece by piece, as there are permits.
+fn read_input(sender: Sender<Input>, permits: Receiver<()>) -> Result<()> {
+    spawn(move || {
+        let mut buffer = vec![0; PIECE];
+        while permits.recv().is_ok() {
+            let read = loop {
+                match io::stdin().lock().read(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => break read.unwrap_or(0),
+                }
+            };
+            let bytes = buffer.get(..read).unwrap_or(&[]).to_vec();
+            let last = bytes.is_empty();
+            if sender.send(if last { Input::End } else { Input::Bytes(bytes) }).is_err() || last {
+                return;
+            }
+        }
+    })
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
+    start(SMALL, Box::new(work)).map(drop).map_err(|error| Error::io("start", "a thread", &error))
+}
+
+/// The answer of `rig command -o json`.
+#[derive(Serialize)]
+struct Document {
+    exit_code: u64,
+    stdout: Option<String>,
+    stdout_base64: Option<String>,
+    stderr: Option<String>,
+    stderr_base64: Option<String>,
+    duration_ms: u64,
+    truncated: bool,
+}
+
+fn document(exit: &Exit, out: Collected, err: Collected) -> Document {
+    let truncated = out.truncated || err.truncated;
+    let ((stdout, stdout_base64), (stderr, stderr_base64)) = (told(out.bytes), told(err.bytes));
+    let (exit_code, duration_ms) = (exit.code, exit.duration_ms);
+    Document { exit_code, stdout, stdout_base64, stderr, stderr_base64, duration_ms, truncated }
+}
+
+/// As text, or as base64 where it is none.
+fn told(bytes: Vec<u8>) -> (Option<String>, Option<String>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(base64::encode(error.as_bytes()))),
+    }
+}

@@ -1,0 +1,235 @@
+//! Commands and shells inside apps.
+//!
+//! ```text
+//! exec:create ─► Session ◀── task: job, its pipes, its end
+//!                   ▲ out, err, input: flows with offsets
+//! exec:ID ── feed ──┘ one at a time; a session without a client waits for one for a while
+//! ```
+//!
+//! A session belongs to its user. What its program writes waits here until a client has
+//! acknowledged it, and the program waits when that is much; so a client whose connection
+//! breaks goes on where it was.
+
+pub mod feed;
+pub mod flow;
+mod run;
+
+use super::auth::Identity;
+use super::once::Once;
+use super::platform::{Platform, find_app};
+use super::store::explain;
+use crate::error::{Error, Kind, Result};
+use crate::time::rfc3339;
+use crate::wire::exec::{Create, Exec, Exit, List};
+use flow::Flow;
+use rusqlite::params;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, watch};
+
+/// Sessions of one user, and in one app, at a time.
+const OF_USER: usize = 500;
+const OF_APP: usize = 300;
+/// The longest a session waits for a client.
+const KEEP_MAX: u64 = 24 * 3600;
+/// Signals on their way to a program.
+const SIGNALS: usize = 16;
+/// Of a command line, arguments and variables together.
+const ARGS_MAX: usize = 128 * 1024;
+
+/// All sessions.
+#[derive(Default)]
+pub struct Execs {
+    all: Mutex<BTreeMap<u64, Arc<Session>>>,
+}
+
+/// A program that runs for a user.
+pub struct Session {
+    id: u64,
+    owner: i64,
+    app: i64,
+    document: Exec,
+    keep: Duration,
+    began: Instant,
+    flows: Mutex<Flows>,
+    /// Bumped whenever something has changed.
+    changes: watch::Sender<u64>,
+    signals: mpsc::Sender<Order>,
+    exit: OnceLock<Exit>,
+    /// Counts the clients; only the newest is served.
+    client: AtomicU64,
+    attached: AtomicBool,
+}
+
+#[derive(Default)]
+struct Flows {
+    out: Flow,
+    err: Flow,
+    input: Flow,
+}
+
+/// What the task of a session is told.
+enum Order {
+    Signal(i32),
+    End(&'static str),
+}
+
+impl Session {
+    fn flows(&self) -> MutexGuard<'_, Flows> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|version| *version += 1);
+    }
+
+    fn shown(&self) -> Exec {
+        Exec { attached: self.attached.load(Ordering::Relaxed), ..self.document.clone() }
+    }
+
+    /// Ends it, and says why.
+    fn end(&self, reason: &'static str) {
+        // One whose task takes nothing is ending.
+        let _ = self.signals.try_send(Order::End(reason));
+    }
+}
+
+impl Execs {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Session>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, owner: i64, id: u64) -> Result<Arc<Session>> {
+        let found = self.all().get(&id).filter(|session| session.owner == owner).cloned();
+        found.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
+                .hint("see `rig list sessions`")
+                .field("id")
+        })
+    }
+
+    /// Ends what runs in an app that is gone.
+    pub fn forget(&self, app: i64) {
+        self.all().values().filter(|session| session.app == app).for_each(|session| session.end("deleted"));
+    }
+
+    fn full(&self, owner: i64, app: i64) -> Option<String> {
+        let all = self.all();
+        let of_user = all.values().filter(|session| session.owner == owner).count();
+        let of_app = all.values().filter(|session| session.app == app).count();
+        match (of_user >= OF_USER, of_app >= OF_APP) {
+            (true, _) => Some(format!("you have {OF_USER} sessions open")),
+            (_, true) => Some(format!("{OF_APP} sessions are open in this app")),
+            _ => None,
+        }
+    }
+}
+
+impl Platform {
+    /// `exec:create`.
+    pub async fn create_exec(self: &Arc<Self>, who: &Identity, once: Once, request: Create) -> Result<Exec> {
+        check(&request)?;
+        let (owner, user) = (who.user, who.name.clone());
+        let (network, app) = (request.network.clone(), request.app.clone());
+        let row = self.store.with(move |t| find_app(t, owner, &network, &app)).await?;
+        let release = self.supervisor.release(row.id).ok_or_else(|| {
+            let message = format!("app '{}' has no release to run anything in", request.app);
+            Error::new(Kind::Conflict, message).hint("deploy it first: `rig deploy`")
+        })?;
+        if let Some(full) = self.execs.full(owner, row.id) {
+            return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
+        }
+        let (network, app, tty) = (request.network.clone(), request.app.clone(), request.tty.is_some());
+        let number = release.number;
+        let (document, created) = self
+            .store
+            .with(move |t| {
+                once.run(t, || {
+                    let started_at = rfc3339(SystemTime::now());
+                    t.execute(
+                        "INSERT INTO execs(user, network, app, tty, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                        params![owner, network, app, tty, started_at],
+                    )
+                    .map_err(explain)?;
+                    let id = u64::try_from(t.last_insert_rowid()).unwrap_or(0);
+                    let exec =
+                        Exec { id, network, app, user, release: number, tty, attached: false, started_at };
+                    Ok((exec, ()))
+                })
+            })
+            .await?;
+        if created.is_some() {
+            let (signals, orders) = mpsc::channel(SIGNALS);
+            let session = Arc::new(Session {
+                id: document.id,
+                owner,
+                app: row.id,
+                document: document.clone(),
+                keep: Duration::from_secs(request.keep.min(KEEP_MAX)),
+                began: Instant::now(),
+                flows: Mutex::default(),
+                changes: watch::Sender::default(),
+                signals,
+                exit: OnceLock::new(),
+                client: AtomicU64::new(0),
+                attached: AtomicBool::new(false),
+            });
+            self.execs.all().insert(session.id, Arc::clone(&session));
+            tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, release, orders));
+            // Whoever asked may be gone already.
+            feed::abandon(self, &session, 0);
+        }
+        Ok(document)
+    }
+
+    /// `exec:list`.
+    pub fn list_execs(&self, who: &Identity) -> List {
+        let all = self.execs.all();
+        let own = all.values().filter(|session| session.owner == who.user && session.exit.get().is_none());
+        List { sessions: own.map(|session| session.shown()).collect() }
+    }
+
+    /// `exec:delete`.
+    pub fn delete_exec(&self, who: &Identity, id: u64) -> Result<Exec> {
+        let session = self.execs.of(who.user, id)?;
+        session.end("deleted");
+        Ok(session.shown())
+    }
+
+    /// Notes how a session ended, and forgets it.
+    async fn end_exec(&self, id: u64, exit: &Exit) {
+        let (code, reason) = (exit.code, exit.reason.clone());
+        let noted = self.store.with(move |t| {
+            t.execute(
+                "UPDATE execs SET ended_at = ?2, code = ?3, reason = ?4 WHERE id = ?1",
+                params![id, rfc3339(SystemTime::now()), code, reason],
+            )
+            .map_err(explain)
+        });
+        if let Err(error) = noted.await {
+            say!("cannot note the end of session {id}: {error}");
+        }
+    }
+}
+
+fn check(request: &Create) -> Result<()> {
+    let size: usize = request.argv.iter().map(String::len).sum::<usize>()
+        + request.env.iter().map(|pair| pair.name.len() + pair.value.len()).sum::<usize>();
+    if size > ARGS_MAX {
+        return Err(Error::usage(format!("a command line has at most {ARGS_MAX} bytes")).field("argv"));
+    }
+    if request.argv.first().is_none_or(String::is_empty) {
+        return Err(Error::usage("there is nothing to run").field("argv"));
+    }
+    if request.argv.iter().any(|arg| arg.contains('\0')) {
+        return Err(Error::usage("an argument can't hold a zero byte").field("argv"));
+    }
+    for pair in &request.env {
+        if pair.name.is_empty() || pair.name.contains(['=', '\0']) || pair.value.contains('\0') {
+            return Err(Error::usage(format!("'{}' is no variable's name", pair.name)).field("env"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The topic `exec:ID`: carries a session's bytes to and from the client that is there.
+
+use super::{Order, Session};
+use crate::error::{Error, Kind, Result};
+use crate::maxd::auth::Identity;
+use crate::maxd::outlet::{Gone, Outlet};
+use crate::maxd::platform::Platform;
+use crate::maxd::socket::{Body, Push};
+use crate::wire::exec::{Attach, Eof, Signal, Taken};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use miniserde::json;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+/// A client at a session.
+pub struct Client {
+    platform: Arc<Platform>,
+    session: Arc<Session>,
+    who: Identity,
+    number: u64,
+    sent: Attach,
+    told: u64,
+    /// Its end was sent.
+    ended: bool,
+    /// The client has everything.
+    done: bool,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.session.client.load(Ordering::Relaxed) == self.number {
+            self.session.attached.store(false, Ordering::Relaxed);
+        }
+        if self.done {
+            self.platform.execs.all().remove(&self.session.id);
+            return;
+        }
+        let (platform, session, who) =
+            (Arc::clone(&self.platform), Arc::clone(&self.session), self.who.session);
+        let number = self.number;
+        tokio::spawn(async move {
+            // Whose access was revoked does not come back.
+            if !platform.auth.stands(who).await {
+                session.end("revoked");
+            }
+            abandon(&platform, &session, number);
+        });
+    }
+}
+
+/// Ends the session if nobody has come behind the client `number` for as long as it keeps.
+pub fn abandon(platform: &Arc<Platform>, session: &Arc<Session>, number: u64) {
+    let (platform, session) = (Arc::clone(platform), Arc::clone(session));
+    tokio::spawn(async move {
+        sleep(session.keep).await;
+        if session.client.load(Ordering::Relaxed) == number {
+            session.end("detached");
+            platform.execs.all().remove(&session.id);
+        }
+    });
+}
+
+/// Joins: the reply, and what follows.
+pub fn join(
+    platform: &Arc<Platform>,
+    who: &Identity,
+    id: u64,
+    attach: Attach,
+) -> Result<(String, Box<Client>)> {
+    let session = platform.execs.of(who.user, id)?;
+    let input = {
+        let mut flows = session.flows();
+        let out = flows.out.acknowledge(attach.out);
+        if out.and_then(|()| flows.err.acknowledge(attach.err)).is_err() {
+            return Err(Error::new(Kind::Usage, "this is more than the program has written"));
+        }
+        flows.input.end()
+    };
+    let number = session.client.fetch_add(1, Ordering::Relaxed) + 1;
+    session.attached.store(true, Ordering::Relaxed);
+    // Whoever was there before is told.
+    session.changed();
+    let (platform, who) = (Arc::clone(platform), who.clone());
+    let client =
+        Client { platform, session, who, number, sent: attach, told: input, ended: false, done: false };
+    Ok((json::to_string(&Taken { input }), Box::new(client)))
+}
+
+/// Carries until the client or the program is gone.
+pub async fn run(mut client: Box<Client>, outlet: &Outlet, inputs: &mut mpsc::Receiver<Push>) -> Result<()> {
+    let mut changes = client.session.changes.subscribe();
+    loop {
+        changes.mark_unchanged();
+        if client.session.client.load(Ordering::Relaxed) != client.number {
+            return Ok(());
+        }
+        match client.step(outlet).await {
+            Ok(true) => {
+                // More waits; but what the client says is not kept waiting either.
+                while let Ok(input) = inputs.try_recv() {
+                    client.take(&input)?;
+                }
+                continue;
+            }
+            Ok(false) => {}
+            Err(Gone) => return Ok(()),
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            input = inputs.recv() => match input {
+                Some(input) => { client.take(&input)? },
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Sends something, if there is something to send.
+    async fn step(&mut self, outlet: &Outlet) -> Result<bool, Gone> {
+        let (out, err, input) = {
+            let flows = self.session.flows();
+            (flows.out.piece(self.sent.out), flows.err.piece(self.sent.err), flows.input.acknowledged())
+        };
+        let mut sent = false;
+        for (event, piece, at) in [("out", out, &mut self.sent.out), ("err", err, &mut self.sent.err)] {
+            if let Some(piece) = piece {
+                let frame = [at.to_be_bytes().as_slice(), &piece].concat();
+                outlet.push_binary(event, &frame).await?;
+                *at += piece.len() as u64;
+                sent = true;
+            }
+        }
+        if input != self.told {
+            self.told = input;
+            outlet.push("ack", &json::to_string(&Taken { input })).await?;
+        }
+        if let (false, false, Some(exit)) = (sent, self.ended, self.session.exit.get())
+            && (exit.out, exit.err) == (self.sent.out, self.sent.err)
+        {
+            outlet.push("exit", &json::to_string(exit)).await?;
+            self.ended = true;
+        }
+        Ok(sent)
+    }
+
+    fn take(&mut self, push: &Push) -> Result<()> {
+        let malformed = || Error::usage(format!("'{}' is malformed", push.event));
+        let broken = |_| Error::usage("a stream of bytes has a hole, or is beyond its window");
+        match push.event.as_str() {
+            "in" => {
+                let bytes = match &push.payload {
+                    Body::Binary(bytes) => bytes.clone(),
+                    Body::Json(text) => crate::json::member(text, "data")
+                        .and_then(crate::json::string)
+                        .and_then(|data| STANDARD.decode(data.as_bytes()).ok())
+                        .ok_or_else(malformed)?,
+                };
+                let (offset, bytes) = bytes.split_first_chunk::<8>().ok_or_else(malformed)?;
+                self.session.flows().input.push_at(u64::from_be_bytes(*offset), bytes).map_err(broken)?;
+            }
+            "ack" => {
+                let ack: Attach = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                let mut flows = self.session.flows();
+                flows.out.acknowledge(ack.out).map_err(broken)?;
+                flows.err.acknowledge(ack.err).map_err(broken)?;
+            }
+            "eof" => {
+                let eof: Eof = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                let mut flows = self.session.flows();
+                if flows.input.end() == eof.at {
+                    flows.input.finish();
+                }
+            }
+            "signal" => {
+                let signal: Signal = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                let number = i32::try_from(signal.number).map_err(|_| malformed())?;
+                // Who sends more than are taken has sent enough.
+                let _ = self.session.signals.try_send(Order::Signal(number));
+            }
+            "done" => self.done = self.ended,
+            _ => {}
+        }
+        self.session.changed();
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The task of a session: starts the program, carries its bytes, and sees it end.
+
+use super::{Order, Session};
+use crate::error::{Error, Kind, Result};
+use crate::maxd::instance;
+use crate::maxd::platform::Platform;
+use crate::maxd::runtime::{Input, Job, Pipe, Task};
+use crate::maxd::supervisor::Release;
+use crate::wire::exec::{Create, Exit, PIECE};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Between SIGTERM and SIGKILL, when it has to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the end of the output is waited for once the program has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Between two tries to signal a program that is just being started.
+const AGAIN: Duration = Duration::from_millis(20);
+/// What shells answer for what can't be run.
+const CANNOT_RUN: u64 = 126;
+
+/// Runs the program from beginning to end.
+pub async fn run(
+    platform: Arc<Platform>,
+    session: Arc<Session>,
+    request: Create,
+    release: Release,
+    orders: mpsc::Receiver<Order>,
+) {
+    let (code, reason) = match start(&platform, &request, &release).await {
+        Ok(job) => carry(&session, job, request.timeout_ms, orders).await,
+        Err(error) => {
+            session.flows().err.push(format!("{}\n", error.message()).as_bytes());
+            (CANNOT_RUN, None)
+        }
+    };
+    let exit = {
+        let mut flows = session.flows();
+        flows.out.finish();
+        flows.err.finish();
+        let duration_ms = u64::try_from(session.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (out, err, reason) = (flows.out.end(), flows.err.end(), reason.map(str::to_owned));
+        Exit { code, reason, out, err, duration_ms }
+    };
+    platform.end_exec(session.id, &exit).await;
+    let _ = session.exit.set(exit);
+    session.changed();
+}
+
+async fn start(platform: &Platform, request: &Create, release: &Release) -> Result<Box<dyn Job>> {
+    let mut env = instance::environment(release);
+    env.extend(request.env.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
+    let dir = release.dir.clone();
+    let argv = match &request.workdir {
+        None => request.argv.clone(),
+        Some(workdir) => {
+            // It is the shell inside the sandbox that goes there.
+            let place = below(&dir, workdir)?;
+            let enter = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
+            let words = ["/bin/sh", "-c", enter, "sh"].map(str::to_owned);
+            let place = place.to_string_lossy().into_owned();
+            words.into_iter().chain([place]).chain(request.argv.iter().cloned()).collect()
+        }
+    };
+    let (app, limits) = (Some(release.app), release.plan.limits);
+    let task = Task { argv, input: true, dir, writable: Vec::new(), env, app, limits };
+    platform.runtime.start(task).await
+}
+
+/// A place in the release, or an absolute one.
+fn below(dir: &Path, workdir: &str) -> Result<PathBuf> {
+    let path = Path::new(workdir);
+    if path.components().any(|part| part == Component::ParentDir) || workdir.contains('\0') {
+        return Err(Error::new(Kind::Usage, format!("'{workdir}' is no working directory")));
+    }
+    Ok(dir.join(path))
+}
+
+/// Carries bytes and orders until it has ended: its exit code, and why it was ended.
+async fn carry(
+    session: &Arc<Session>,
+    mut job: Box<dyn Job>,
+    limit: Option<u64>,
+    mut orders: mpsc::Receiver<Order>,
+) -> (u64, Option<&'static str>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some((out, err)) = job.outputs() {
+        tasks.spawn(read(Arc::clone(session), out, true));
+        tasks.spawn(read(Arc::clone(session), err, false));
+    }
+    let writer = job.input().map(|input| tokio::spawn(write(Arc::clone(session), input)));
+    let deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
+    let mut waiting = Vec::new();
+    let (exit, reason) = loop {
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            exit = job.wait() => break (exit, None),
+            order = orders.recv() => match order {
+                Some(Order::Signal(number)) => waiting.push(number),
+                Some(Order::End(reason)) => break (job.stop(GRACE).await, Some(reason)),
+                None => break (job.stop(GRACE).await, Some("deleted")),
+            },
+            () = late => break (job.stop(GRACE).await, Some("timeout")),
+            () = sleep(AGAIN), if !waiting.is_empty() => {}
+        }
+        waiting.retain(|number| !job.signal(*number));
+    };
+    if let Some(writer) = writer {
+        writer.abort();
+    }
+    // What it wrote is read to its end, as fast as the client takes it; only who holds the
+    // pipes without writing is not waited for.
+    let mut before = None;
+    while !tasks.is_empty() {
+        let done = {
+            let flows = session.flows();
+            (flows.out.end(), flows.err.end(), flows.out.room().min(flows.err.room()))
+        };
+        match timeout(LAST_WORDS, tasks.join_next()).await {
+            Ok(_) => {}
+            Err(_) if before == Some(done) && done.2 > 0 => break,
+            Err(_) => before = Some(done),
+        }
+    }
+    (u64::try_from(exit.code).unwrap_or(255), reason)
+}
+
+/// From a pipe into its flow, as there is room.
+async fn read(session: Arc<Session>, mut pipe: Pipe, out: bool) {
+    let mut changes = session.changes.subscribe();
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let room = {
+            changes.mark_unchanged();
+            let flows = session.flows();
+            if out { flows.out.room() } else { flows.err.room() }
+        };
+        if room == 0 {
+            if changes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let most = room.min(PIECE);
+        match pipe.read(buffer.get_mut(..most).unwrap_or(&mut [])).await {
+            Ok(count @ 1..) => {
+                let bytes = buffer.get(..count).unwrap_or(&[]);
+                let mut flows = session.flows();
+                if out { flows.out.push(bytes) } else { flows.err.push(bytes) }
+            }
+            _ => return,
+        }
+        session.changed();
+    }
+}
+
+/// From the client into the program. One that reads no more makes no difference to the
+/// client.
+async fn write(session: Arc<Session>, input: Input) {
+    let mut changes = session.changes.subscribe();
+    let mut input = Some(input);
+    loop {
+        let (piece, at, ended) = {
+            changes.mark_unchanged();
+            let flows = session.flows();
+            let at = flows.input.acknowledged();
+            (flows.input.piece(at), at, flows.input.ended())
+        };
+        match piece {
+            Some(piece) => {
+                if let Some(pipe) = &mut input
+                    && pipe.write_all(&piece).await.is_err()
+                {
+                    input = None;
+                }
+                let _ = session.flows().input.acknowledge(at + piece.len() as u64);
+                session.changed();
+            }
+            None if ended => return,
+            None => {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Commands and shells inside an app: `exec:create`, `exec:list`, `exec:delete`, and the
+//! topic `exec:ID`. What they read and write are bytes, in binary frames: eight bytes with
+//! the offset of the first byte in its stream (big-endian), then the bytes.
+
+use miniserde::{Deserialize, Serialize};
+
+/// The most bytes of a stream that are on their way: sent and not acknowledged. Who sends
+/// keeps them, and sends them again behind a cut.
+pub const WINDOW: usize = 256 * 1024;
+/// The most bytes in one frame.
+pub const PIECE: usize = 32 * 1024;
+
+/// `exec:create`.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Create {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// The program and its arguments, exactly as they are.
+    pub argv: Vec<String>,
+    /// Further variables, which win over the app's.
+    pub env: Vec<Variable>,
+    /// The working directory, below the release's.
+    pub workdir: Option<String>,
+    /// A terminal to run it in; without one its standard output and error are apart.
+    pub tty: Option<Tty>,
+    /// It is ended when it takes longer, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long it may go on without a client, in seconds.
+    pub keep: u64,
+}
+
+/// A variable.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A terminal, and the push `resize`.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Tty {
+    /// Its kind, for `TERM`; of a `resize` without meaning.
+    pub term: String,
+    /// Its columns.
+    pub columns: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// One that runs. The answer to `exec:create` and `exec:delete`.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Exec {
+    /// Its number, unique in the whole system.
+    pub id: u64,
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// Who began it.
+    pub user: String,
+    /// The release whose files it sees.
+    pub release: u64,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Whether a client is there.
+    pub attached: bool,
+    /// When it began.
+    pub started_at: String,
+}
+
+/// `exec:delete`.
+#[derive(Serialize, Deserialize)]
+pub struct Select {
+    /// Its number.
+    pub id: u64,
+}
+
+/// The answer to `exec:list`, by number.
+#[derive(Serialize, Deserialize)]
+pub struct List {
+    /// The user's.
+    pub sessions: Vec<Exec>,
+}
+
+/// The parameters of a join of `exec:ID`: where to go on. A join takes the place of the one
+/// before, whose channel is closed.
+#[derive(Serialize, Deserialize, Clone, Copy, Default)]
+pub struct Attach {
+    /// Bytes of standard output that have arrived.
+    pub out: u64,
+    /// Bytes of standard error.
+    pub err: u64,
+}
+
+/// The answer to a join, and the event `ack`.
+#[derive(Serialize, Deserialize, Clone, Copy)]
+pub struct Taken {
+    /// Bytes of standard input that the program has got.
+    pub input: u64,
+}
+
+/// The push `eof`: standard input ends.
+#[derive(Serialize, Deserialize)]
+pub struct Eof {
+    /// How many bytes it had.
+    pub at: u64,
+}
+
+/// The push `signal`.
+#[derive(Serialize, Deserialize)]
+pub struct Signal {
+    /// Its number on Linux.
+    pub number: u64,
+}
+
+/// The event `exit`, behind the last byte of output.
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Exit {
+    /// The exit code; 128 + n after signal n.
+    pub code: u64,
+    /// Why, when the program did not end by itself: `timeout`, `detached`, `deleted`.
+    pub reason: Option<String>,
+    /// Bytes of standard output there were.
+    pub out: u64,
+    /// Bytes of standard error.
+    pub err: u64,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+}

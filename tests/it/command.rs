@@ -1,0 +1,146 @@
+//! `rig command`: exit codes, streams and signals as if the program ran here, over any cut.
+
+use crate::harness::{Max, Rig, project, signal, text, wait_for};
+use crate::relay::Relay;
+use std::io::{Read, Write};
+use std::process::Stdio;
+
+/// An app that serves nothing but a file, to run things beside.
+fn world(max: &Max) -> Rig {
+    let rig = max.rig("ann");
+    let files = project(&[("index.html", "hi"), ("data.txt", "one\ntwo\n")]);
+    rig.ok(&["create", "network", "blue"]);
+    let path = files.path().to_str().unwrap();
+    rig.ok(&["deploy", path, "--app", "web", "--network", "blue", "--create"]);
+    rig
+}
+
+#[test]
+fn every_exit_code_comes_back() {
+    let max = Max::start();
+    let rig = world(&max);
+    for code in (0..256).step_by(5).chain([1, 2, 126, 127, 254]) {
+        let ran = rig.run(&["command", "web.blue", &format!("exit {code}")]);
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (code, "", ""));
+    }
+    for number in [1, 2, 3, 6, 9, 10, 12, 13, 14, 15] {
+        let ran = rig.run(&["command", "web.blue", "--transport", "longpoll", &format!("kill -{number} $$")]);
+        assert_eq!(ran.code, 128 + number);
+    }
+    let ran = rig.run(&["command", "web.blue", "--", "no-such-program"]);
+    assert_eq!(ran.code, 127, "{}", ran.stderr);
+}
+
+#[test]
+fn streams_are_apart_and_arguments_exact() {
+    let max = Max::start();
+    let rig = world(&max);
+    let ran = rig.run(&["command", "web.blue", "--", "printf", "%s|", "a b", "", "*", "$HOME", "--"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "a b||*|$HOME|--|"));
+    let ran = rig.run(&["command", "web.blue", "cat data.txt; echo wrong >&2; exit 3"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (3, "one\ntwo\n", "wrong\n"));
+    let ran = rig.run_with(&["command", "web.blue", "--", "cat"], "in and\r\nout");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "in and\r\nout"));
+    let ran = rig.run(&["command", "web.blue", "--env", "A=b c", "-e", "D=", "echo \"$A-$D-\""]);
+    assert_eq!(ran.stdout, "b c--\n");
+    let json = rig.json(&["command", "web.blue", "printf 'a\\377'; echo e >&2"]);
+    assert_eq!(json["stdout"], serde_json::Value::Null);
+    assert_eq!((&json["stdout_base64"], &json["stderr"]), (&"Yf8=".into(), &"e\n".into()));
+    assert_eq!((&json["exit_code"], &json["truncated"]), (&0.into(), &false.into()));
+}
+
+#[test]
+fn rigs_own_failures_are_255() {
+    let max = Max::start();
+    let rig = world(&max);
+    rig.run(&["command", "nope.blue", "--", "ls"]).fails(
+        255,
+        "rig: app 'nope' does not exist in network 'blue'\n  see `rig list apps --network blue`\n",
+    );
+    max.rig("eve")
+        .run(&["command", "web.blue", "--", "ls"])
+        .fails(255, "rig: network 'blue' does not exist\n  see `rig list networks`\n");
+    assert_eq!(rig.run(&["command", "web.blue"]).code, 255);
+    let ran = rig.run(&["command", "web.blue", "--limit", "200ms", "--", "sleep", "60"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (143, "warning: it was ended: it took longer than --limit\n")
+    );
+}
+
+#[test]
+fn signals_go_to_the_program() {
+    let max = Max::start();
+    let rig = world(&max);
+    for (name, code) in [("INT", 7), ("TERM", 8)] {
+        let line = "trap 'exit 7' INT; trap 'exit 8' TERM; echo ready; while :; do sleep 0.05; done";
+        let mut command = rig.command(&["command", "web.blue", line]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut ready = [0; 6];
+        out.read_exact(&mut ready).unwrap();
+        signal(child.id(), name);
+        assert_eq!(wait_for("rig to end", || child.try_wait().unwrap()).code(), Some(code));
+    }
+}
+
+#[test]
+fn many_bytes_go_both_ways_over_cuts() {
+    let max = Max::start();
+    let rig = world(&max);
+    let relay = Relay::new(&max.url);
+    let bytes: Vec<u8> = (0..8_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut command = rig.command(&["command", "web.blue", "--url", &relay.url, "--", "cat"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let sent = bytes.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&sent));
+    let (mut back, mut buffer, mut cuts) = (Vec::new(), vec![0; 65536], 0);
+    while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+        back.extend_from_slice(&buffer[..count]);
+        if back.len() / 1_000_000 > cuts {
+            cuts += 1;
+            relay.cut();
+        }
+    }
+    writer.join().unwrap().unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(back == bytes, "{} of {} bytes", back.len(), bytes.len());
+    assert!(cuts >= 7);
+}
+
+#[test]
+fn what_runs_is_listed_and_ended_by_its_owner_alone() {
+    let max = Max::start();
+    let rig = world(&max);
+    let mut command = rig.command(&["command", "web.blue", "echo ready; exec sleep 1000"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    let sessions = rig.json(&["list", "sessions"]);
+    let session = &sessions["sessions"][0];
+    assert_eq!((&session["app"], &session["attached"]), (&"web".into(), &true.into()));
+    let id = session["id"].to_string();
+    let eve = max.rig("eve");
+    assert_eq!(eve.json(&["list", "sessions"])["sessions"], serde_json::json!([]));
+    let missing = format!("rig: session {id} does not exist, or has ended\n  see `rig list sessions`\n");
+    eve.run(&["delete", "session", &id]).fails(3, &missing);
+    assert_eq!(rig.ok(&["delete", "session", &id]), format!("ended session {id} of app web\n"));
+    assert_eq!(wait_for("rig to end", || child.try_wait().unwrap()).code(), Some(143));
+}
+
+#[test]
+fn a_server_that_was_restarted_has_ended_it_and_rig_says_so() {
+    let mut max = Max::start();
+    let rig = world(&max);
+    let mut command = rig.command(&["command", "web.blue", "echo ready; exec sleep 1000"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    max.stop();
+    max.serve();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(255));
+    assert!(text(&out.stderr).contains("does not exist, or has ended"), "{}", text(&out.stderr));
+}
