@@ -49,8 +49,11 @@ impl Webhooks {
 impl Platform {
     /// `webhook:create`.
     pub async fn create_webhook(&self, who: &Identity, once: Once, request: Create) -> Result<Webhook> {
-        self.webhooks.courier.admit(&Target::parse(&request.url)?).await?;
-        let owner = who.user;
+        let target = Target::parse(&request.url)?;
+        let (owner, network) = (who.user, request.network.clone());
+        // Names are looked up for the network's owner alone.
+        self.store.with(move |t| find_network(t, owner, &network)).await?;
+        self.webhooks.courier.admit(&target).await?;
         let (webhook, created) = self
             .store
             .with(move |t| {

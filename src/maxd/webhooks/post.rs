@@ -78,7 +78,7 @@ impl Courier {
     /// addresses may be others when a message is sent: they are looked at then, too.
     pub async fn admit(&self, target: &Target) -> Result<()> {
         match timeout(FIRST_LOOK, self.addresses(target)).await {
-            Ok(Err(Wrong::Private(address))) => Err(Error::usage(Wrong::Private(address).told(target))
+            Ok(Err(Wrong::Private)) => Err(Error::usage(Wrong::Private.told(target))
                 .hint("whoever runs Max can allow it: `maxd serve --webhook-private`")
                 .field("url")),
             // That it can't be found now is seen in the list, once something is sent.
@@ -123,29 +123,29 @@ impl Courier {
                 Err(_) => Vec::new(),
             },
         };
-        let first = found.first().ok_or(Wrong::Unknown)?.ip();
+        if found.is_empty() {
+            return Err(Wrong::Unknown);
+        }
         let allowed: Vec<_> =
             found.into_iter().filter(|address| self.private || is_public(address.ip())).collect();
-        if allowed.is_empty() { Err(Wrong::Private(first)) } else { Ok(allowed) }
+        if allowed.is_empty() { Err(Wrong::Private) } else { Ok(allowed) }
     }
 }
 
 /// Why there is no address.
 enum Wrong {
     Unknown,
-    Private(IpAddr),
+    Private,
 }
 
 impl Wrong {
     fn told(self, target: &Target) -> String {
         match self {
             Wrong::Unknown => format!("the host '{}' is not known", target.host),
-            Wrong::Private(_) if target.host.parse::<IpAddr>().is_ok() => {
+            Wrong::Private if target.host.parse::<IpAddr>().is_ok() => {
                 format!("'{}' is no public address", target.host)
             }
-            Wrong::Private(address) => {
-                format!("'{}' leads to {address}, which is no public address", target.host)
-            }
+            Wrong::Private => format!("'{}' leads to an address that is not public", target.host),
         }
     }
 }
