@@ -174,7 +174,7 @@ fn read_limits(object: &Map<String, Value>) -> Result<Limits> {
     let cpu = text("cpu").map(|text| {
         thousandths(&text)
             .filter(|cpu| (CPU_MIN..=CPU_MAX).contains(cpu))
-            .ok_or_else(|| wrong("limits.cpu", "a number of cores from \"0.01\" such as \"0.5\""))
+            .ok_or_else(|| wrong("limits.cpu", "a number of cores from \"0.01\" to \"4096\" such as \"0.5\""))
     });
     Ok(Limits { memory: memory.transpose()?, cpu: cpu.transpose()? })
 }

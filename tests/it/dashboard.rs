@@ -100,8 +100,12 @@ fn keys_choose_filter_sort_and_show_one_app() {
     terminal.type_in("l");
     terminal.shows("log of web.blue\n");
     terminal.shows("release 1 serves");
+    terminal.type_in("q");
+    terminal.shows("web.blue\napp ");
     terminal.type_in("?");
     terminal.shows("ctrl-z              stop rig for a while");
+    terminal.type_in("q");
+    terminal.shows("web.blue\napp ");
     terminal.type_in("q");
     terminal.shows("| 1 shown: we\n");
     terminal.type_in("\u{1b}");

@@ -83,6 +83,8 @@ pub struct Board {
     pub wish: Wish,
     /// What is shown.
     pub view: View,
+    /// Where `q` leads from there.
+    from: View,
     /// The name of the app that keys are about.
     pub selected: String,
     /// The filter is being typed.
@@ -104,6 +106,7 @@ impl Board {
             alerts,
             wish,
             view: View::Apps,
+            from: View::Apps,
             selected,
             typing: false,
             top: 0,
@@ -203,7 +206,9 @@ impl Board {
             Key::Char('q') if self.view == View::Apps => return Then::Quit,
             Key::Char('?') => return self.enter(View::Keys),
             Key::Char('q') | Key::Escape | Key::Backspace if self.view != View::Apps => {
-                return self.enter(View::Apps);
+                let back = std::mem::replace(&mut self.from, View::Apps);
+                (self.view, self.top) = (back, 0);
+                return Then::Enter;
             }
             Key::Enter if self.view == View::Apps => return self.open(View::Detail),
             Key::Char('l') if self.view != View::Keys => return self.open(View::Logs),
@@ -222,6 +227,8 @@ impl Board {
     }
 
     fn enter(&mut self, view: View) -> Then {
+        // From the keys and the log of an app one comes back to its details.
+        self.from = if self.view == View::Detail { View::Detail } else { View::Apps };
         (self.view, self.top) = (view, 0);
         Then::Enter
     }

@@ -210,7 +210,7 @@ fn limits_have_units() {
 #[test]
 fn a_setting_of_the_wrong_type_is_named() {
     const MEMORY: &str = r#"a size from "4MiB" such as "256MiB""#;
-    const CPU: &str = r#"a number of cores from "0.01" such as "0.5""#;
+    const CPU: &str = r#"a number of cores from "0.01" to "4096" such as "0.5""#;
     for (text, key, wanted) in [
         (r#"{"run": 1}"#, "run", "a command"),
         (r#"{"run": " "}"#, "run", "a command"),

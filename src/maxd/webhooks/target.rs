@@ -65,6 +65,13 @@ impl Target {
 
 /// The beginning of a text that may be long.
 fn shown(text: &str) -> String {
+    // What stands before the @ may be a password.
+    let scheme = text.find("://").map_or(0, |at| at + 3);
+    let authority = text.get(scheme..).and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or("");
+    if let Some(at) = authority.rfind('@') {
+        let (before, behind) = (text.get(..scheme).unwrap_or(""), text.get(scheme + at..).unwrap_or(""));
+        return shown(&format!("{before}…{}", behind.replacen('@', "", 1)));
+    }
     match text.char_indices().nth(80) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),
@@ -147,6 +154,7 @@ mod tests {
             (&long, "it has more than 2000 bytes"),
         ] {
             let error = Target::parse(url).err().unwrap_or_else(|| panic!("{url}"));
+            assert!(!error.message().contains("pass@"), "{error}");
             assert!(error.message().ends_with(&format!("is no URL for a webhook: {why}")), "{error}");
             assert_eq!(error.field_name(), Some("url"));
         }
