@@ -4,7 +4,7 @@
 use super::{Arg, Command, Flag, GLOBAL, HELP, Matches, OUTPUT, REST, VERSION, suggest};
 use crate::error::{Error, Result};
 use lexopt::Arg as Token;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// What the user asked for.
 pub enum Invocation {
@@ -98,10 +98,20 @@ fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<Stri
         let value = if flag.value.is_empty() {
             String::new()
         } else {
-            let value = parser.value().map_err(|_| {
-                Error::usage(format!("--{} needs a value: --{} {}", flag.long, flag.long, flag.value))
-            })?;
-            text(value)?
+            let missing =
+                || Error::usage(format!("--{} needs a value: --{} {}", flag.long, flag.long, flag.value));
+            if let Some(value) = parser.optional_value() {
+                text(value)?
+            } else {
+                // Another flag is no value: rather was this one's forgotten.
+                let next = parser.raw_args().map_err(malformed)?;
+                if let Some([b'-', second, ..]) = next.peek().map(OsStr::as_encoded_bytes)
+                    && !second.is_ascii_digit()
+                {
+                    return Err(missing().hint(format!("write --{}=VALUE if it begins so", flag.long)));
+                }
+                text(parser.value().map_err(|_| missing())?)?
+            }
         };
         flags.push((flag.long, value));
     }

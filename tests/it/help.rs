@@ -66,6 +66,10 @@ fn a_wrong_command_line_says_what_is_meant() {
         (&["list", "apps", "--networ", "x"], "rig: there is no flag --networ\n  did you mean --network?\n"),
         (&["whoami", "--tail", "3"], "rig: `rig whoami` has no flag --tail\n  see `rig whoami --help`\n"),
         (&["logs", "app", "--tail"], "rig: --tail needs a value: --tail N\n"),
+        (
+            &["logs", "app", "--grep", "--follow"],
+            "rig: --grep needs a value: --grep TEXT\n  write --grep=VALUE if it begins so\n",
+        ),
         (&["whoami", "-o", "yaml"], "rig: 'yaml' is no output format\n  use `-o text` or `-o json`\n"),
         (
             &["whoami", "--timeout", "soon"],
