@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
 use crate::wire::exec::{Create, Exec, Exit, List};
 use flow::Flow;
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,7 +33,11 @@ use tokio::sync::{mpsc, watch};
 const OF_USER: usize = 500;
 const OF_APP: usize = 300;
 /// The longest a session waits for a client.
-const KEEP_MAX: u64 = 24 * 3600;
+const KEEP_MAX: u64 = 3600;
+/// How long it is known who ran something.
+const KNOWN: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long programs may take to end when maxd stops.
+const STOP: Duration = Duration::from_secs(7);
 /// Signals on their way to a program.
 const SIGNALS: usize = 16;
 /// Of a command line, arguments and variables together.
@@ -113,6 +117,19 @@ impl Execs {
     /// Ends what runs in an app that is gone.
     pub fn forget(&self, app: i64) {
         self.all().values().filter(|session| session.app == app).for_each(|session| session.end("deleted"));
+    }
+
+    /// Ends all, and waits until they have ended.
+    pub async fn stop(&self) {
+        let all: Vec<_> = self.all().values().cloned().collect();
+        all.iter().for_each(|session| session.end("stopping"));
+        let ended = async {
+            for session in &all {
+                let mut changes = session.changes.subscribe();
+                while session.exit.get().is_none() && changes.changed().await.is_ok() {}
+            }
+        };
+        let _ = tokio::time::timeout(STOP, ended).await;
     }
 
     fn full(&self, owner: i64, app: i64) -> Option<String> {
@@ -212,6 +229,21 @@ impl Platform {
             say!("cannot note the end of session {id}: {error}");
         }
     }
+}
+
+/// Forgets what is long over.
+pub fn forget_old(t: &Transaction<'_>) -> Result<()> {
+    let now = SystemTime::now();
+    let old = rfc3339(now.checked_sub(KNOWN).unwrap_or(SystemTime::UNIX_EPOCH));
+    t.execute("DELETE FROM execs WHERE ended_at < ?1", [old]).map(drop).map_err(explain)
+}
+
+/// Notes the end of what ran when maxd was killed. Called before anything runs.
+pub fn note_killed(t: &Transaction<'_>) -> Result<()> {
+    let now = rfc3339(SystemTime::now());
+    t.execute("UPDATE execs SET ended_at = ?1, reason = 'killed' WHERE ended_at IS NULL", [now])
+        .map(drop)
+        .map_err(explain)
 }
 
 fn check(request: &Create) -> Result<()> {

@@ -5,6 +5,7 @@ use super::args::{Serve, Tls};
 use super::auth::Auth;
 use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
+use super::exec;
 use super::http;
 use super::keeper::Pace;
 use super::line::NewLine;
@@ -102,6 +103,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     connections.close();
     let drained = async { tokio::join!(connections.wait(), platform.sockets.ended()) };
     let _ = tokio::time::timeout(DRAIN, drained).await;
+    platform.execs.stop().await;
     platform.deploys.ended().await;
     platform.supervisor.shutdown().await;
     let _ = tokio::task::spawn_blocking(|| collector.end()).await;
@@ -202,6 +204,7 @@ async fn assemble(
     stopping: watch::Receiver<bool>,
 ) -> Result<Arc<Platform>> {
     let store = Store::open(&data.join("state.db"))?;
+    store.run(exec::note_killed)?;
     let (logs, lines) = Logs::open(&data.join("logs.db"), args.keep)?;
     let routes = Routes::new(lines.clone(), address.domain.clone());
     let secret = match &args.tls {
@@ -389,6 +392,7 @@ async fn keep_house(platform: Arc<Platform>) {
         for done in [
             platform.fail_stale_uploads().await,
             platform.store.with(once::forget_old).await,
+            platform.store.with(exec::forget_old).await,
             platform.store.with(alerts::forget_old).await,
         ] {
             if let Err(error) = done {

@@ -144,3 +144,53 @@ fn a_server_that_was_restarted_has_ended_it_and_rig_says_so() {
     assert_eq!(out.status.code(), Some(255));
     assert!(text(&out.stderr).contains("does not exist, or has ended"), "{}", text(&out.stderr));
 }
+
+/// A command that says `ready` and goes on for long.
+fn running(rig: &Rig, line: &str) -> std::process::Child {
+    let mut command = rig.command(&["command", "web.blue", line]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    child
+}
+
+#[test]
+fn a_revoked_token_ends_what_it_began() {
+    let max = Max::start();
+    let rig = world(&max);
+    let child = running(&rig, "echo ready; exec sleep 1000");
+    let maxd = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_maxd"));
+        let out = command.args(args).args(["--user", "ann", "--data"]).arg(max.data()).output().unwrap();
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let listed = maxd(&["token", "list"]);
+    let id = listed.lines().nth(1).unwrap().split('\t').next().unwrap().to_owned();
+    maxd(&["token", "revoke", &id]);
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(255), "{}", text(&out.stderr));
+    // Another token of the same user sees that it is over.
+    let again = max.rig("ann");
+    wait_for("its end", || {
+        (again.json(&["list", "sessions"])["sessions"] == serde_json::json!([])).then_some(())
+    });
+}
+
+#[test]
+fn a_second_client_is_refused_what_is_not_kept() {
+    let max = Max::start();
+    let rig = world(&max);
+    let mut child = running(&rig, "echo ready; head -c 300000 /dev/zero; exec sleep 1000");
+    let mut zeros = vec![0; 300_000];
+    child.stdout.as_mut().unwrap().read_exact(&mut zeros).unwrap();
+    let id = rig.json(&["list", "sessions"])["sessions"][0]["id"].to_string();
+    let topic = format!("exec:{id}");
+    let refused = wait_for("the first bytes to be acknowledged", || {
+        let ran = rig.run(&["api", "--topic", &topic, "--listen", r#"{"out":0,"err":0}"#]);
+        (ran.code == 6).then_some(ran)
+    });
+    assert!(refused.stderr.contains("wrote first is not kept"), "{}", refused.stderr);
+    rig.ok(&["delete", "session", &id]);
+    assert_eq!(wait_for("rig to end", || child.try_wait().unwrap()).code(), Some(143));
+}

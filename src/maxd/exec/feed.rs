@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use miniserde::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -41,7 +42,9 @@ impl Drop for Client {
         let (platform, session, who) =
             (Arc::clone(&self.platform), Arc::clone(&self.session), self.who.session);
         let number = self.number;
-        tokio::spawn(async move {
+        // Not when maxd ends.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
             // Whose access was revoked does not come back.
             if !platform.auth.stands(who).await {
                 session.end("revoked");
@@ -53,9 +56,11 @@ impl Drop for Client {
 
 /// Ends the session if nobody has come behind the client `number` for as long as it keeps.
 pub fn abandon(platform: &Arc<Platform>, session: &Arc<Session>, number: u64) {
-    let (platform, session) = (Arc::clone(platform), Arc::clone(session));
+    // One that has ended meanwhile is not kept for this.
+    let (platform, keep, session) = (Arc::clone(platform), session.keep, Arc::downgrade(session));
     tokio::spawn(async move {
-        sleep(session.keep).await;
+        sleep(keep).await;
+        let Some(session) = session.upgrade() else { return };
         if session.client.load(Ordering::Relaxed) == number {
             session.end("detached");
             platform.execs.all().remove(&session.id);
@@ -73,6 +78,10 @@ pub fn join(
     let session = platform.execs.of(who.user, id)?;
     let input = {
         let mut flows = session.flows();
+        if attach.out < flows.out.acknowledged() || attach.err < flows.err.acknowledged() {
+            let message = format!("what session {id} wrote first is not kept: another client has it");
+            return Err(Error::new(Kind::Conflict, message));
+        }
         let out = flows.out.acknowledge(attach.out);
         if out.and_then(|()| flows.err.acknowledge(attach.err)).is_err() {
             return Err(Error::new(Kind::Usage, "this is more than the program has written"));

@@ -9,10 +9,11 @@ use crate::maxd::supervisor::Release;
 use crate::wire::exec::{Create, Exit, PIECE};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Between SIGTERM and SIGKILL, when it has to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -125,10 +126,19 @@ async fn carry(
             let flows = session.flows();
             (flows.out.end(), flows.err.end(), flows.out.room().min(flows.err.room()))
         };
-        match timeout(LAST_WORDS, tasks.join_next()).await {
-            Ok(_) => {}
-            Err(_) if before == Some(done) && done.2 > 0 => break,
-            Err(_) => before = Some(done),
+        tokio::select! {
+            _ = tasks.join_next() => {}
+            // Nobody will take the rest.
+            order = orders.recv() => if matches!(order, Some(Order::End(_)) | None) {
+                break;
+            },
+            () = sleep(LAST_WORDS) => {
+                let given_up = reason.is_some() && !session.attached.load(Ordering::Relaxed);
+                if before == Some(done) && (done.2 > 0 || given_up) {
+                    break;
+                }
+                before = Some(done);
+            }
         }
     }
     (u64::try_from(exit.code).unwrap_or(255), reason)
