@@ -130,7 +130,7 @@ impl Board {
                 release: app.release,
                 deployed_at: app.deployed_at,
                 url: app.url,
-                instances: instances.iter().filter(|one| one.pid.is_some()).count() as u64,
+                instances: instances.len() as u64,
                 restarts: instances.iter().map(|one| one.restarts).sum(),
                 usage: reading.usage,
                 traffic: reading.traffic,

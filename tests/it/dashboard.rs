@@ -226,6 +226,7 @@ fn in_json_it_is_a_snapshot_and_then_a_line_for_each_change() {
     let names: Vec<&str> =
         snapshot["apps"].as_array().unwrap().iter().map(|row| row["app"].as_str().unwrap()).collect();
     assert_eq!(names, ["api", "web"]);
+    assert_eq!(snapshot["apps"][0]["instances"], 1);
     assert_eq!(snapshot["past"].as_array().unwrap().len(), 2);
     let mut command = rig.command(&["status", "dashboard", "--watch", "--state", "empty", "-o", "json"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
