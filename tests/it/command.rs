@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 /// An app that serves nothing but a file, to run things beside.
-fn world(max: &Max) -> Rig {
+pub fn world(max: &Max) -> Rig {
     let rig = max.rig("ann");
     let files = project(&[("index.html", "hi"), ("data.txt", "one\ntwo\n")]);
     rig.ok(&["create", "network", "blue"]);
@@ -146,7 +146,7 @@ fn a_server_that_was_restarted_has_ended_it_and_rig_says_so() {
 }
 
 /// A command that says `ready` and goes on for long.
-fn running(rig: &Rig, line: &str) -> std::process::Child {
+pub fn running(rig: &Rig, line: &str) -> std::process::Child {
     let mut command = rig.command(&["command", "web.blue", line]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
