@@ -2,7 +2,7 @@
 //! code.
 
 use crate::api::exec::{Remote, Said};
-use crate::cli::{Arg, Command, Flag, Matches};
+use crate::cli::{self, Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::net::base64;
 use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -26,7 +26,8 @@ const WORKDIR: Flag = Flag {
     value: "DIR",
     help: "where to run it (else the app's directory)",
 };
-const LIMIT: Flag = Flag { long: "limit", short: None, value: "TIME", help: "end it when it takes longer" };
+/// Of the program, not of Max's answers.
+const LIMIT: Flag = Flag { help: "end it, and all it started, when it takes longer", ..cli::TIMEOUT };
 const NO_STDIN: Flag =
     Flag { long: "no-stdin", short: None, value: "", help: "give it nothing to read, and read nothing" };
 
@@ -38,7 +39,8 @@ pub const COMMAND: Command = Command {
     about: "It runs with the app's files, variables and isolation, beside the app itself. Behind -- \
             the program and its arguments go exactly as they are; a single LINE runs through `sh -c`. \
             Standard input, output and error are the program's; its exit code is rig's (128+n after \
-            signal n), and 255 says that rig failed. Signals go to the program. When the connection \
+            signal n), and 255 says that rig failed. Signals go to the program. One that takes longer \
+            than --timeout gets SIGTERM, and five seconds later SIGKILL. When the connection \
             breaks, rig connects again and nothing is lost or doubled.",
     args: &[
         Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
@@ -85,7 +87,8 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     let limit = match matches.value(&LIMIT) {
         None => None,
         Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
-            Error::usage(format!("'{text}' is no duration")).hint("write for instance `--limit 30s` or `2m`")
+            Error::usage(format!("'{text}' is no duration"))
+                .hint("write for instance `--timeout 30s` or `2m`")
         })?),
     };
     let create = Create {
@@ -103,7 +106,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     let exit = carry(session, remote, &mut sink, !matches.has(&NO_STDIN))?;
     session.exit_code.set(u8::try_from(exit.code).unwrap_or(OURS));
     if exit.reason.as_deref() == Some("timeout") {
-        session.output.warn("it was ended: it took longer than --limit");
+        session.output.warn("it was ended: it took longer than --timeout");
     }
     match sink {
         Sink::Collect(out, err) => session.output.document(&document(&exit, out, err)),

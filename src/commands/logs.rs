@@ -226,7 +226,7 @@ fn query(matches: &Matches, follow: bool) -> Result<impl Fn(Option<u64>) -> Stri
 }
 
 /// Max's word on a field of the query, which is a flag here.
-fn about_flag(error: Error) -> Error {
+pub fn about_flag(error: Error) -> Error {
     match error.field_name() {
         Some(field) if error.kind() == Kind::Usage && error.message().starts_with(field) => {
             let named = Error::new(error.kind(), format!("--{}", error.message()));

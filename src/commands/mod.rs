@@ -35,6 +35,7 @@ pub static COMMANDS: &[Command] = &[
     list::ALERTS,
     list::WEBHOOKS,
     list::SESSIONS,
+    list::AUDIT,
     delete::APP,
     delete::NETWORK,
     delete::WEBHOOK,

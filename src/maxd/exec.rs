@@ -10,6 +10,7 @@
 //! acknowledged it, and the program waits when that is much; so a client whose connection
 //! breaks goes on where it was.
 
+mod audit;
 pub mod feed;
 pub mod flow;
 mod run;

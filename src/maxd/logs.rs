@@ -15,7 +15,7 @@ mod scan;
 mod writer;
 
 pub use block::{Head, Run};
-pub use filter::Filter;
+pub use filter::{Filter, instant};
 pub use scan::{Found, Tail};
 
 use super::line::NewLine;

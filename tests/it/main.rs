@@ -9,6 +9,7 @@ mod visitor;
 mod alerts;
 mod api;
 mod apps;
+mod audit;
 mod channels;
 mod chaos;
 mod command;

@@ -131,7 +131,8 @@ impl Filter {
     }
 }
 
-fn instant(name: &str, text: &str, now: SystemTime) -> Result<u64> {
+/// A time that a request names in its member `name`, in milliseconds since 1970.
+pub fn instant(name: &str, text: &str, now: SystemTime) -> Result<u64> {
     let instant = match parse_duration(text) {
         Some(ago) => Some(now.checked_sub(ago).unwrap_or(UNIX_EPOCH)),
         None => parse_instant(text),
