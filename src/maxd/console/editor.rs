@@ -150,6 +150,11 @@ impl Editor {
         }
     }
 
+    /// The width of the terminal.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     fn set_columns(&mut self, columns: u16) {
         self.columns = if columns == 0 { COLUMNS } else { usize::from(columns).max(COLUMNS_MIN) };
     }

@@ -44,6 +44,15 @@ pub struct Task {
     pub limits: Limits,
 }
 
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many stand in a line.
+    pub columns: u16,
+    /// How many lines there are.
+    pub rows: u16,
+}
+
 /// A command line for `sh -c`, as arguments.
 pub fn shell(command: &str) -> Vec<String> {
     ["/bin/sh", "-c", command].map(str::to_owned).into()
@@ -101,6 +110,9 @@ pub trait Job: Send {
     fn input(&mut self) -> Option<Input> {
         None
     }
+
+    /// Its terminal has another size; nothing without a terminal.
+    fn resize(&self, _: Size) {}
 
     /// Sends a signal to everything it has started; whether there was anything yet.
     fn signal(&self, number: i32) -> bool;
