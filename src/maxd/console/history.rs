@@ -23,7 +23,8 @@ impl History {
     pub fn push(&mut self, line: &str) {
         self.back = 0;
         self.typed = Line::default();
-        if line.trim().is_empty() || self.lines.back().is_some_and(|last| last == line) {
+        let line = line.trim_end();
+        if line.is_empty() || self.lines.back().is_some_and(|last| last == line) {
             return;
         }
         self.bytes += line.len();
