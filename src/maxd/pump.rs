@@ -16,8 +16,6 @@ use tokio::task::JoinSet;
 const LINE_MAX: usize = 64 * 1024;
 /// What is read at once: as much as a pipe holds.
 const READ: usize = 64 * 1024;
-/// An app is one process for the time being.
-const INSTANCE: u64 = 1;
 
 /// How long the end of the output is waited for once the job has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -28,14 +26,15 @@ pub struct Journal {
     network: i64,
     app: i64,
     release: u64,
+    instance: Option<u64>,
     lines: mpsc::Sender<NewLine>,
 }
 
 impl Journal {
-    /// The journal of a release.
-    pub fn new(release: &Release, lines: &mpsc::Sender<NewLine>) -> Journal {
+    /// The journal of a release, of one of its instances or of its build.
+    pub fn new(release: &Release, instance: Option<u64>, lines: &mpsc::Sender<NewLine>) -> Journal {
         let (network, app, number) = (release.network, release.app, release.number);
-        Journal { network, app, release: number, lines: lines.clone() }
+        Journal { network, app, release: number, instance, lines: lines.clone() }
     }
 
     /// Writes one line. When nobody reads the log any more it is gone.
@@ -54,9 +53,8 @@ impl Journal {
     }
 
     fn line(&self, source: Source, text: String) -> NewLine {
-        let instance = (source != Source::Build).then_some(INSTANCE);
         let (app, release) = (Some(self.app), Some(self.release));
-        NewLine { instance, ..NewLine::new(self.network, app, release, source, text) }
+        NewLine { instance: self.instance, ..NewLine::new(self.network, app, release, source, text) }
     }
 
     /// Begins to read what a job writes, under these names.
