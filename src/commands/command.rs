@@ -10,6 +10,7 @@ use crate::session::{self, Session};
 use crate::sys::thread::{SMALL, start};
 use crate::term::on_signal;
 use crate::time::parse_duration;
+use crate::view::text;
 use crate::wire::exec::{Create, Exit, PIECE, Variable, WINDOW};
 use miniserde::Serialize;
 use std::io::{self, Read, Write};
@@ -30,6 +31,12 @@ const WORKDIR: Flag = Flag {
 const LIMIT: Flag = Flag { help: "end it, and all it started, when it takes longer", ..cli::TIMEOUT };
 const NO_STDIN: Flag =
     Flag { long: "no-stdin", short: None, value: "", help: "give it nothing to read, and read nothing" };
+const DETACH: Flag = Flag {
+    long: "detach",
+    short: Some('d'),
+    value: "",
+    help: "print its number, and let it go on without rig",
+};
 
 /// `rig command`.
 pub const COMMAND: Command = Command {
@@ -41,16 +48,18 @@ pub const COMMAND: Command = Command {
             Standard input, output and error are the program's; its exit code is rig's (128+n after \
             signal n), and 255 says that rig failed. Signals go to the program. One that takes longer \
             than --timeout gets SIGTERM, and five seconds later SIGKILL. When the connection \
-            breaks, rig connects again and nothing is lost or doubled.",
+            breaks, rig connects again and nothing is lost or doubled. With --detach it has nothing to \
+            read, and `rig logs command` shows what it writes.",
     args: &[
         Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
         Arg { name: "LINE", help: "a line for the shell", required: false },
         Arg { name: "-- PROG ARGS...", help: "the program and its arguments", required: false },
     ],
-    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &NO_STDIN],
+    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &NO_STDIN, &DETACH],
     examples: &[
         ("A program with arguments", "rig command web.blue -- ls -la public"),
         ("A line for the shell", "rig command web.blue 'ls public | wc -l'"),
+        ("In the background, for an hour at most", "rig command web.blue --detach --timeout 1h -- ./import"),
         ("A file into the app", "rig command web.blue -- tee data.csv <data.csv >/dev/null"),
     ],
     run: command,
@@ -100,7 +109,11 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         tty: None,
         timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         keep: KEEP,
+        detach: Some(matches.has(&DETACH)),
     };
+    if matches.has(&DETACH) {
+        return detach(session, &create);
+    }
     let remote = Remote::create(session.max()?, &create)?;
     let mut sink = Sink::new(session.output.json);
     let exit = carry(session, remote, &mut sink, !matches.has(&NO_STDIN))?;
@@ -112,6 +125,18 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         Sink::Collect(out, err) => session.output.document(&document(&exit, out, err)),
         Sink::Pass { .. } => Ok(()),
     }
+}
+
+/// Begins it, and leaves.
+fn detach(session: &Session, create: &Create) -> Result<()> {
+    let answer = session.max()?.document("exec:create", create)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    let id = text(&answer, "id");
+    session.output.line(&id)?;
+    session.output.note(&format!("see `rig logs command {id}`; `rig delete session {id}` ends it"));
+    Ok(())
 }
 
 fn variables(matches: &Matches) -> Result<Vec<Variable>> {

@@ -117,7 +117,8 @@ pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
     summary: "List the commands that run in your apps",
-    about: "A command whose rig has lost its connection waits a minute for it.",
+    about: "A command whose rig has lost its connection waits a minute for it; one that was begun with \
+            --detach goes on without.",
     args: &[],
     flags: &[],
     examples: &[("All of them", "rig list sessions")],
@@ -130,6 +131,7 @@ const SESSION_FIELDS: &[Field] = &[
     field("network", "network", Show::Plain),
     field("release", "release", Show::Plain),
     field("attached", "attached", Show::Plain),
+    field("detached", "detached", Show::Plain),
     field("started", "started_at", Show::Ago),
 ];
 
@@ -169,6 +171,7 @@ const AUDIT_FIELDS: &[Field] = &[
     field("network", "network", Show::Plain),
     field("user", "user", Show::Plain),
     field("tty", "tty", Show::Plain),
+    field("detached", "detached", Show::Plain),
     field("started", "started_at", Show::Ago),
     field("ended", "ended_at", Show::Ago),
     field("code", "code", Show::Plain),

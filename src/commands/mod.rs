@@ -34,6 +34,7 @@ pub static COMMANDS: &[Command] = &[
     command::COMMAND,
     logs::APP,
     logs::BUILD,
+    logs::COMMAND,
     logs::NETWORK,
     list::APPS,
     list::NETWORKS,

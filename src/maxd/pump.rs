@@ -27,6 +27,7 @@ pub struct Journal {
     app: i64,
     release: u64,
     instance: Option<u64>,
+    command: Option<u64>,
     lines: mpsc::Sender<NewLine>,
 }
 
@@ -34,7 +35,12 @@ impl Journal {
     /// The journal of a release, of one of its instances or of its build.
     pub fn new(release: &Release, instance: Option<u64>, lines: &mpsc::Sender<NewLine>) -> Journal {
         let (network, app, number) = (release.network, release.app, release.number);
-        Journal { network, app, release: number, instance, lines: lines.clone() }
+        Journal { network, app, release: number, instance, command: None, lines: lines.clone() }
+    }
+
+    /// The journal of a detached command, by its session's number.
+    pub fn of_command(release: &Release, session: u64, lines: &mpsc::Sender<NewLine>) -> Journal {
+        Journal { command: Some(session), ..Journal::new(release, None, lines) }
     }
 
     /// Writes one line. When nobody reads the log any more it is gone.
@@ -53,8 +59,9 @@ impl Journal {
     }
 
     fn line(&self, source: Source, text: String) -> NewLine {
+        let (instance, command) = (self.instance, self.command);
         let (app, release) = (Some(self.app), Some(self.release));
-        NewLine { instance: self.instance, ..NewLine::new(self.network, app, release, source, text) }
+        NewLine { instance, command, ..NewLine::new(self.network, app, release, source, text) }
     }
 
     /// Begins to read what a job writes, under these names.

@@ -179,8 +179,8 @@ pub async fn handle(
 /// The answer in place of an app that has no instance to give one.
 fn absent(host: &str, site: &Site) -> Response<Body> {
     let stopped = matches!(site.traffic, Traffic::Stopped);
-    let what = if stopped { "is stopped" } else { "is not running at the moment" };
-    let text = format!("The app at '{}' {what}.", canonical(host));
+    let what = if stopped { "is stopped." } else { "is not running at the moment." };
+    let text = format!("The app at '{}' {what}", canonical(host));
     let mut response = page::error(StatusCode::SERVICE_UNAVAILABLE, &text);
     if !stopped {
         response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));

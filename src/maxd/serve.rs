@@ -205,8 +205,11 @@ async fn assemble(
     stopping: watch::Receiver<bool>,
 ) -> Result<Arc<Platform>> {
     let store = Store::open(&data.join("state.db"))?;
-    store.run(exec::note_killed)?;
+    let killed = store.run(exec::note_killed)?;
     let (logs, lines) = Logs::open(&data.join("logs.db"), args.keep)?;
+    for line in killed {
+        let _ = lines.send(line).await;
+    }
     let routes = Routes::new(lines.clone(), address.domain.clone());
     let secret = match &args.tls {
         Tls::Files(_, key) => Some(key.as_path()),

@@ -29,6 +29,9 @@ pub struct Create {
     pub timeout_ms: Option<u64>,
     /// How long it may go on without a client, in seconds.
     pub keep: u64,
+    /// It goes on without a client until it ends: it has nothing to read, and what it writes
+    /// goes to the topic `logs:command:ID`.
+    pub detach: Option<bool>,
 }
 
 /// A variable.
@@ -68,6 +71,8 @@ pub struct Exec {
     pub tty: bool,
     /// Whether a client is there.
     pub attached: bool,
+    /// Whether it goes on without one.
+    pub detached: bool,
     /// When it began.
     pub started_at: String,
 }
@@ -123,6 +128,8 @@ pub struct Entry {
     pub user: String,
     /// Whether it had a terminal.
     pub tty: bool,
+    /// Whether it went on without a client.
+    pub detached: bool,
     /// When it began.
     pub started_at: String,
     /// When it ended; null while it goes on.

@@ -36,7 +36,9 @@ fn who_ran_something_is_told_and_what_is_not() {
     rig.ok(&["delete", "network", "blue", "--yes"]);
     let table = rig.ok(&["list", "audit"]);
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["SESSION", "APP", "NETWORK", "USER", "TTY", "STARTED", "ENDED", "CODE", "REASON"]);
+    let header =
+        ["SESSION", "APP", "NETWORK", "USER", "TTY", "DETACHED", "STARTED", "ENDED", "CODE", "REASON"];
+    assert_eq!(rows[0], header);
     assert_eq!(rows[1].last(), Some(&"deleted"), "{table}");
     assert!(!table.contains("secret-word"), "{table}");
 }

@@ -59,6 +59,7 @@ fn documents_have_the_documented_members() {
     check("App", &status["apps"][0]);
     check("Command", &rig.json(&["command", "web.blue", "true"]));
     check("Sessions", &rig.json(&["list", "sessions"]));
+    check("Session", &rig.json(&["command", "web.blue", "--detach", "true"]));
     let audit = rig.json(&["list", "audit"]);
     check("Audit", &audit);
     check("Entry", &audit["entries"][0]);

@@ -17,6 +17,7 @@ mod context;
 mod crash;
 mod dashboard;
 mod deploy;
+mod detach;
 mod dial;
 mod docs;
 mod errors;

@@ -36,7 +36,8 @@ impl Platform {
             .with(move |t| {
                 let mut query = t
                     .prepare_cached(
-                        "SELECT execs.id, network, app, name, tty, started_at, ended_at, code, reason
+                        "SELECT execs.id, network, app, name, tty, detached, started_at, ended_at, code,
+                                reason
                          FROM execs JOIN users ON users.id = execs.user
                          WHERE user = ?1 AND execs.id < ?2 AND started_at >= ?3
                          AND (?4 IS NULL OR network = ?4) AND (?5 IS NULL OR app = ?5)
@@ -61,9 +62,10 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         app: row.get(2)?,
         user: row.get(3)?,
         tty: row.get(4)?,
-        started_at: row.get(5)?,
-        ended_at: row.get(6)?,
-        code: row.get(7)?,
-        reason: row.get(8)?,
+        detached: row.get(5)?,
+        started_at: row.get(6)?,
+        ended_at: row.get(7)?,
+        code: row.get(8)?,
+        reason: row.get(9)?,
     })
 }

@@ -85,6 +85,11 @@ impl Filter {
         Filter { release: Some(release), ..Filter::default() }
     }
 
+    /// Of these the lines of one detached command, by its session's number.
+    pub fn of_command(self, session: u64) -> Filter {
+        Filter { instance: Some(session), ..self }
+    }
+
     /// The lines about what maxd did.
     pub fn of_events() -> Filter {
         Filter { source: Some(Source::Event), ..Filter::default() }

@@ -55,7 +55,9 @@ impl Hold {
         let passing = self.set.is_none().then(|| Passing::show(app, Shown::Instances(views.clone())));
         let instances = set.start(views).await?;
         // From here on nothing waits, so the switch happens or it does not.
-        passing.map(Passing::stays);
+        if let Some(passing) = passing {
+            passing.stays();
+        }
         let old = self.set.take();
         if let Some(old) = &old {
             old.retire();
