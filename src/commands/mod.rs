@@ -7,6 +7,7 @@ mod create;
 mod dashboard;
 mod delete;
 mod deploy;
+mod lifecycle;
 mod list;
 mod login;
 mod logs;
@@ -23,6 +24,10 @@ pub static COMMANDS: &[Command] = &[
     create::APP,
     create::WEBHOOK,
     deploy::DEPLOY,
+    lifecycle::START,
+    lifecycle::STOP,
+    lifecycle::RESTART,
+    lifecycle::SCALE,
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,
