@@ -245,7 +245,7 @@ impl Desk {
             Some("app") => self.apps().await,
             _ => Vec::new(),
         };
-        let line = commands::explain(error, &apps, args);
+        let line = commands::explain(error, &self.network, &apps, args);
         self.write(&format!("{}\r\n", text::safe(&line))).await
     }
 

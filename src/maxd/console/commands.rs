@@ -1,6 +1,7 @@
 //! What can be said to the console: a table, which parsing, help and completion walk.
 
 mod ask;
+mod change;
 
 use super::completion::Completion;
 use crate::error::{Error, Kind, Result};
@@ -49,6 +50,7 @@ enum Word {
 const NAME: Arg = Arg { name: "NAME", kind: Word::App, required: true };
 const MAYBE_NAME: Arg = Arg { required: false, ..NAME };
 const LINES: Arg = Arg { name: "N", kind: Word::Number, required: false };
+const COUNT: Arg = Arg { required: true, ..LINES };
 
 /// What was said in the place of each argument.
 pub type Args = Vec<Option<String>>;
@@ -135,6 +137,52 @@ pub const COMMANDS: &[Command] = &[
         about: "The newest stands last; without N there are 20. `rig logs` follows them.",
         lasts: false,
         run: |call| Box::pin(async move { ask::logs(&call).await }),
+    },
+    Command {
+        name: "routes",
+        alias: None,
+        args: &[],
+        summary: "List the hostnames and who answers there",
+        about: "A release answers on a port of this host for each instance; static files are answered by Max \
+                itself. An instance whose health check fails gets requests only when that of all others does.",
+        lasts: false,
+        run: |call| Box::pin(async move { ask::routes(&call).await }),
+    },
+    Command {
+        name: "restart",
+        alias: None,
+        args: &[NAME],
+        summary: "Start an app's release anew, without a failed request",
+        about: "The new instances get the requests once they are healthy. Ctrl-C stops waiting; it goes on.",
+        lasts: true,
+        run: |call| Box::pin(async move { change::restart(&call).await }),
+    },
+    Command {
+        name: "stop",
+        alias: None,
+        args: &[NAME],
+        summary: "Stop an app until it is started again",
+        about: "",
+        lasts: true,
+        run: |call| Box::pin(async move { change::stop(&call).await }),
+    },
+    Command {
+        name: "start",
+        alias: None,
+        args: &[NAME],
+        summary: "Start an app that was stopped",
+        about: "",
+        lasts: true,
+        run: |call| Box::pin(async move { change::start(&call).await }),
+    },
+    Command {
+        name: "scale",
+        alias: None,
+        args: &[NAME, COUNT],
+        summary: "Set how many instances of an app run",
+        about: "New ones get requests once all of them are healthy.",
+        lasts: true,
+        run: |call| Box::pin(async move { change::scale(&call).await }),
     },
     Command {
         name: "alerts",
@@ -259,20 +307,29 @@ pub fn complete(line: &str, apps: &[String]) -> Completion {
 
 /// An error in one line: what, and what to do. One that was made for rig gets the console's
 /// own hint.
-pub fn explain(error: &Error, apps: &[String], args: &[Option<String>]) -> String {
-    let hint = match (error.kind(), error.field_name(), args.first()) {
-        (Kind::NotFound, Some("app"), Some(Some(name))) => {
+pub fn explain(error: &Error, network: &str, apps: &[String], args: &[Option<String>]) -> String {
+    let said = args.first().and_then(Option::as_deref);
+    let hint = match (error.kind(), error.field_name(), said) {
+        (Kind::NotFound, Some("app"), Some(name)) => {
             Some(match nearest(name, apps.iter().map(String::as_str)) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "see `apps`".to_owned(),
             })
         }
-        _ => error.hint_text().map(str::to_owned),
+        (.., name) => error.hint_text().map(|hint| spoken_here(hint, network, name.unwrap_or_default())),
     };
     match hint {
         Some(hint) => format!("{}; {hint}", error.message()),
         None => error.message().to_owned(),
     }
+}
+
+/// A hint with the console's commands in the place of rig's.
+fn spoken_here(hint: &str, network: &str, app: &str) -> String {
+    COMMANDS.iter().filter(|command| command.lasts).fold(hint.to_owned(), |hint, command| {
+        let name = command.name;
+        hint.replace(&format!("`rig {name} app {app}.{network}`"), &format!("`{name} {app}`"))
+    })
 }
 
 #[cfg(test)]
@@ -285,7 +342,7 @@ mod tests {
     }
 
     fn wrong(line: &str) -> String {
-        explain(&parsed(line).err().unwrap(), &[], &[])
+        explain(&parsed(line).err().unwrap(), "blue", &[], &[])
     }
 
     #[test]
@@ -309,8 +366,10 @@ mod tests {
         let missing =
             Error::new(Kind::NotFound, "app 'webb' does not exist").hint("see `rig …`").field("app");
         let (apps, args) = (["api".to_owned(), "web".to_owned()], [Some("webb".to_owned())]);
-        assert_eq!(explain(&missing, &apps, &args), "app 'webb' does not exist; did you mean `web`?");
-        assert_eq!(explain(&missing, &[], &args), "app 'webb' does not exist; see `apps`");
+        assert_eq!(explain(&missing, "blue", &apps, &args), "app 'webb' does not exist; did you mean `web`?");
+        assert_eq!(explain(&missing, "blue", &[], &args), "app 'webb' does not exist; see `apps`");
+        let stopped = Error::new(Kind::Conflict, "it is stopped").hint("start it: `rig start app webb.blue`");
+        assert_eq!(explain(&stopped, "blue", &apps, &args), "it is stopped; start it: `start webb`");
     }
 
     #[test]
@@ -320,7 +379,8 @@ mod tests {
         assert_eq!(of("al"), Completion { start: 0, words: vec!["alerts".to_owned()] });
         assert_eq!(of("logs w"), Completion { start: 5, words: vec!["web".to_owned(), "worker".to_owned()] });
         assert_eq!(of("app ").words, ["api", "web", "worker"]);
-        assert_eq!(of("help re").words, ["releases"]);
+        assert_eq!(of("help re").words, ["releases", "restart"]);
+        assert_eq!(of("scale w").words, ["web", "worker"]);
         assert_eq!(of("q").words, ["quit"]);
         for line in ["logs web 1", "apps ", "nothing w", "app web a"] {
             assert!(of(line).words.is_empty(), "{line}");

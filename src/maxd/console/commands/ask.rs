@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::maxd::console::table::Table;
 use crate::maxd::console::text::{bytes, safe};
 use crate::maxd::logs::Filter;
+use crate::maxd::router::Seat;
 use crate::time::{human, parse_rfc3339};
 use crate::wire::log::{Line, Source};
 use crate::wire::metrics::Usage;
@@ -18,7 +19,8 @@ const LINES: u64 = 20;
 const DEPLOYS: u64 = 20;
 
 impl Call {
-    fn arg(&self, at: usize) -> Option<&str> {
+    /// What was said in this place.
+    pub fn arg(&self, at: usize) -> Option<&str> {
         self.args.get(at)?.as_deref()
     }
 
@@ -62,11 +64,12 @@ pub fn help(call: &Call) -> Result<Answer> {
 pub async fn apps(call: &Call) -> Result<Answer> {
     let request = network::Select { network: call.network.clone() };
     let status = call.platform.network_status(&call.who, request).await?;
-    let mut table = Table::new(&["APP", "STATE", "RELEASE", "CPU", "MEMORY", "REQUESTS", "DEPLOYED"]);
+    let mut table = Table::new(&["APP", "STATE", "RUN", "RELEASE", "CPU", "MEMORY", "REQUESTS", "DEPLOYED"]);
     for (app, reading) in status.apps.iter().zip(&status.readings) {
         table.row([
             app.name.clone(),
             word(&app.state),
+            format!("{}/{}", app.running, app.instances),
             number(app.release),
             cores(reading.usage.cpu),
             bytes(reading.usage.memory),
@@ -91,6 +94,7 @@ pub async fn app(call: &Call) -> Result<Answer> {
     fact("state", word(&app.state));
     fact("reason", app.reason.clone().unwrap_or_default());
     fact("url", app.url.clone());
+    fact("instances", format!("{} of {} run", app.running, app.instances));
     fact("release", number(app.release));
     fact("deployed", ago(app.deployed_at.as_deref()));
     if let Some(usage) = &status.usage {
@@ -185,6 +189,29 @@ fn source(line: &Line) -> String {
         Some(instance) => format!("{name}.{instance}"),
         None => name.to_owned(),
     }
+}
+
+/// `routes`.
+pub async fn routes(call: &Call) -> Result<Answer> {
+    let request = app::Filter { network: Some(call.network.clone()) };
+    let apps = call.platform.list_apps(&call.who, request).await?.apps;
+    let mut table = Table::with_text(&["HOSTNAME", "STATE", "RELEASE", "ANSWERED BY"]);
+    for app in apps {
+        let (release, by) = match call.platform.routes.answering(&app.hostname) {
+            Some((release, seats)) => (release.to_string(), seats.iter().map(seat).collect::<Vec<_>>()),
+            None => (String::new(), Vec::new()),
+        };
+        table.row([app.hostname, word(&app.state), release, by.join(", ")]);
+    }
+    Ok(Answer::Text(table.or("no apps yet: `rig deploy`", call.columns)))
+}
+
+fn seat(seat: &Seat) -> String {
+    let place = match seat.port {
+        Some(port) => format!("port {port}"),
+        None => "Max".to_owned(),
+    };
+    if seat.well { place } else { format!("{place} (unhealthy)") }
 }
 
 /// `alerts`.
