@@ -114,8 +114,8 @@ const ALL_ALERT_FIELDS: &[Field] = &[
 pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
-    summary: "List the commands that run in your apps",
-    about: "A command whose rig has lost its connection waits a minute for it.",
+    summary: "List the commands and shells that run in your apps",
+    about: "One whose rig has lost its connection waits for it, a minute unless --keep says otherwise.",
     args: &[],
     flags: &[],
     examples: &[("All of them", "rig list sessions")],
@@ -127,6 +127,7 @@ const SESSION_FIELDS: &[Field] = &[
     field("app", "app", Show::Plain),
     field("network", "network", Show::Plain),
     field("release", "release", Show::Plain),
+    field("terminal", "tty", Show::Plain),
     field("attached", "attached", Show::Plain),
     field("started", "started_at", Show::Ago),
 ];
@@ -161,7 +162,13 @@ fn alerts(session: &Session, matches: &Matches) -> Result<()> {
 
 fn sessions(session: &Session, _: &Matches) -> Result<()> {
     let answer = session.max()?.document("exec:list", &Object::new())?;
-    show(session, &answer, "sessions", SESSION_FIELDS, "no command runs: `rig command APP -- PROG`")
+    show(
+        session,
+        &answer,
+        "sessions",
+        SESSION_FIELDS,
+        "nothing runs: `rig command APP -- PROG`, `rig shell APP`",
+    )
 }
 
 fn webhooks(session: &Session, matches: &Matches) -> Result<()> {

@@ -13,12 +13,27 @@ pub const INTERRUPT: i32 = libc::SIGINT;
 /// `SIGWINCH`: the terminal's size has changed.
 pub const RESIZED: i32 = libc::SIGWINCH;
 
-/// From now on calls `then` with the number of each SIGINT, SIGTERM, SIGHUP or SIGWINCH. Must
-/// be called before other threads are started, since they inherit the mask. A signal
-/// that was ignored from outside (`nohup`) stays ignored.
+/// `SIGTSTP`: Ctrl-Z.
+pub const STOPPED: i32 = libc::SIGTSTP;
+
+/// What is waited for.
+const WATCHED: [i32; 8] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGTSTP,
+    libc::SIGWINCH,
+];
+
+/// From now on calls `then` with the number of each of these signals. Must be called before
+/// other threads are started, since they inherit the mask. A signal that was ignored from
+/// outside (`nohup`) stays ignored.
 pub fn watch(then: fn(i32)) {
     let mut set = empty();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH] {
+    for signal in WATCHED {
         if !ignored(signal) {
             // SAFETY: `set` was initialised by sigemptyset.
             unsafe { libc::sigaddset(&mut set, signal) };
@@ -37,6 +52,21 @@ pub fn watch(then: fn(i32)) {
     if thread::start(thread::SMALL, Box::new(wait)).is_err() {
         // SAFETY: as above.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) };
+    }
+}
+
+/// Stops this program as Ctrl-Z does, until it is continued. The terminal is the caller's
+/// to restore before. The kernel lets nobody be stopped whom no shell could continue
+/// (POSIX, orphaned process groups).
+pub fn suspend() {
+    let mut set = empty();
+    // SAFETY: `set` was initialised; raising involves no memory, and the signal, which only
+    // this thread takes then, has done its work when the call returns.
+    unsafe {
+        libc::sigaddset(&mut set, STOPPED);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(STOPPED);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }
 }
 

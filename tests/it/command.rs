@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 /// An app that serves nothing but a file, to run things beside.
-fn world(max: &Max) -> Rig {
+pub fn world(max: &Max) -> Rig {
     let rig = max.rig("ann");
     let files = project(&[("index.html", "hi"), ("data.txt", "one\ntwo\n")]);
     rig.ok(&["create", "network", "blue"]);

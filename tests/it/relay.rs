@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A running relay. It ends with the test's process.
@@ -17,6 +17,7 @@ struct State {
     asked: Mutex<Vec<String>>,
     open: Mutex<Vec<(TcpStream, TcpStream)>>,
     bytes: AtomicU64,
+    refuses: AtomicBool,
 }
 
 /// What is done to requests for a path.
@@ -52,6 +53,9 @@ impl Relay {
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                if shared.refuses.load(Ordering::Relaxed) {
+                    continue;
+                }
                 // A server that is down looks the same through the relay.
                 let Ok(server) = TcpStream::connect(&target) else { continue };
                 let copies = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -76,6 +80,11 @@ impl Relay {
             client.shutdown(Shutdown::Both).is_ok()
         });
         closed.count()
+    }
+
+    /// Takes no connection any more, or does again.
+    pub fn refuse(&self, refuses: bool) {
+        self.state.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// How many bytes went through so far.
