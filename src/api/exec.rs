@@ -131,11 +131,6 @@ impl Remote {
         self.push("resize", &Resize { columns: columns as u64, rows: rows as u64 })
     }
 
-    /// Ends it.
-    pub fn end(&self) -> Result<()> {
-        self.push("end", &Object::new())
-    }
-
     /// Its end has arrived.
     pub fn done(&self) -> Result<()> {
         self.push("done", &Object::new())

@@ -12,7 +12,7 @@ use crate::sys::thread::{SMALL, start};
 use crate::term::raw;
 use crate::term::{on_interrupt, on_resize, on_signal};
 use crate::time::human;
-use crate::wire::exec::{Exit, PIECE, Tty, WINDOW};
+use crate::wire::exec::{Exit, PIECE, Select, Tty, WINDOW};
 use std::io::{self, IsTerminal, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -259,11 +259,17 @@ impl Carrier<'_> {
                     self.remote.send(&bytes)?;
                 }
                 Step::End => {
+                    let id = self.remote.exec.id;
+                    let text = match self.lost {
+                        None => format!("session {id} was ended"),
+                        Some(_) => back(&self.remote),
+                    };
+                    let left = self.leave(&text);
                     if self.lost.is_none() {
-                        self.remote.end()?;
+                        self.session.max()?.document("exec:delete", &Select { id })?;
                     }
                     self.session.exit_code.set(OURS);
-                    return Ok(self.leave(&format!("session {} was ended", self.remote.exec.id)));
+                    return Ok(left);
                 }
                 Step::Leave => return Ok(self.leave(&back(&self.remote))),
                 Step::Suspend => self.suspend()?,
@@ -277,8 +283,11 @@ impl Carrier<'_> {
 
     /// Gives the terminal back before the program has ended.
     fn leave(&mut self, text: &str) -> Option<End> {
-        self.screen = None;
-        self.session.output.note(&format!("\n{text}"));
+        if let Some(screen) = self.screen.take() {
+            // Behind whatever stands in the line.
+            let _ = screen.say("");
+        }
+        self.session.output.note(text);
         Some(End::Left)
     }
 

@@ -38,6 +38,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use crate::sys::signals;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
@@ -422,6 +423,14 @@ fn ready(path: &Path, url: &str, apps_url: &str) -> Result<()> {
 
 async fn wait_for_signal() -> Result<()> {
     let failed = |error: std::io::Error| Error::io("wait for", "signals", &error);
+    // What was started in the background ignores some signals, and so would the apps and
+    // shells it starts. A handler is not inherited (execve(2)), and does nothing as well.
+    let mut inert = Vec::new();
+    for kind in [SignalKind::hangup(), SignalKind::quit(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        if signals::ignored(kind.as_raw_value()) {
+            inert.push(signal(kind).map_err(failed)?);
+        }
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     tokio::select! {

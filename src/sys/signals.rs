@@ -88,7 +88,8 @@ fn empty() -> libc::sigset_t {
     }
 }
 
-fn ignored(signal: i32) -> bool {
+/// Whether whoever started the program has it ignore this signal.
+pub fn ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: only reads the current action into `action`, for which zero is valid.
     unsafe {

@@ -56,7 +56,8 @@ impl Remote {
 
     /// Says something between what the program writes.
     pub fn say(&self, text: &str) -> Result<()> {
-        self.put(format!("\r\n{text}\r\n").as_bytes(), None)
+        let end = if text.is_empty() { "" } else { "\r\n" };
+        self.put(format!("\r\n{text}{end}").as_bytes(), None)
     }
 
     /// Shows a line for as long as it is true. Not in the middle of a control sequence, whose

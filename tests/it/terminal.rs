@@ -71,6 +71,11 @@ impl Terminal {
         self.seen.lock().unwrap().bytes.len()
     }
 
+    /// Whether the last that was written is this.
+    pub fn ends_with(&self, text: &str) -> bool {
+        self.seen.lock().unwrap().bytes.ends_with(text.as_bytes())
+    }
+
     /// What is on the screen, without the spaces at the ends of lines.
     pub fn screen(&self) -> String {
         let contents = self.seen.lock().unwrap().screen.screen().contents();

@@ -196,7 +196,6 @@ impl Client {
                 let size: Resize = json::from_str(push.payload.text()).map_err(|_| malformed())?;
                 let _ = self.session.orders.try_send(Order::Resize(shell::size(size.columns, size.rows)));
             }
-            "end" => self.session.end("deleted"),
             "done" => self.done = self.ended,
             _ => {}
         }
