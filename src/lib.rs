@@ -55,7 +55,7 @@ pub fn rig_main() -> ExitCode {
         Ok(Invocation::Help(words)) => done(&output, output.write(&cli::help::help(COMMANDS, &words))),
         Ok(Invocation::Run(command, matches)) => {
             term::end_on_signals(json);
-            let session = match Session::new(output, &matches) {
+            let session = match Session::new(output, command, &matches) {
                 Ok(session) => session,
                 Err(error) => return done(&Output::new(json, plain), Err(error)),
             };

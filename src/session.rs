@@ -3,7 +3,7 @@
 
 use crate::api::Max;
 use crate::auth::{Auth, Source};
-use crate::cli::{CA, CONTEXT, Flag, Matches, PIN, TIMEOUT, TRANSPORT, URL};
+use crate::cli::{CA, CONTEXT, Command, Flag, Matches, PIN, TIMEOUT, TRANSPORT, URL};
 use crate::error::{Error, Kind, Result};
 use crate::name::{Name, split_app};
 use crate::net::dial::Route;
@@ -72,9 +72,11 @@ pub struct Target {
 
 impl Session {
     /// A session for a command line.
-    pub fn new(mut output: Output, matches: &Matches) -> Result<Session> {
+    pub fn new(mut output: Output, command: &Command, matches: &Matches) -> Result<Session> {
         output.unicode = output.terminal && speaks_utf8();
-        let limit = match matches.value(&TIMEOUT) {
+        // A command may mean something else by it.
+        let own = command.flags.iter().any(|flag| flag.long == TIMEOUT.long);
+        let limit = match matches.value(&TIMEOUT).filter(|_| !own) {
             Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
                 Error::usage(format!("'{text}' is no duration"))
                     .hint("write for instance `--timeout 30s` or `2m`")

@@ -154,6 +154,11 @@ impl Remote {
         self.input.room() - room
     }
 
+    /// Whether all of standard input that was sent has arrived.
+    pub fn settled(&self) -> bool {
+        self.input.room() == WINDOW
+    }
+
     /// Sends again what was lost; how many bytes had arrived.
     pub fn resume(&mut self, input: u64) -> Result<usize> {
         let news = self.acknowledged(input);

@@ -57,7 +57,8 @@ fn one(command: &Command) -> String {
         columns(&mut out, command.args.iter().map(|arg| (arg.name.to_owned(), arg.help)).collect());
     }
     out.push_str("\nFlags:\n");
-    let flags = command.flags.iter().chain(GLOBAL);
+    let own = |flag: &&&Flag| !command.flags.iter().any(|own| own.long == flag.long);
+    let flags = command.flags.iter().chain(GLOBAL.iter().filter(own));
     columns(&mut out, flags.map(|flag| (flag_usage(flag), flag.help)).collect());
     out.push_str("\nExamples:\n");
     for (what, line) in command.examples {

@@ -9,8 +9,8 @@ mod suggest;
 use crate::error::Result;
 use crate::session::Session;
 
-/// A flag. Flags are shared: a name means the same, and takes a value or not, in
-/// every command that has it.
+/// A flag. Flags are shared: a name takes a value or not in every command that has it. A
+/// command's own one takes the place of a global one of that name.
 pub struct Flag {
     /// Its name without the hyphens.
     pub long: &'static str,

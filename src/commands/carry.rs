@@ -27,6 +27,9 @@ const SIGNALS: usize = 3;
 /// How long a connection is lost before it is said on a screen that is the program's.
 const UNSEEN: Duration = Duration::from_secs(1);
 
+/// How long what was typed before the user leaves may take to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Where output goes: whether it is standard output, and the bytes.
 pub type Sink<'a> = &'a mut dyn FnMut(bool, &[u8]) -> Result<()>;
 
@@ -108,6 +111,8 @@ struct Carrier<'a> {
     escapes: Option<Escapes>,
     /// Since when there is no connection, and why.
     lost: Option<(Instant, String)>,
+    /// The user leaves: until then rig waits for what was typed before to arrive.
+    leaving: Option<Instant>,
 }
 
 /// Carries bytes both ways until the program has ended, or the user has seen enough.
@@ -125,14 +130,16 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
                 false => remote.finish()?,
             }
             let (screen, escapes) = (None, None);
-            Carrier { session, remote, gate, unheard, sink: Some(sink), screen, escapes, lost: None }
+            let (lost, leaving) = (None, None);
+            Carrier { session, remote, gate, unheard, sink: Some(sink), screen, escapes, lost, leaving }
         }
         How::Terminal(escapes) => {
             let screen = raw::Remote::open(&environment("TERM").unwrap_or_default())?;
             on_interrupt(&back(&remote));
             read_input(sender.clone(), Arc::clone(&gate))?;
-            let escapes = escapes.then(Escapes::new);
-            Carrier { session, remote, gate, unheard, sink: None, screen: Some(screen), escapes, lost: None }
+            let (screen, escapes) = (Some(screen), escapes.then(Escapes::new));
+            let (lost, leaving) = (None, None);
+            Carrier { session, remote, gate, unheard, sink: None, screen, escapes, lost, leaving }
         }
     };
     carrier.listen(sender);
@@ -147,6 +154,10 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
         };
         if let Some(end) = step.transpose() {
             break end;
+        }
+        if carrier.leaving.is_some_and(|until| carrier.gone_by(until)) {
+            let text = back(&carrier.remote);
+            break carrier.leave(&text);
         }
     };
     on_signal(None);
@@ -176,10 +187,18 @@ impl Carrier<'_> {
 
     /// How long the next input is waited for.
     fn patience(&self) -> Option<Duration> {
+        if let Some(until) = self.leaving {
+            return Some(until.saturating_duration_since(Instant::now()));
+        }
         let (since, _) = self.lost.as_ref()?;
         let keep = Duration::from_secs(self.remote.exec.keep);
         let limit = if self.screen.is_some() && since.elapsed() < UNSEEN { UNSEEN.min(keep) } else { keep };
         Some(limit.saturating_sub(since.elapsed()))
+    }
+
+    /// Whether who leaves need not stay.
+    fn gone_by(&self, until: Instant) -> bool {
+        self.lost.is_some() || self.remote.settled() || Instant::now() >= until
     }
 
     /// There is no connection, and nothing has come for a while.
@@ -269,9 +288,9 @@ impl Carrier<'_> {
                         self.session.max()?.document("exec:delete", &Select { id })?;
                     }
                     self.session.exit_code.set(OURS);
-                    return Ok(left);
+                    return left.map(Some);
                 }
-                Step::Leave => return Ok(self.leave(&back(&self.remote))),
+                Step::Leave => self.leaving = Some(Instant::now() + LAST_WORDS),
                 Step::Suspend => self.suspend()?,
                 Step::Help => self.screen.as_ref().map_or(Ok(()), |screen| screen.say(HELP))?,
             }
@@ -282,13 +301,13 @@ impl Carrier<'_> {
     }
 
     /// Gives the terminal back before the program has ended.
-    fn leave(&mut self, text: &str) -> Option<End> {
+    fn leave(&mut self, text: &str) -> Result<End> {
         if let Some(screen) = self.screen.take() {
             // Behind whatever stands in the line.
             let _ = screen.say("");
         }
         self.session.output.note(text);
-        Some(End::Left)
+        Ok(End::Left)
     }
 
     fn suspend(&mut self) -> Result<()> {

@@ -4,11 +4,12 @@
 use super::carry::{End, How, OURS, carry, has_terminal, tty};
 use super::shell::{KEEP_DEFAULT, ended};
 use crate::api::exec::Remote;
-use crate::cli::{Arg, Command, Flag, Matches};
+use crate::cli::{self, Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::net::base64;
 use crate::session::{self, Session};
 use crate::time::parse_duration;
+use crate::view::text;
 use crate::wire::exec::{Create, Exit, Variable};
 use miniserde::Serialize;
 use std::io::{self, Write};
@@ -22,7 +23,8 @@ const WORKDIR: Flag = Flag {
     value: "DIR",
     help: "where to run it (else the app's directory)",
 };
-const LIMIT: Flag = Flag { long: "limit", short: None, value: "TIME", help: "end it when it takes longer" };
+/// Of the program, not of Max's answers.
+const LIMIT: Flag = Flag { help: "end it, and all it started, when it takes longer", ..cli::TIMEOUT };
 const TTY: Flag = Flag {
     long: "tty",
     short: Some('t'),
@@ -31,6 +33,12 @@ const TTY: Flag = Flag {
 };
 const NO_STDIN: Flag =
     Flag { long: "no-stdin", short: None, value: "", help: "give it nothing to read, and read nothing" };
+const DETACH: Flag = Flag {
+    long: "detach",
+    short: Some('d'),
+    value: "",
+    help: "print its number, and let it go on without rig",
+};
 
 /// `rig command`.
 pub const COMMAND: Command = Command {
@@ -40,17 +48,20 @@ pub const COMMAND: Command = Command {
     about: "It runs with the app's files, variables and isolation, beside the app itself. Behind -- \
             the program and its arguments go exactly as they are; a single LINE runs through `sh -c`. \
             Standard input, output and error are the program's; its exit code is rig's (128+n after \
-            signal n), and 255 says that rig failed. Signals go to the program. When the connection \
-            breaks, rig connects again and nothing is lost or doubled.",
+            signal n), and 255 says that rig failed. Signals go to the program. One that takes longer \
+            than --timeout gets SIGTERM, and five seconds later SIGKILL. When the connection \
+            breaks, rig connects again and nothing is lost or doubled. With --detach it has nothing to \
+            read, and `rig logs command` shows what it writes.",
     args: &[
         Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
         Arg { name: "LINE", help: "a line for the shell", required: false },
         Arg { name: "-- PROG ARGS...", help: "the program and its arguments", required: false },
     ],
-    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN],
+    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN, &DETACH],
     examples: &[
         ("A program with arguments", "rig command web.blue -- ls -la public"),
         ("A line for the shell", "rig command web.blue 'ls public | wc -l'"),
+        ("In the background, for an hour at most", "rig command web.blue --detach --timeout 1h -- ./import"),
         ("A file into the app", "rig command web.blue -- tee data.csv <data.csv >/dev/null"),
     ],
     run: command,
@@ -79,7 +90,8 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     let limit = match matches.value(&LIMIT) {
         None => None,
         Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
-            Error::usage(format!("'{text}' is no duration")).hint("write for instance `--limit 30s` or `2m`")
+            Error::usage(format!("'{text}' is no duration"))
+                .hint("write for instance `--timeout 30s` or `2m`")
         })?),
     };
     let terminal = matches.has(&TTY);
@@ -92,7 +104,11 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         tty: terminal.then(tty),
         timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         keep: KEEP_DEFAULT.as_secs(),
+        detach: Some(matches.has(&DETACH)),
     };
+    if matches.has(&DETACH) {
+        return detach(session, &create);
+    }
     let remote = Remote::create(session.max()?, &create)?;
     let id = remote.exec.id;
     if terminal && has_terminal(session) {
@@ -111,6 +127,18 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         Sink::Collect(out, err) => session.output.document(&document(&exit, out, err)),
         Sink::Pass { .. } => Ok(()),
     }
+}
+
+/// Begins it, and leaves.
+fn detach(session: &Session, create: &Create) -> Result<()> {
+    let answer = session.max()?.document("exec:create", create)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    let id = text(&answer, "id");
+    session.output.line(&id)?;
+    session.output.note(&format!("see `rig logs command {id}`; `rig delete session {id}` ends it"));
+    Ok(())
 }
 
 fn variables(matches: &Matches) -> Result<Vec<Variable>> {

@@ -1,12 +1,14 @@
-//! `rig list networks`, `rig list apps`, `rig list alerts`, `rig list webhooks`.
+//! `rig list networks`, `rig list apps`, `rig list alerts`, `rig list sessions`,
+//! `rig list audit`, `rig list webhooks`.
 
+use super::logs::about_flag;
 use crate::cli::{Command, Flag, Matches};
-use crate::error::Result;
-use crate::name::Name;
+use crate::error::{Error, Result};
+use crate::name::{Name, split_app};
 use crate::session::Session;
 use crate::sys::terminal;
-use crate::view::{Field, Show, field, items, table};
-use crate::wire::{alert, app, webhook};
+use crate::view::{Field, Show, field, items, table, text};
+use crate::wire::{alert, app, exec, webhook};
 use miniserde::json::{Object, Value};
 
 /// `--network`, where it only narrows.
@@ -115,7 +117,8 @@ pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
     summary: "List the commands and shells that run in your apps",
-    about: "One whose rig has lost its connection waits for it, a minute unless --keep says otherwise.",
+    about: "One whose rig has lost its connection waits for it, a minute unless --keep says otherwise; a \
+            command that was begun with --detach goes on without.",
     args: &[],
     flags: &[],
     examples: &[("All of them", "rig list sessions")],
@@ -129,7 +132,51 @@ const SESSION_FIELDS: &[Field] = &[
     field("release", "release", Show::Plain),
     field("terminal", "tty", Show::Plain),
     field("attached", "attached", Show::Plain),
+    field("detached", "detached", Show::Plain),
     field("started", "started_at", Show::Ago),
+];
+
+/// `rig list audit`.
+pub const AUDIT: Command = Command {
+    words: "list audit",
+    aliases: &[],
+    summary: "List who ran commands in your apps, when, and how they ended",
+    about: "Of the last 90 days, the newest first; also of apps that were deleted. What was run, \
+            read or written is not kept.",
+    args: &[],
+    flags: &[&OF_APP, &OF_NETWORK, &BEGAN_SINCE, &LIMIT, &BEFORE],
+    examples: &[
+        ("The newest 50", "rig list audit"),
+        ("Those of today in one app", "rig list audit --app web.blue --since 24h"),
+        ("The page behind number 120", "rig list audit --before 120"),
+    ],
+    run: audit,
+};
+
+const OF_APP: Flag =
+    Flag { long: "app", short: Some('a'), value: "APP", help: "only in this app (APP or APP.NETWORK)" };
+const BEGAN_SINCE: Flag = Flag {
+    long: "since",
+    short: None,
+    value: "TIME",
+    help: "only those begun since: `24h` ago, or RFC 3339",
+};
+const LIMIT: Flag =
+    Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
+const BEFORE: Flag =
+    Flag { long: "before", short: None, value: "ID", help: "only those with a lower number" };
+
+const AUDIT_FIELDS: &[Field] = &[
+    field("session", "id", Show::Plain),
+    field("app", "app", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("user", "user", Show::Plain),
+    field("tty", "tty", Show::Plain),
+    field("detached", "detached", Show::Plain),
+    field("started", "started_at", Show::Ago),
+    field("ended", "ended_at", Show::Ago),
+    field("code", "code", Show::Plain),
+    field("reason", "reason", Show::Plain),
 ];
 
 const WEBHOOK_FIELDS: &[Field] = &[
@@ -169,6 +216,43 @@ fn sessions(session: &Session, _: &Matches) -> Result<()> {
         SESSION_FIELDS,
         "nothing runs: `rig command APP -- PROG`, `rig shell APP`",
     )
+}
+
+fn audit(session: &Session, matches: &Matches) -> Result<()> {
+    let number = |flag: &Flag| match matches.value(flag) {
+        None => Ok(None),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
+            Error::usage(format!("--{} takes a number, not '{text}'", flag.long))
+                .hint(format!("for instance `--{} 200`", flag.long))
+        }),
+    };
+    let (app, of_app) = matches.value(&OF_APP).map_or((None, None), |text| {
+        let (app, network) = split_app(text);
+        (Some(app), network)
+    });
+    let network = only(matches, &OF_NETWORK)?;
+    if let (Some(suffix), Some(flag)) = (of_app, &network)
+        && suffix != flag
+    {
+        return Err(Error::usage(format!("is the network '{suffix}' or '{flag}'?")));
+    }
+    let request = exec::Filter {
+        network: match of_app {
+            Some(name) => Some(Name::parse("network", name)?.to_string()),
+            None => network,
+        },
+        app: app.map(|name| Name::parse("app", name)).transpose()?.map(|name| name.to_string()),
+        since: matches.value(&BEGAN_SINCE).map(str::to_owned),
+        before: number(&BEFORE)?,
+        limit: number(&LIMIT)?,
+    };
+    let answer = session.max()?.document("exec:audit", &request).map_err(about_flag)?;
+    show(session, &answer, "entries", AUDIT_FIELDS, "no session was found")?;
+    let next = text(&answer, "before");
+    if !session.output.json && !next.is_empty() {
+        session.output.note(&format!("there are older ones: add `--before {next}`"));
+    }
+    Ok(())
 }
 
 fn webhooks(session: &Session, matches: &Matches) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `rig logs app`, `rig logs build`, `rig logs network`.
+//! `rig logs app`, `rig logs build`, `rig logs command`, `rig logs network`.
 
 mod show;
 
@@ -63,6 +63,9 @@ const BUILD_FLAGS: &[&Flag] = &[
     &TIMESTAMPS,
     &RAW,
 ];
+/// A command is one, of one release.
+const COMMAND_FLAGS: &[&Flag] =
+    &[&FOLLOW, &NO_FOLLOW, &TAIL, &SINCE, &UNTIL, &GREP, &REGEX, &LEVEL, &STREAM, &TIMESTAMPS, &RAW];
 
 /// The default of `--tail`.
 const TAIL_DEFAULT: u64 = 100;
@@ -103,6 +106,22 @@ pub const BUILD: Command = Command {
     run: build,
 };
 
+/// `rig logs command`.
+pub const COMMAND: Command = Command {
+    words: "logs command",
+    aliases: &[],
+    summary: "Show what a command writes that was begun with --detach",
+    about: "Follows on a terminal, and with --follow, until the command has ended. The last line says \
+            how it did.",
+    args: &[Arg { name: "ID", help: "its number in `rig list sessions`", required: true }],
+    flags: COMMAND_FLAGS,
+    examples: &[
+        ("Follow it to its end", "rig logs command 12 --follow"),
+        ("All of it so far", "rig logs command 12 --no-follow --since 30d"),
+    ],
+    run: command,
+};
+
 /// `rig logs network`.
 pub const NETWORK: Command = Command {
     words: "logs network",
@@ -131,6 +150,14 @@ fn build(session: &Session, matches: &Matches) -> Result<()> {
         &format!("logs:build:{}:{}", name.network, name.app),
         &format!("app '{}'", name.app),
     )
+}
+
+fn command(session: &Session, matches: &Matches) -> Result<()> {
+    let given = matches.arg(0).unwrap_or_default();
+    let id = given.parse::<u64>().map_err(|_| {
+        Error::usage(format!("'{given}' is no session's number")).hint("see `rig list audit`")
+    })?;
+    show(session, matches, &format!("logs:command:{id}"), &format!("the app of session {id}"))
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
@@ -226,7 +253,7 @@ fn query(matches: &Matches, follow: bool) -> Result<impl Fn(Option<u64>) -> Stri
 }
 
 /// Max's word on a field of the query, which is a flag here.
-fn about_flag(error: Error) -> Error {
+pub fn about_flag(error: Error) -> Error {
     match error.field_name() {
         Some(field) if error.kind() == Kind::Usage && error.message().starts_with(field) => {
             let named = Error::new(error.kind(), format!("--{}", error.message()));

@@ -61,6 +61,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 workdir: None,
                 tty: Some(tty()),
                 timeout_ms: None,
+                detach: None,
                 keep: keep(matches)?.as_secs(),
             };
             Remote::create(session.max()?, &create)?
@@ -106,7 +107,7 @@ pub fn ended(session: &Session, id: u64, exit: &Exit) {
     session.exit_code.set(u8::try_from(exit.code).unwrap_or(OURS));
     match exit.reason.as_deref() {
         None => {}
-        Some("timeout") => session.output.warn("it was ended: it took longer than --limit"),
+        Some("timeout") => session.output.warn("it was ended: it took longer than --timeout"),
         Some("stopping") => session.output.warn("it was ended: Max is stopping"),
         Some(_) => session.output.warn(&format!("session {id} was ended")),
     }

@@ -47,6 +47,7 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
             write(platform.create_exec(who, once()?, read::<exec::Create>(event, payload)?).await)
         }
         "exec:list" => write(Ok(platform.list_execs(who))),
+        "exec:audit" => write(platform.audit(who, read::<exec::Filter>(event, payload)?).await),
         "exec:delete" => write(platform.delete_exec(who, read::<exec::Select>(event, payload)?.id)),
         _ => Err(Error::usage(format!("this server knows no request '{event}'"))
             .hint("rig and Max may be of different versions")),

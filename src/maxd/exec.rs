@@ -10,11 +10,14 @@
 //! acknowledged it, and the program waits when that is much; so a client whose connection
 //! breaks goes on where it was.
 
+mod audit;
+mod detached;
 pub mod feed;
 mod run;
 mod shell;
 
 use super::auth::Identity;
+use super::line::NewLine;
 use super::once::Once;
 use super::platform::{Platform, find_app};
 use super::runtime::Size;
@@ -95,6 +98,16 @@ impl Session {
         Exec { attached: self.attached.load(Ordering::Relaxed), ..self.document.clone() }
     }
 
+    /// Whether the program has ended, and everything it wrote is where it belongs.
+    pub fn is_over(&self) -> bool {
+        self.exit.get().is_some()
+    }
+
+    /// Told whenever something has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Ends it, and says why.
     fn end(&self, reason: &'static str) {
         // One whose task takes nothing is ending.
@@ -116,22 +129,18 @@ impl Execs {
         })
     }
 
-    /// Ends what runs in an app that is gone.
-    pub fn forget(&self, app: i64) {
-        self.all().values().filter(|session| session.app == app).for_each(|session| session.end("deleted"));
+    /// Ends what runs in an app that is gone, and waits until none writes to its log.
+    pub async fn forget(&self, app: i64) {
+        let its: Vec<_> = self.all().values().filter(|session| session.app == app).cloned().collect();
+        its.iter().for_each(|session| session.end("deleted"));
+        over(its.iter().filter(|session| session.document.detached)).await;
     }
 
     /// Ends all, and waits until they have ended.
     pub async fn stop(&self) {
         let all: Vec<_> = self.all().values().cloned().collect();
         all.iter().for_each(|session| session.end("stopping"));
-        let ended = async {
-            for session in &all {
-                let mut changes = session.changes.subscribe();
-                while session.exit.get().is_none() && changes.changed().await.is_ok() {}
-            }
-        };
-        let _ = tokio::time::timeout(STOP, ended).await;
+        over(all.iter()).await;
     }
 
     fn full(&self, owner: i64, app: i64) -> Option<String> {
@@ -146,6 +155,17 @@ impl Execs {
     }
 }
 
+/// Waits until these have ended; not for ever.
+async fn over(sessions: impl Iterator<Item = &Arc<Session>>) {
+    let ended = async {
+        for session in sessions {
+            let mut changes = session.changes();
+            while !session.is_over() && changes.changed().await.is_ok() {}
+        }
+    };
+    let _ = tokio::time::timeout(STOP, ended).await;
+}
+
 impl Platform {
     /// `exec:create`.
     pub async fn create_exec(self: &Arc<Self>, who: &Identity, once: Once, request: Create) -> Result<Exec> {
@@ -158,6 +178,7 @@ impl Platform {
             let message = format!("app '{name}' has no release to run anything in");
             Error::new(Kind::Conflict, message).hint("deploy it first: `rig deploy`")
         })?;
+        let detached = request.detach == Some(true);
         if let Some(full) = self.execs.full(owner, row.id) {
             return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
         }
@@ -169,13 +190,15 @@ impl Platform {
                 once.run(t, || {
                     let started_at = rfc3339(SystemTime::now());
                     t.execute(
-                        "INSERT INTO execs(user, network, app, tty, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                        params![owner, network, name, tty, started_at],
+                        "INSERT INTO execs(user, network, app, tty, started_at, detached, app_id)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        params![owner, network, name, tty, started_at, detached, detached.then_some(row.id)],
                     )
                     .map_err(explain)?;
                     let id = u64::try_from(t.last_insert_rowid()).unwrap_or(0);
                     let (app, release, attached) = (Some(name), Some(number), false);
-                    let exec = Exec { id, network, app, user, release, tty, attached, started_at, keep };
+                    let exec =
+                        Exec { id, network, app, user, release, tty, attached, detached, started_at, keep };
                     Ok((exec, ()))
                 })
             })
@@ -197,9 +220,13 @@ impl Platform {
                 attached: AtomicBool::new(false),
             });
             self.execs.all().insert(session.id, Arc::clone(&session));
-            tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, release, taken));
-            // Whoever asked may be gone already.
-            feed::abandon(self, &session, 0);
+            if detached {
+                tokio::spawn(detached::run(Arc::clone(self), session, request, release, taken));
+            } else {
+                tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, release, taken));
+                // Whoever asked may be gone already.
+                feed::abandon(self, &session, 0);
+            }
         }
         Ok(document)
     }
@@ -241,11 +268,13 @@ pub fn forget_old(t: &Transaction<'_>) -> Result<()> {
     t.execute("DELETE FROM execs WHERE ended_at < ?1", [old]).map(drop).map_err(explain)
 }
 
-/// Notes the end of what ran when maxd was killed. Called before anything runs.
-pub fn note_killed(t: &Transaction<'_>) -> Result<()> {
+/// Notes the end of what ran when maxd was killed, and gives what is to be said of it in the
+/// log. Called before anything runs.
+pub fn note_killed(t: &Transaction<'_>) -> Result<Vec<NewLine>> {
+    let lines = detached::killed(t)?;
     let now = rfc3339(SystemTime::now());
     t.execute("UPDATE execs SET ended_at = ?1, reason = 'killed' WHERE ended_at IS NULL", [now])
-        .map(drop)
+        .map(|_| lines)
         .map_err(explain)
 }
 
@@ -261,6 +290,9 @@ fn check(request: &Create) -> Result<()> {
     if request.keep > KEEP_MAX {
         let message = format!("a session is kept for at most {KEEP_MAX} s, not {} s", request.keep);
         return Err(Error::usage(message).field("keep"));
+    }
+    if request.detach == Some(true) && request.tty.is_some() {
+        return Err(Error::usage("a detached command has no terminal").field("tty"));
     }
     if request.argv.iter().any(|arg| arg.contains('\0')) {
         return Err(Error::usage("an argument can't hold a zero byte").field("argv"));

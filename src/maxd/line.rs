@@ -14,6 +14,8 @@ pub struct NewLine {
     pub release: Option<u64>,
     /// The instance that wrote it.
     pub instance: Option<u64>,
+    /// The session of the detached command that wrote it.
+    pub command: Option<u64>,
     /// Where it comes from.
     pub source: Source,
     /// Without the last line's end, valid UTF-8.
@@ -33,7 +35,8 @@ impl NewLine {
         source: Source,
         text: String,
     ) -> NewLine {
-        NewLine { network, app, release, instance: None, source, text, partial: false, stored: None }
+        let (instance, command, partial, stored) = (None, None, false, None);
+        NewLine { network, app, release, instance, command, source, text, partial, stored }
     }
 
     /// No line, but a mark behind all that were sent before it: told when they are stored.

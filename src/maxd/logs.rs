@@ -15,7 +15,7 @@ mod scan;
 mod writer;
 
 pub use block::{Head, Run};
-pub use filter::Filter;
+pub use filter::{Filter, instant};
 pub use scan::{Found, Tail};
 
 use super::line::NewLine;
@@ -56,13 +56,14 @@ impl Default for Keep {
     }
 }
 
-/// The kinds of lines of an app, which are kept apart: what it and maxd say, builds, and
-/// requests, which must not push out the others.
+/// The kinds of lines of an app, which are kept apart: what it and maxd say, builds,
+/// requests, and detached commands, which must not push out the others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     App = 0,
     Build = 1,
     Access = 2,
+    Command = 3,
 }
 
 /// Which stream.
@@ -72,7 +73,9 @@ pub enum Select {
     App(i64),
     /// An app's builds.
     Builds(i64),
-    /// Everything of a network but builds.
+    /// What an app's detached commands write.
+    Commands(i64),
+    /// Everything of a network but builds and detached commands.
     Network(i64),
 }
 
@@ -82,13 +85,14 @@ impl Select {
         match self {
             Select::App(_) => "app = ?1 AND kind = 0",
             Select::Builds(_) => "app = ?1 AND kind = 1",
-            Select::Network(_) => "network = ?1 AND kind <> 1",
+            Select::Commands(_) => "app = ?1 AND kind = 3",
+            Select::Network(_) => "network = ?1 AND kind NOT IN (1, 3)",
         }
     }
 
     fn key(self) -> i64 {
         match self {
-            Select::App(id) | Select::Builds(id) | Select::Network(id) => id,
+            Select::App(id) | Select::Builds(id) | Select::Commands(id) | Select::Network(id) => id,
         }
     }
 }
@@ -219,8 +223,9 @@ impl Logs {
         match (app, &mut *lock(&self.told)) {
             (Some(app), told) => {
                 told.counters.remove(&app);
-                told.latest.remove(&Select::App(app));
-                told.latest.remove(&Select::Builds(app));
+                for select in [Select::App(app), Select::Builds(app), Select::Commands(app)] {
+                    told.latest.remove(&select);
+                }
             }
             (None, told) => drop(told.latest.remove(&Select::Network(network))),
         }

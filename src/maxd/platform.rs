@@ -255,7 +255,7 @@ impl Platform {
     /// removed at the next start.
     async fn forget_app(&self, row: &AppRow) {
         self.routes.unregister(&self.address.hostname(&row.network, &row.name));
-        self.execs.forget(row.id);
+        self.execs.forget(row.id).await;
         self.supervisor.remove(row.id).await;
         self.metrics.forget(row.id);
         let directory = self.app_directory(row.id);

@@ -28,6 +28,7 @@ pub struct Journal {
     network: i64,
     app: i64,
     release: u64,
+    command: Option<u64>,
     lines: mpsc::Sender<NewLine>,
 }
 
@@ -35,7 +36,12 @@ impl Journal {
     /// The journal of a release.
     pub fn new(release: &Release, lines: &mpsc::Sender<NewLine>) -> Journal {
         let (network, app, number) = (release.network, release.app, release.number);
-        Journal { network, app, release: number, lines: lines.clone() }
+        Journal { network, app, release: number, command: None, lines: lines.clone() }
+    }
+
+    /// The journal of a detached command, by its session's number.
+    pub fn of_command(release: &Release, session: u64, lines: &mpsc::Sender<NewLine>) -> Journal {
+        Journal { command: Some(session), ..Journal::new(release, lines) }
     }
 
     /// Writes one line. When nobody reads the log any more it is gone.
@@ -54,9 +60,10 @@ impl Journal {
     }
 
     fn line(&self, source: Source, text: String) -> NewLine {
-        let instance = (source != Source::Build).then_some(INSTANCE);
+        let command = self.command;
+        let instance = (source != Source::Build && command.is_none()).then_some(INSTANCE);
         let (app, release) = (Some(self.app), Some(self.release));
-        NewLine { instance, ..NewLine::new(self.network, app, release, source, text) }
+        NewLine { instance, command, ..NewLine::new(self.network, app, release, source, text) }
     }
 
     /// Begins to read what a job writes, under these names.

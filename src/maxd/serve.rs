@@ -25,6 +25,7 @@ use super::tls;
 use super::trial::{self, Trial};
 use super::webhooks::{Webhooks, deliver};
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::sys::signals;
 use crate::wire::Limits;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -38,7 +39,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use crate::sys::signals;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
@@ -56,6 +56,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(args: Serve) -> Result<()> {
+    heed_signals()?;
     make_private(&args.data.join("uploads"))?;
     let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
     let _lock = lock(&data)?;
@@ -205,8 +206,11 @@ async fn assemble(
     stopping: watch::Receiver<bool>,
 ) -> Result<Arc<Platform>> {
     let store = Store::open(&data.join("state.db"))?;
-    store.run(exec::note_killed)?;
+    let killed = store.run(exec::note_killed)?;
     let (logs, lines) = Logs::open(&data.join("logs.db"), args.keep)?;
+    for line in killed {
+        let _ = lines.send(line).await;
+    }
     let routes = Routes::new(lines.clone(), address.domain.clone());
     let secret = match &args.tls {
         Tls::Files(_, key) => Some(key.as_path()),
@@ -421,16 +425,24 @@ fn ready(path: &Path, url: &str, apps_url: &str) -> Result<()> {
     written.map_err(|error| disk("write", path, &error))
 }
 
+/// Makes signals that whoever started maxd has it ignore do nothing in another way: apps and
+/// shells would inherit that they are ignored, and no handler (execve(2)).
+fn heed_signals() -> Result<()> {
+    let kinds = [
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
+    for kind in kinds.into_iter().filter(|kind| signals::ignored(kind.as_raw_value())) {
+        drop(signal(kind).map_err(|error| Error::io("wait for", "signals", &error))?);
+    }
+    Ok(())
+}
+
 async fn wait_for_signal() -> Result<()> {
     let failed = |error: std::io::Error| Error::io("wait for", "signals", &error);
-    // What was started in the background ignores some signals, and so would the apps and
-    // shells it starts. A handler is not inherited (execve(2)), and does nothing as well.
-    let mut inert = Vec::new();
-    for kind in [SignalKind::hangup(), SignalKind::quit(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
-        if signals::ignored(kind.as_raw_value()) {
-            inert.push(signal(kind).map_err(failed)?);
-        }
-    }
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     tokio::select! {

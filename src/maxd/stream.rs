@@ -7,7 +7,7 @@ use super::auth::Identity;
 use super::control::read;
 use super::dashboard;
 use super::echo;
-use super::exec::feed;
+use super::exec::{Session, feed};
 use super::logs::{Filter, Select};
 use super::outlet::Outlet;
 use super::platform::{Platform, find_app, find_network};
@@ -21,7 +21,7 @@ use lines::Cursor;
 use miniserde::json;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What became of a join.
 pub enum Joined {
@@ -38,16 +38,7 @@ pub enum Feed {
     /// Nothing by itself.
     Nothing,
     /// A log.
-    Log {
-        /// Which lines.
-        lines: Cursor,
-        /// The network's row.
-        network: i64,
-        /// The app's row, when it is an app's log.
-        app: Option<i64>,
-        /// Whether it goes on with new lines.
-        follow: bool,
-    },
+    Log(Log),
     /// A deploy.
     Deploy {
         /// Who follows.
@@ -65,6 +56,19 @@ pub enum Feed {
     Dashboard(Box<dashboard::Board>),
     /// What a conformance test asks for, on this topic.
     Echo(String, tokio::sync::broadcast::Receiver<echo::Shout>),
+}
+
+/// A log that somebody reads.
+pub struct Log {
+    lines: Cursor,
+    /// The network's row.
+    network: i64,
+    /// The app's row, when it is an app's log.
+    app: Option<i64>,
+    /// Whether it goes on with new lines.
+    follow: bool,
+    /// The detached command at whose end it ends.
+    command: Option<Arc<Session>>,
 }
 
 /// Joins `topic`.
@@ -91,12 +95,19 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
                 platform.store.with(move |t| find_app(t, owner, &network, &app)).await?
             };
             let select = if *kind == "app" { Select::App(row.id) } else { Select::Builds(row.id) };
-            log(platform, select, row.network_id, Some(row.id), params).await?
+            log(platform, select, (row.network_id, Some(row.id)), params, None)?
+        }
+        ["logs", "command", id] => {
+            let unknown = || Error::new(Kind::NotFound, format!("session '{id}' does not exist"));
+            let id = id.parse().map_err(|_| unknown())?;
+            let found = platform.command_log(who, id).await?;
+            let (select, place) = (Select::Commands(found.app), (found.network, Some(found.app)));
+            log(platform, select, place, params, Some((id, found.running)))?
         }
         ["logs", "network", network] => {
             let (owner, name) = (who.user, (*network).to_owned());
             let network = platform.store.with(move |t| find_network(t, owner, &name)).await?;
-            log(platform, Select::Network(network), network, None, params).await?
+            log(platform, Select::Network(network), (network, None), params, None)?
         }
         ["exec", id] => {
             let id = id
@@ -112,18 +123,27 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
     Ok(Joined::Open(reply, feed))
 }
 
-async fn log(
-    platform: &Arc<Platform>,
+/// A log of this network and app; or that of one detached command, with the command while
+/// it runs.
+fn log(
+    platform: &Platform,
     select: Select,
-    network: i64,
-    app: Option<i64>,
+    (network, app): (i64, Option<i64>),
     params: &str,
+    command: Option<(u64, Option<Arc<Session>>)>,
 ) -> Result<(String, Feed)> {
     let request: Query = read("logs", params)?;
-    let filter = Filter::new(&request, SystemTime::now())?;
+    let mut filter = Filter::new(&request, SystemTime::now())?;
     if request.follow && request.until.is_some() {
         let message = "until ends what is shown, so that there is nothing to follow";
         return Err(Error::usage(message).hint("leave out --follow or --until").field("until"));
+    }
+    let (mut follow, mut running) = (request.follow, None);
+    if let Some((session, now)) = command {
+        filter = filter.of_command(session);
+        // One that has ended writes no more.
+        follow &= now.is_some();
+        running = now;
     }
     // Without either it begins with the oldest line.
     let from_time = request.since.is_some() && request.tail.is_none();
@@ -132,9 +152,9 @@ async fn log(
         .with_tail(tail)
         .with_runs(request.runs == Some(true));
     let newest = *platform.logs.newest().borrow();
-    let lines = if request.follow { lines } else { lines.with_end(newest) };
-    let feed = Feed::Log { lines, network, app, follow: request.follow };
-    Ok((format!("{{\"newest\":{newest}}}"), feed))
+    let lines = if follow { lines } else { lines.with_end(newest) };
+    let log = Log { lines, network, app, follow, command: running };
+    Ok((format!("{{\"newest\":{newest}}}"), Feed::Log(log)))
 }
 
 /// Sends until the end of the stream. An error is a crash: the client joins again.
@@ -152,9 +172,7 @@ pub async fn run(
         Feed::Echo(topic, shouts) => echo::run(topic, shouts, outlet, inputs).await,
         Feed::Exec(client) => feed::run(client, &outlet, &mut inputs).await,
         Feed::Dashboard(board) => dashboard::run(&platform, *board, &outlet, &mut inputs).await,
-        Feed::Log { lines, network, app, follow } => {
-            follow_log(&platform, lines, network, app, follow, &outlet, &mut inputs).await
-        }
+        Feed::Log(log) => follow_log(&platform, log, &outlet, &mut inputs).await,
         Feed::Deploy { who, id, network, lines } => {
             follow_deploy(&platform, &who, id, network, lines, &outlet, &mut inputs).await
         }
@@ -163,15 +181,14 @@ pub async fn run(
 
 async fn follow_log(
     platform: &Arc<Platform>,
-    mut lines: Cursor,
-    network: i64,
-    app: Option<i64>,
-    follow: bool,
+    log: Log,
     outlet: &Outlet,
     inputs: &mut mpsc::Receiver<Push>,
 ) -> Result<()> {
+    let Log { mut lines, network, app, follow, command } = log;
     let mut newest = platform.logs.newest();
     let mut changes = platform.deploys.changes();
+    let mut ended = command.as_ref().map(|command| command.changes());
     if lines.begin(platform, outlet).await?.is_none() {
         return Ok(());
     }
@@ -179,6 +196,8 @@ async fn follow_log(
     let mut first = true;
     loop {
         newest.mark_unchanged();
+        // Looked at first: its last line was written before.
+        let over = command.as_ref().is_some_and(|command| command.is_over());
         // Most of what wakes is other apps' lines.
         if (first || lines.has_news(platform))
             && lines.send(platform, network, outlet, inputs).await?.is_none()
@@ -186,7 +205,7 @@ async fn follow_log(
             return Ok(());
         }
         first = false;
-        let reason = match (there, follow) {
+        let reason = match (there, follow && !over) {
             (false, _) => Some("deleted"),
             (true, false) => Some("done"),
             _ => None,
@@ -200,6 +219,7 @@ async fn follow_log(
         tokio::select! {
             _ = newest.changed() => {}
             _ = changes.changed() => there = exists(platform, network, app).await?,
+            () = change(&mut ended) => {}
             input = inputs.recv() => match input {
                 Some(input) => lines.grant(&input),
                 None => return Ok(()),
@@ -251,6 +271,14 @@ async fn follow_deploy(
                 None => return Ok(()),
             }
         }
+    }
+}
+
+/// The next change of a command, if it is one's.
+async fn change(command: &mut Option<watch::Receiver<u64>>) {
+    match command {
+        Some(changes) => drop(changes.changed().await),
+        None => std::future::pending().await,
     }
 }
 

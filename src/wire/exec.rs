@@ -1,5 +1,5 @@
-//! Commands and shells inside an app: `exec:create`, `exec:list`, `exec:delete`, and the
-//! topic `exec:ID`. What they read and write are bytes, in binary frames: eight bytes with
+//! Commands and shells inside an app: `exec:create`, `exec:list`, `exec:delete`, `exec:audit`, and
+//! the topic `exec:ID`. What they read and write are bytes, in binary frames: eight bytes with
 //! the offset of the first byte in its stream (big-endian), then the bytes.
 
 use miniserde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use miniserde::{Deserialize, Serialize};
 /// keeps them, and sends them again behind a cut.
 pub const WINDOW: usize = 256 * 1024;
 /// The most bytes in one frame.
-pub const PIECE: usize = 32 * 1024;
+pub const PIECE: usize = 16 * 1024;
 
 /// `exec:create`.
 #[derive(Serialize, Deserialize, Clone)]
@@ -32,6 +32,9 @@ pub struct Create {
     pub timeout_ms: Option<u64>,
     /// How long it may go on without a client, in seconds.
     pub keep: u64,
+    /// It goes on without a client until it ends: it has nothing to read, and what it writes
+    /// goes to the topic `logs:command:ID`.
+    pub detach: Option<bool>,
 }
 
 /// A variable.
@@ -80,6 +83,8 @@ pub struct Exec {
     pub tty: bool,
     /// Whether a client is there.
     pub attached: bool,
+    /// Whether it goes on without one.
+    pub detached: bool,
     /// When it began.
     pub started_at: String,
     /// How long it goes on without a client, in seconds.
@@ -98,6 +103,56 @@ pub struct Select {
 pub struct List {
     /// The user's.
     pub sessions: Vec<Exec>,
+}
+
+/// `exec:audit`. What is absent does not restrict.
+#[derive(Serialize, Deserialize, Default)]
+pub struct Filter {
+    /// Only sessions in this network's apps.
+    pub network: Option<String>,
+    /// Only sessions in apps of this name.
+    pub app: Option<String>,
+    /// Only those that began from then on: RFC 3339, or how long ago (`24h`).
+    pub since: Option<String>,
+    /// Only those with a lower number: the cursor for the next page.
+    pub before: Option<u64>,
+    /// How many at most: up to 1000, 50 when absent.
+    pub limit: Option<u64>,
+}
+
+/// The answer to `exec:audit`, the newest first.
+#[derive(Serialize, Deserialize)]
+pub struct Audit {
+    /// Sessions that there were or are.
+    pub entries: Vec<Entry>,
+    /// What `before` has to be for the next page; null when there is none.
+    pub before: Option<u64>,
+}
+
+/// A session: who, where, when, and how it ended.
+#[derive(Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number.
+    pub id: u64,
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// Who began it.
+    pub user: String,
+    /// Whether it had a terminal.
+    pub tty: bool,
+    /// Whether it went on without a client.
+    pub detached: bool,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended; null while it goes on.
+    pub ended_at: Option<String>,
+    /// The exit code; null while it goes on, and when it ended with the server.
+    pub code: Option<u64>,
+    /// Why, when the program did not end by itself: as of an [`Exit`], or `killed` when the
+    /// server was.
+    pub reason: Option<String>,
 }
 
 /// The parameters of a join of `exec:ID`: where to go on. A join takes the place of the one
@@ -156,8 +211,8 @@ pub struct Signal {
 pub struct Exit {
     /// The exit code; 128 + n after signal n.
     pub code: u64,
-    /// Why, when the program did not end by itself: `timeout`, `detached`, `deleted`,
-    /// `revoked`, `stopping`.
+    /// Why, when the program did not end by itself: `timeout`, `detached` (no client came
+    /// back), `deleted`, `revoked` (its client's access), `stopping` (the server).
     pub reason: Option<String>,
     /// Bytes of standard output there were.
     pub out: u64,

@@ -1,5 +1,5 @@
-//! Log streams: the topics `logs:app:NETWORK:APP`, `logs:build:NETWORK:APP` and
-//! `logs:network:NETWORK`, and the build lines on `deploy:ID`.
+//! Log streams: the topics `logs:app:NETWORK:APP`, `logs:build:NETWORK:APP`,
+//! `logs:network:NETWORK` and `logs:command:ID`, and the build lines on `deploy:ID`.
 
 use miniserde::{Deserialize, Serialize};
 
@@ -133,7 +133,8 @@ pub struct Gap {
 /// The event `end`: nothing more will come; `phx_close` follows.
 #[derive(Serialize, Deserialize)]
 pub struct End {
-    /// `done` (all lines of a query without `follow`) or `deleted`.
+    /// `done` (all lines of a query without `follow`, or of a command that has ended) or
+    /// `deleted`.
     pub reason: String,
 }
 

@@ -61,11 +61,25 @@ fn rigs_own_failures_are_255() {
         .run(&["command", "web.blue", "--", "ls"])
         .fails(255, "rig: network 'blue' does not exist\n  see `rig list networks`\n");
     assert_eq!(rig.run(&["command", "web.blue"]).code, 255);
-    let ran = rig.run(&["command", "web.blue", "--limit", "200ms", "--", "sleep", "60"]);
-    assert_eq!(
-        (ran.code, ran.stderr.as_str()),
-        (143, "warning: it was ended: it took longer than --limit\n")
-    );
+}
+
+#[test]
+fn what_takes_too_long_is_ended_with_all_it_has_started() {
+    let max = Max::start();
+    let rig = world(&max);
+    let late = "warning: it was ended: it took longer than --timeout\n";
+    let ran = rig.run(&["command", "web.blue", "--timeout", "200ms", "--", "sleep", "60"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (143, late));
+    let child = "(trap 'echo child >ended; exit 0' TERM; while :; do sleep 0.05; done) & ";
+    let line = format!("{child} trap 'wait; exit 9' TERM; wait");
+    let ran = rig.run(&["command", "web.blue", "--timeout", "1s", &line]);
+    // A shell says which of its own were ended.
+    assert!(ran.code == 9 && ran.stderr.ends_with(late), "{}", ran.stderr);
+    assert_eq!(rig.ok(&["command", "web.blue", "--", "cat", "ended"]), "child\n");
+    // One that is quick enough is not, and a time that is none is refused.
+    assert_eq!(rig.ok(&["command", "web.blue", "--timeout", "1h", "echo done"]), "done\n");
+    rig.run(&["command", "web.blue", "--timeout", "0s", "true"])
+        .fails(255, "rig: '0s' is no duration\n  write for instance `--timeout 30s` or `2m`\n");
 }
 
 #[test]
@@ -146,7 +160,7 @@ fn a_server_that_was_restarted_has_ended_it_and_rig_says_so() {
 }
 
 /// A command that says `ready` and goes on for long.
-fn running(rig: &Rig, line: &str) -> std::process::Child {
+pub fn running(rig: &Rig, line: &str) -> std::process::Child {
     let mut command = rig.command(&["command", "web.blue", line]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

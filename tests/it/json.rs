@@ -59,6 +59,10 @@ fn documents_have_the_documented_members() {
     check("App", &status["apps"][0]);
     check("Command", &rig.json(&["command", "web.blue", "true"]));
     check("Sessions", &rig.json(&["list", "sessions"]));
+    check("Session", &rig.json(&["command", "web.blue", "--detach", "true"]));
+    let audit = rig.json(&["list", "audit"]);
+    check("Audit", &audit);
+    check("Entry", &audit["entries"][0]);
     let dashboard = rig.json(&["status", "dashboard"]);
     check("Dashboard", &dashboard);
     check("Row", &dashboard["apps"][0]);

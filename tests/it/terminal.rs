@@ -1,11 +1,12 @@
 //! rig in a pseudo-terminal, and what a person sees there.
 
-use crate::harness::{Rig, text, wait_for};
+use crate::harness::{PATIENCE, Rig, text, wait_for};
 use nix::sys::termios::{LocalFlags, Termios};
 use portable_pty::{Child, CommandBuilder, PtyPair, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use vt100::Parser;
 
 /// A terminal with rig in it.
@@ -66,11 +67,6 @@ impl Terminal {
         text(&self.seen.lock().unwrap().bytes)
     }
 
-    /// How many bytes that is.
-    pub fn count(&self) -> usize {
-        self.seen.lock().unwrap().bytes.len()
-    }
-
     /// Whether the last that was written is this.
     pub fn ends_with(&self, text: &str) -> bool {
         self.seen.lock().unwrap().bytes.ends_with(text.as_bytes())
@@ -103,7 +99,11 @@ impl Terminal {
     /// Waits until this is on the screen.
     #[track_caller]
     pub fn shows(&self, text: &str) {
-        wait_for(text, || self.screen().contains(text).then_some(()));
+        let ends = Instant::now() + PATIENCE;
+        while !self.screen().contains(text) {
+            assert!(Instant::now() < ends, "waited too long for {text:?}; there is:\n{}", self.screen());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     pub fn type_in(&mut self, text: &str) {

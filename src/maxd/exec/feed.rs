@@ -77,6 +77,10 @@ pub fn join(
     attach: Attach,
 ) -> Result<(String, Box<Client>)> {
     let session = platform.execs.of(who.user, id)?;
+    if session.document.detached {
+        let message = format!("session {id} was detached: what it writes goes to its log");
+        return Err(Error::new(Kind::Conflict, message).hint(format!("see `rig logs command {id}`")));
+    }
     let place = {
         let mut flows = session.flows();
         let (first_out, first_err) = (flows.out.acknowledged(), flows.err.acknowledged());

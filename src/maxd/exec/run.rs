@@ -4,7 +4,7 @@ use super::{Order, Session, shell};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::instance;
 use crate::maxd::platform::Platform;
-use crate::maxd::runtime::{Input, Job, Pipe, Streams, Task};
+use crate::maxd::runtime::{self, Input, Job, Pipe, Streams, Task};
 use crate::maxd::supervisor::Release;
 use crate::wire::exec::{Create, Exit, PIECE};
 use std::path::{Component, Path, PathBuf};
@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Between SIGTERM and SIGKILL, when it has to end.
@@ -24,7 +25,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// Ctrl-D.
 const END_OF_FILE: u8 = 4;
 /// What shells answer for what can't be run.
-const CANNOT_RUN: u64 = 126;
+pub const CANNOT_RUN: u64 = 126;
 
 /// Runs the program from beginning to end.
 pub async fn run(
@@ -41,6 +42,11 @@ pub async fn run(
             (CANNOT_RUN, None)
         }
     };
+    note_end(&platform, &session, code, reason).await;
+}
+
+/// Notes that the program has ended, and tells who waits for it.
+pub async fn note_end(platform: &Platform, session: &Session, code: u64, reason: Option<&str>) {
     let exit = {
         let mut flows = session.flows();
         flows.out.finish();
@@ -54,7 +60,8 @@ pub async fn run(
     session.changed();
 }
 
-async fn start(platform: &Platform, request: &Create, release: &Release) -> Result<Box<dyn Job>> {
+/// Starts the program.
+pub async fn start(platform: &Platform, request: &Create, release: &Release) -> Result<Box<dyn Job>> {
     let mut env = instance::environment(release);
     let streams = match &request.tty {
         None => Streams::Both,
@@ -98,16 +105,30 @@ async fn carry(
     limit: Option<u64>,
     mut orders: mpsc::Receiver<Order>,
 ) -> (u64, Option<&'static str>) {
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     if let Some((out, err)) = job.outputs() {
         tasks.spawn(read(Arc::clone(session), out, true));
         tasks.spawn(read(Arc::clone(session), err, false));
     }
     let terminal = session.document.tty;
     let writer = job.input().map(|input| tokio::spawn(write(Arc::clone(session), input, terminal)));
+    let (exit, reason) = until_end(&mut *job, limit, &mut orders).await;
+    if let Some(writer) = writer {
+        writer.abort();
+    }
+    give_out(session, tasks, &mut orders, reason.is_some()).await;
+    (u64::try_from(exit.code).unwrap_or(255), reason)
+}
+
+/// Does what it is told until the program has ended: how, and why it was ended.
+pub async fn until_end(
+    job: &mut dyn Job,
+    limit: Option<u64>,
+    orders: &mut mpsc::Receiver<Order>,
+) -> (runtime::Exit, Option<&'static str>) {
     let deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
     let mut waiting = Vec::new();
-    let (exit, reason) = loop {
+    loop {
         let late = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -126,12 +147,17 @@ async fn carry(
             () = sleep(AGAIN), if !waiting.is_empty() => {}
         }
         waiting.retain(|number| !job.signal(*number));
-    };
-    if let Some(writer) = writer {
-        writer.abort();
     }
-    // What it wrote is read to its end, as fast as the client takes it; only who holds the
-    // pipes without writing is not waited for.
+}
+
+/// Reads what it wrote to its end, as fast as the client takes it; only who holds the pipes
+/// without writing is not waited for.
+async fn give_out(
+    session: &Session,
+    mut tasks: JoinSet<()>,
+    orders: &mut mpsc::Receiver<Order>,
+    stopped: bool,
+) {
     let mut before = None;
     while !tasks.is_empty() {
         let done = {
@@ -145,7 +171,7 @@ async fn carry(
                 break;
             },
             () = sleep(LAST_WORDS) => {
-                let given_up = reason.is_some() && !session.attached.load(Ordering::Relaxed);
+                let given_up = stopped && !session.attached.load(Ordering::Relaxed);
                 if before == Some(done) && (done.2 > 0 || given_up) {
                     break;
                 }
@@ -153,7 +179,6 @@ async fn carry(
             }
         }
     }
-    (u64::try_from(exit.code).unwrap_or(255), reason)
 }
 
 /// From a pipe into its flow, as there is room.

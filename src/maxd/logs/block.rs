@@ -33,7 +33,7 @@ pub struct Head {
     pub level: Option<Level>,
     /// The release they belong to.
     pub release: Option<u64>,
-    /// The instance that wrote them.
+    /// The instance that wrote them; of detached commands the session.
     pub instance: Option<u64>,
     /// The beginning of a line that goes on.
     pub partial: bool,

@@ -85,6 +85,11 @@ impl Filter {
         Filter { release: Some(release), ..Filter::default() }
     }
 
+    /// Of these the lines of one detached command, by its session's number.
+    pub fn of_command(self, session: u64) -> Filter {
+        Filter { instance: Some(session), ..self }
+    }
+
     /// The lines about what maxd did.
     pub fn of_events() -> Filter {
         Filter { source: Some(Source::Event), ..Filter::default() }
@@ -131,7 +136,8 @@ impl Filter {
     }
 }
 
-fn instant(name: &str, text: &str, now: SystemTime) -> Result<u64> {
+/// A time that a request names in its member `name`, in milliseconds since 1970.
+pub fn instant(name: &str, text: &str, now: SystemTime) -> Result<u64> {
     let instant = match parse_duration(text) {
         Some(ago) => Some(now.checked_sub(ago).unwrap_or(UNIX_EPOCH)),
         None => parse_instant(text),

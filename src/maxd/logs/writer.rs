@@ -179,7 +179,8 @@ impl Writer {
                 source: line.source,
                 level: if from_app { level(text) } else { None },
                 release: line.release,
-                instance: line.instance,
+                // They are apart: a block has lines of instances or of commands.
+                instance: line.command.or(line.instance),
                 partial: line.partial,
             };
             if let Some(block) = batch.block(key, line.network) {
@@ -246,6 +247,7 @@ impl Writer {
                 Kind::App => [Some(Select::App(*app)), Some(Select::Network(*network))],
                 Kind::Build => [Some(Select::Builds(*app)), None],
                 Kind::Access => [None, Some(Select::Network(*network))],
+                Kind::Command => [Some(Select::Commands(*app)), None],
             };
             for stream in streams.into_iter().flatten() {
                 // At least its own newest: one look too many does no harm.
@@ -295,6 +297,7 @@ impl Writer {
 
 fn key(line: &NewLine) -> Key {
     let kind = match line.source {
+        _ if line.command.is_some() => Kind::Command,
         Source::Build => Kind::Build,
         Source::Access => Kind::Access,
         _ => Kind::App,
@@ -303,7 +306,8 @@ fn key(line: &NewLine) -> Key {
 }
 
 fn kind_of_code(code: i64) -> Kind {
-    [Kind::App, Kind::Build, Kind::Access].into_iter().find(|kind| *kind as i64 == code).unwrap_or(Kind::App)
+    let all = [Kind::App, Kind::Build, Kind::Access, Kind::Command];
+    all.into_iter().find(|kind| *kind as i64 == code).unwrap_or(Kind::App)
 }
 
 fn bucket(buckets: &mut HashMap<i64, Bucket>, app: i64, network: i64, rate: u64, now: u64) -> &mut Bucket {

@@ -6,7 +6,7 @@ CREATE TABLE blocks (
     network INTEGER NOT NULL,
     -- Of a network's own lines the network, negative.
     app INTEGER NOT NULL,
-    -- 0: what the app says; 1: builds; 2: requests.
+    -- 0: what the app says; 1: builds; 2: requests; 3: detached commands.
     kind INTEGER NOT NULL,
     -- Bytes, with what the row itself takes.
     size INTEGER NOT NULL,

@@ -176,8 +176,11 @@ impl Cursor {
         let (select, after, end) = (self.select, self.after, self.end);
         let mut writer = Writer::new(names, self.runs, self.credit.unsigned_abs());
         blocking(move || {
+            let of_commands = matches!(select, Select::Commands(_));
             let mut found = logs.scan(select, &filter, after, &mut |app, seq, head, text| {
-                seq <= end && writer.take(app, seq, head, text)
+                // Whose these are is known, and no instance.
+                let instance = head.instance.filter(|_| !of_commands);
+                seq <= end && writer.take(app, seq, &Head { instance, ..*head }, text)
             })?;
             found.more &= found.after < end;
             writer.close_event();
