@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies interop fuzz lint demo docs static size static-test bench bench-frames bench-logs clean
+.PHONY: help build test test-real test-proxies soak interop fuzz lint demo docs static size static-test bench bench-frames bench-logs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: ## all tests that need only Rust, a C compiler and POSIX tools
 
 test-real: ## deploy published projects (needs Node, Python and their package registries)
 	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
+
+soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
+	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes::
 
 interop: build ## the official Phoenix clients 1.7 and 1.8 against maxd (needs Node 20 and its package registry)
 	@command -v npm >/dev/null || { echo "make interop needs Node (Debian: nodejs, npm)" >&2; exit 1; }

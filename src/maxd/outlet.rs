@@ -10,8 +10,10 @@ use crate::json;
 use crate::phx::frame::{Binary, Ref, encode_binary, encode_reply, encode_text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Messages on their way to one client.
 const MESSAGES: usize = 256;
@@ -84,30 +86,45 @@ impl Sink {
 }
 
 /// Where a stream's messages go. Each waits while the client takes nothing, and says
-/// [`Gone`] when there is no client any more.
+/// [`Gone`] when there is no client any more, or it has left the channel.
 #[derive(Clone)]
 pub struct Outlet {
     sink: Sink,
     topic: String,
     join_ref: Option<Ref>,
+    left: CancellationToken,
 }
 
 impl Outlet {
     /// Of the channel that `join_ref` joined.
     pub fn new(sink: Sink, topic: &str, join_ref: Option<Ref>) -> Outlet {
-        Outlet { sink, topic: topic.to_owned(), join_ref }
+        Outlet { sink, topic: topic.to_owned(), join_ref, left: CancellationToken::new() }
+    }
+
+    /// Cancelled, nothing more is sent.
+    pub fn left(&self) -> CancellationToken {
+        self.left.clone()
+    }
+
+    async fn send(&self, sent: impl Future<Output = Result<(), Gone>>) -> Result<(), Gone> {
+        tokio::select! {
+            biased;
+            () = self.left.cancelled() => Err(Gone),
+            sent = sent => sent,
+        }
     }
 
     /// Pushes an event with a document.
     pub async fn push(&self, event: &str, payload: &str) -> Result<(), Gone> {
-        self.sink.text(encode_text(self.join_ref.as_ref(), None, &self.topic, event, payload)).await
+        self.send(self.sink.text(encode_text(self.join_ref.as_ref(), None, &self.topic, event, payload)))
+            .await
     }
 
     /// Pushes bytes; as `{"data": BASE64}` over long polling, which can't carry them.
     pub async fn push_binary(&self, event: &str, bytes: &[u8]) -> Result<(), Gone> {
         let join_ref = self.join_ref.clone().unwrap_or_else(|| Ref::text(""));
         match self.binary(Binary::ServerPush { join_ref: &join_ref, event }, bytes) {
-            Some(frame) => self.sink.bytes(frame).await,
+            Some(frame) => self.send(self.sink.bytes(frame)).await,
             None => self.push(event, &wrapped(bytes)).await,
         }
     }
@@ -117,7 +134,14 @@ impl Outlet {
         if reference.is_none() {
             return Ok(());
         }
-        self.sink.text(encode_reply(self.join_ref.as_ref(), reference, &self.topic, status, response)).await
+        self.send(self.sink.text(encode_reply(
+            self.join_ref.as_ref(),
+            reference,
+            &self.topic,
+            status,
+            response,
+        )))
+        .await
     }
 
     /// Answers with bytes, in the same form as [`Outlet::push_binary`].
@@ -130,20 +154,20 @@ impl Outlet {
         let Some(answered) = reference else { return Ok(()) };
         let join_ref = self.join_ref.clone().unwrap_or_else(|| Ref::text(""));
         match self.binary(Binary::Reply { join_ref: &join_ref, reference: answered, status }, bytes) {
-            Some(frame) => self.sink.bytes(frame).await,
+            Some(frame) => self.send(self.sink.bytes(frame)).await,
             None => self.reply(reference, status, &wrapped(bytes)).await,
         }
     }
 
     /// Hands on what somebody said to everybody on the topic.
     pub async fn broadcast(&self, event: &str, payload: &str) -> Result<(), Gone> {
-        self.sink.text(encode_text(None, None, &self.topic, event, payload)).await
+        self.send(self.sink.text(encode_text(None, None, &self.topic, event, payload))).await
     }
 
     /// Hands on bytes for everybody on the topic.
     pub async fn broadcast_binary(&self, event: &str, bytes: &[u8]) -> Result<(), Gone> {
         match self.binary(Binary::Broadcast { event }, bytes) {
-            Some(frame) => self.sink.bytes(frame).await,
+            Some(frame) => self.send(self.sink.bytes(frame)).await,
             None => self.broadcast(event, &wrapped(bytes)).await,
         }
     }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// The largest frame that is read.
 pub const MAX_FRAME: usize = 8_000_000;
@@ -159,7 +160,21 @@ pub struct Push {
 struct Channel {
     join_ref: Option<Ref>,
     input: mpsc::Sender<Push>,
+    left: CancellationToken,
     task: AbortHandle,
+}
+
+impl Channel {
+    /// Nothing more is sent. What the client pushed before is still taken, as by a channel of
+    /// Phoenix, which has one mailbox for all of it.
+    fn leave(self) {
+        self.left.cancel();
+        let task = self.task;
+        tokio::spawn(async move {
+            sleep(GOODBYE).await;
+            task.abort();
+        });
+    }
 }
 
 struct Socket {
@@ -289,10 +304,11 @@ impl Socket {
         payload: Body,
     ) -> Result<(), Gone> {
         // A second join of a topic ends the first, which is said after its own reply.
-        let earlier = self.channels.remove(&topic);
-        if let Some(earlier) = &earlier {
-            earlier.task.abort();
-        }
+        let earlier = self.channels.remove(&topic).map(|earlier| {
+            let join_ref = earlier.join_ref.clone();
+            earlier.leave();
+            join_ref
+        });
         let (named, answered) = (join_ref.as_ref(), reference.as_ref());
         let feed = match self.admit(&topic, payload).await {
             Joined::Open(reply, feed) => {
@@ -309,14 +325,15 @@ impl Socket {
             }
         };
         if let Some(earlier) = earlier {
-            self.say(earlier.join_ref.as_ref(), &topic, CLOSE, "{}").await?;
+            self.say(earlier.as_ref(), &topic, CLOSE, "{}").await?;
         }
         if let Some(feed) = feed {
             let (input, inputs) = mpsc::channel(INPUTS);
             let outlet = Outlet::new(self.sink.clone(), &topic, join_ref.clone());
+            let left = outlet.left();
             let stream = stream::run(Arc::clone(&self.platform), feed, outlet, inputs);
             let task = self.streams.spawn(stream);
-            self.channels.insert(topic, Channel { join_ref, input, task });
+            self.channels.insert(topic, Channel { join_ref, input, left, task });
         }
         Ok(())
     }
@@ -359,8 +376,9 @@ impl Socket {
 
     async fn close(&mut self, topic: &str, event: &str, payload: &str) -> Result<(), Gone> {
         let Some(channel) = self.channels.remove(topic) else { return Ok(()) };
-        channel.task.abort();
-        self.say(channel.join_ref.as_ref(), topic, event, payload).await
+        let join_ref = channel.join_ref.clone();
+        channel.leave();
+        self.say(join_ref.as_ref(), topic, event, payload).await
     }
 
     /// Says how a channel ended: with its join's reference twice, as Phoenix does.
@@ -414,6 +432,8 @@ impl Socket {
             // Once all permits are here, every request has been answered.
             let _ = timeout(FINISH, self.requests.acquire_many(REQUESTS)).await;
         }
+        self.channels.drain().for_each(|(_, channel)| channel.leave());
+        let _ = timeout(GOODBYE, async { while self.streams.join_next().await.is_some() {} }).await;
         self.streams.abort_all();
         let _ = timeout(GOODBYE, self.sink.close(end.close())).await;
     }

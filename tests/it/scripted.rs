@@ -2,6 +2,7 @@
 //! says what happened.
 
 use crate::harness::{PATIENCE, Ran, Rig, text};
+use crate::terminal::Terminal;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -44,6 +45,33 @@ enum Step {
     Reset,
     /// Upgrades, answers the join, and sends half of the next answer.
     Truncate,
+    /// Upgrades, and answers with what drives a terminal.
+    Hostile,
+}
+
+/// Clears the screen, sets the window's title, goes back to the line's beginning, and turns
+/// the direction of the text around.
+const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;gotcha\u{7}\r\u{9b}31m\u{202e}y";
+
+/// An answer with it in every text, or an error of nothing else.
+fn hostile(event: &str) -> serde_json::Value {
+    let session = serde_json::json!({
+        "id": 1, "network": HOSTILE, "app": HOSTILE, "user": HOSTILE, "release": 1, "tty": false,
+        "attached": false, "detached": false, "started_at": HOSTILE, "ended_at": HOSTILE, "code": 0,
+        "reason": HOSTILE, "name": HOSTILE, "state": HOSTILE, "url": HOSTILE, "deployed_at": HOSTILE,
+    });
+    let response = match event {
+        "app:list" => serde_json::json!({"apps": [session]}),
+        "exec:list" => serde_json::json!({"sessions": [session]}),
+        "exec:audit" => serde_json::json!({"entries": [session], "before": 1}),
+        "exec:delete" => session,
+        _ => {
+            let error =
+                serde_json::json!({"code": "failed", "message": HOSTILE, "hint": HOSTILE, "field": null});
+            return serde_json::json!({"response": error, "status": "error"});
+        }
+    };
+    serde_json::json!({"response": response, "status": "ok"})
 }
 
 /// A scripted server.
@@ -144,7 +172,11 @@ fn follow(mut ws: WebSocket<TcpStream>, step: Step) -> Option<()> {
             "app:list" => serde_json::json!({"apps": []}),
             _ => serde_json::json!({}),
         };
-        let reply = serde_json::json!([frame[0], frame[1], frame[2], "phx_reply", {"response": response, "status": "ok"}]);
+        let payload = match (step, frame[2].as_str(), frame[3].as_str()) {
+            (Step::Hostile, topic, Some(event)) if topic != Some("control") || !joins => hostile(event),
+            _ => serde_json::json!({"response": response, "status": "ok"}),
+        };
+        let reply = serde_json::json!([frame[0], frame[1], frame[2], "phx_reply", payload]);
         let reply = reply.to_string();
         match step {
             Step::JoinOnly if !joins => {}
@@ -344,5 +376,38 @@ fn a_server_that_never_lets_a_websocket_through_is_asked_by_long_polling() {
             _ => format!("rig: '{}' answered with HTTP status 403, and not as Max does\n", server.url),
         };
         assert!(ran.stderr.starts_with(&said), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_drives_a_terminal_does_not_reach_it() {
+    let server = Server::start(&[Step::Hostile]);
+    let mut rig = Rig::new();
+    rig.set("RIG_URL", &server.url);
+    rig.set("RIG_TOKEN", "max_x");
+    rig.set("NO_COLOR", "1");
+    rig.set("LANG", "C.UTF-8");
+    let named = format!("{HOSTILE}.blue");
+    let table: &[&[&str]] = &[
+        &["list", "apps"],
+        &["list", "sessions"],
+        &["list", "audit"],
+        &["delete", "session", "1"],
+        &["logs", "command", "1"],
+        &["command", "web.blue", "--", "ls"],
+        &["command", "web.blue", "--detach", "--", "ls"],
+        &["command", &named, "--", "ls"],
+        &["list", "audit", "--app", &named],
+    ];
+    let harmless =
+        |text: &str| text.chars().all(|c| "\r\n\t".contains(c) || !c.is_control() && c != '\u{202e}');
+    for args in table {
+        let ran = rig.run(args);
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(harmless(&all) && !all.contains('\r') && all.contains("x\\u{1b}[2J"), "{args:?}: {all:?}");
+        let mut terminal = Terminal::spawn(&rig, args);
+        terminal.end();
+        terminal.wait("x\\u{1b}[2J");
+        assert!(harmless(&terminal.written()), "{args:?}: {:?}", terminal.written());
     }
 }

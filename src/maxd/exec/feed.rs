@@ -33,7 +33,7 @@ pub struct Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.session.client.load(Ordering::Relaxed) == self.number {
+        if self.is_served() {
             self.session.attached.store(false, Ordering::Relaxed);
         }
         if self.done {
@@ -106,10 +106,21 @@ pub fn join(
 
 /// Carries until the client or the program is gone.
 pub async fn run(mut client: Box<Client>, outlet: &Outlet, inputs: &mut mpsc::Receiver<Push>) -> Result<()> {
+    carry(&mut client, outlet, inputs).await?;
+    // What it said before it left counts, unless another has come.
+    while client.is_served()
+        && let Ok(input) = inputs.try_recv()
+    {
+        client.take(&input)?;
+    }
+    Ok(())
+}
+
+async fn carry(client: &mut Client, outlet: &Outlet, inputs: &mut mpsc::Receiver<Push>) -> Result<()> {
     let mut changes = client.session.changes.subscribe();
     loop {
         changes.mark_unchanged();
-        if client.session.client.load(Ordering::Relaxed) != client.number {
+        if !client.is_served() {
             return Ok(());
         }
         match client.step(outlet).await {
@@ -134,6 +145,11 @@ pub async fn run(mut client: Box<Client>, outlet: &Outlet, inputs: &mut mpsc::Re
 }
 
 impl Client {
+    /// Whether no other has come.
+    fn is_served(&self) -> bool {
+        self.session.client.load(Ordering::Relaxed) == self.number
+    }
+
     /// Sends something, if there is something to send.
     async fn step(&mut self, outlet: &Outlet) -> Result<bool, Gone> {
         let (out, err, input) = {
