@@ -30,8 +30,8 @@ pub struct Task {
     /// The program and its arguments. One that is not there ends with 127, one that can't
     /// be run with 126, as in a shell.
     pub argv: Vec<String>,
-    /// Whether it can be given something to read; otherwise there is nothing.
-    pub input: bool,
+    /// Its standard streams.
+    pub streams: Streams,
     /// The release's directory: working directory, home, and writable.
     pub dir: PathBuf,
     /// Other directories that are writable.
@@ -42,6 +42,18 @@ pub struct Task {
     pub app: Option<i64>,
     /// What it may use.
     pub limits: Limits,
+}
+
+/// A job's standard streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// What it writes is read; it has nothing to read itself.
+    Output,
+    /// It can be given something to read, too.
+    Both,
+    /// A terminal, which is its controlling one (termios(4)). What it writes comes on its
+    /// standard output alone.
+    Terminal(Size),
 }
 
 /// The size of a terminal, in characters.
