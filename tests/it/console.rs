@@ -2,6 +2,7 @@
 
 use crate::command::world;
 use crate::harness::{Max, project, wait_for};
+use crate::lifecycle::moody;
 use crate::terminal::Terminal;
 
 const PROMPT: &str = "blue>";
@@ -43,16 +44,21 @@ fn a_console_answers_and_ends_like_a_shell() {
     let help = answer(&mut terminal, "help");
     assert!(help.iter().any(|row| row.starts_with("events [NAME] [N]  Show what Max did")), "{help:?}");
     let apps = answer(&mut terminal, "apps");
-    assert!(apps[0].starts_with("APP  STATE    RELEASE"), "{apps:?}");
-    assert!(apps[1].starts_with("web  running  1 "), "{apps:?}");
+    assert!(apps[0].starts_with("APP  STATE    RUN  RELEASE"), "{apps:?}");
+    assert!(apps[1].starts_with("web  running  1/1  1 "), "{apps:?}");
     let app = answer(&mut terminal, "app web");
-    assert!(app.contains(&"state     running".to_owned()), "{app:?}");
+    assert!(app.contains(&"state      running".to_owned()), "{app:?}");
     let releases = answer(&mut terminal, "releases web");
-    assert!(releases[1].starts_with("1        live   ") && releases[1].ends_with("ann  static"), "{releases:?}");
+    assert!(
+        releases[1].starts_with("1        live   ") && releases[1].ends_with("ann  static"),
+        "{releases:?}"
+    );
     let events = answer(&mut terminal, "events");
     assert!(events.iter().any(|row| row.ends_with("app web created by ann")), "{events:?}");
     let last = answer(&mut terminal, "events web 1");
     assert_eq!(last.len(), 2, "{last:?}");
+    let routes = answer(&mut terminal, "routes");
+    assert_eq!(routes[1], "web.blue.localhost  running  1        Max");
     assert_eq!(answer(&mut terminal, "alerts"), ["nothing is wrong"]);
     let sessions = answer(&mut terminal, "sessions");
     assert!(sessions[1].contains("(console)  -        yes"), "{sessions:?}");
@@ -129,6 +135,40 @@ fn what_an_app_writes_does_not_drive_the_terminal() {
 }
 
 #[test]
+fn apps_are_started_stopped_and_scaled_and_a_long_change_can_be_left() {
+    let (max, rig, dir) = moody();
+    let mut terminal = Terminal::sized(&rig, &["shell", "--network", "blue"], 80, 40);
+    terminal.shows(PROMPT);
+    let said = |terminal: &mut Terminal, line: &str| answer(terminal, line).join("\n");
+    let restarted = "restarted app lab: 1 of 1 instance runs";
+    assert_eq!(said(&mut terminal, "restart lab"), restarted);
+    assert_eq!(said(&mut terminal, "scale lab 2"), "scaled app lab: 2 of 2 instances run");
+    let routes = said(&mut terminal, "routes");
+    assert!(routes.contains("lab.blue.localhost  running  1        port "), "{routes}");
+    assert_eq!(routes.matches("port ").count(), 2, "{routes}");
+    let wrong = "'99' is no number of instances; it is 1 to 20; `stop NAME` stops an app";
+    assert_eq!(said(&mut terminal, "scale lab 99"), wrong);
+    assert_eq!(said(&mut terminal, "stop lab"), "stopped app lab: it is stopped");
+    assert_eq!(said(&mut terminal, "restart lab"), "app 'lab' is stopped; start it: `start lab`");
+    assert!(said(&mut terminal, "routes").ends_with("stopped  -        -"));
+    assert_eq!(said(&mut terminal, "start lab"), "started app lab: 2 of 2 instances run");
+    // The next one does not begin before the file is gone.
+    std::fs::write(dir.join("wait"), "").unwrap();
+    terminal.type_in("\u{c}restart lab\r");
+    terminal.shows("blue> restart lab\n");
+    terminal.type_in("typed ahead\u{3}");
+    terminal.shows("blue> restart lab\n^C\nit goes on without the console\nblue>");
+    std::fs::remove_file(dir.join("wait")).unwrap();
+    wait_for("the restart", || {
+        let events = said(&mut terminal, "events lab");
+        (events.matches("restarted by ada").count() == 2).then_some(())
+    });
+    terminal.type_in("exit\r");
+    assert_eq!(terminal.end(), 0);
+    drop(max);
+}
+
+#[test]
 fn a_console_is_its_owners_alone_and_ends_with_its_network() {
     let max = Max::start();
     let mut terminal = console(&max, 80);
@@ -139,6 +179,15 @@ fn a_console_is_its_owners_alone_and_ends_with_its_network() {
     let sessions = rig.json(&["list", "sessions"]);
     let session = &sessions["sessions"][0];
     assert_eq!((&session["app"], &session["release"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let id = session["id"].to_string();
+    let listed = rig.ok(&["list", "sessions"]);
+    let words: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..6], [&id, "-", "blue", "-", "yes", "yes"]);
+    let audit = rig.json(&["list", "audit", "--network", "blue"]);
+    assert_eq!(
+        (audit["entries"][0]["id"].to_string(), &audit["entries"][0]["app"]),
+        (id, &serde_json::Value::Null)
+    );
     rig.ok(&["delete", "network", "blue", "--yes"]);
     assert_ne!(terminal.end(), 0);
     assert!(terminal.echoes());
@@ -155,7 +204,7 @@ fn a_cut_loses_nothing_of_a_console() {
     terminal.shows("blue> app w");
     relay.cut();
     terminal.type_in("eb\r");
-    terminal.shows("state     running");
+    terminal.shows("state      running");
     terminal.type_in("exit\r");
     assert_eq!(terminal.end(), 0);
 }

@@ -237,8 +237,8 @@ pub fn sessions(call: &Call) -> Result<Answer> {
     for session in all.filter(|session| session.network == call.network) {
         table.row([
             session.id.to_string(),
-            session.app,
-            session.release.to_string(),
+            session.app.unwrap_or_else(|| "(console)".to_owned()),
+            number(session.release),
             if session.attached { "yes" } else { "no" }.to_owned(),
             ago(Some(&session.started_at)),
         ]);
