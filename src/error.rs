@@ -78,8 +78,10 @@ impl Kind {
 }
 
 /// An error, one pointer wide.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     message: String,

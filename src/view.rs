@@ -29,6 +29,8 @@ pub enum Show {
     Share(&'static str),
     /// A list of health checks, as a mark for each.
     Marks,
+    /// A number out of the one at another path: `2/3`.
+    Of(&'static str),
 }
 
 /// A member of a document.
@@ -171,6 +173,7 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
         Show::Cores => percent(count, 1000),
         Show::Micros => micros(count),
         Show::Rate => rate(count),
+        Show::Of(whole) => format!("{count}/{}", at(document, whole).and_then(number)?),
         Show::Share(whole) => {
             percent(count, at(document, whole).and_then(number).filter(|whole| *whole > 0)?)
         }

@@ -53,6 +53,12 @@ impl Max {
         decode(&self.ask(event, json::to_string(payload))?)
     }
 
+    /// Asks on `control` for something that takes its time: the answer may come within
+    /// `limit`.
+    pub fn ask_within(&self, limit: Duration, event: &str, payload: String) -> Result<String> {
+        self.link()?.request_within(limit, event, payload)
+    }
+
     /// The server's words on joining `control`.
     pub fn welcome<T: Deserialize>(&self) -> Result<T> {
         decode(&self.link()?.welcome()?)

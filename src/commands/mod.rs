@@ -9,6 +9,7 @@ mod dashboard;
 mod delete;
 mod deploy;
 mod escape;
+mod lifecycle;
 mod list;
 mod login;
 mod logs;
@@ -26,6 +27,10 @@ pub static COMMANDS: &[Command] = &[
     create::APP,
     create::WEBHOOK,
     deploy::DEPLOY,
+    lifecycle::START,
+    lifecycle::STOP,
+    lifecycle::RESTART,
+    lifecycle::SCALE,
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,

@@ -53,6 +53,7 @@ const APP_STATUS: &[Field] = &[
     field("state", "app.state", Show::State),
     field("reason", "app.reason", Show::Plain),
     field("url", "app.url", Show::Plain),
+    field("instances", "app.running", Show::Of("app.instances")),
     field("release", "app.release", Show::Plain),
     field("deployed", "app.deployed_at", Show::Ago),
     field("created", "app.created_at", Show::Ago),

@@ -265,9 +265,9 @@ pub async fn watch(platform: Arc<Platform>) {
 
 impl Platform {
     async fn look(&self, deploys: bool) -> Result<Looked> {
-        let apps = self.supervisor.all().into_iter().map(|(app, Brief { state, reason, release })| {
-            let Reading { usage, traffic, .. } = self.metrics.reading(app);
-            (app, Sight { state, reason, release, usage, traffic })
+        let apps = self.supervisor.all().into_iter().map(|(app, Brief { state, release, instances })| {
+            let Reading { fullest, traffic, .. } = self.metrics.reading(app);
+            (app, Sight { state, instances, release, usage: fullest, traffic })
         });
         let apps = apps.collect();
         let deploys = match deploys {

@@ -29,7 +29,7 @@ pub async fn build(
     runtime: &dyn Runtime,
     lines: &mpsc::Sender<NewLine>,
 ) -> Result<()> {
-    let journal = Journal::new(release, lines);
+    let journal = Journal::new(release, None, lines);
     for command in &plan.build {
         run(command, release, runtime, &journal, TIMEOUT).await?;
     }
@@ -142,7 +142,7 @@ mod tests {
         let runtime = Process::plain().unwrap();
         let result = match limit {
             TIMEOUT => super::build(&plan, &release, &runtime, &lines).await,
-            _ => run(commands[0], &release, &runtime, &Journal::new(&release, &lines), limit).await,
+            _ => run(commands[0], &release, &runtime, &Journal::new(&release, None, &lines), limit).await,
         };
         drop(lines);
         (reader.await.unwrap(), result)

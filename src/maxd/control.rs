@@ -28,6 +28,12 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
         "app:metrics" => write(platform.app_metrics(who, read::<metrics::Query>(event, payload)?).await),
         "app:delete" => write(platform.delete_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "app:start" => write(platform.start_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "app:stop" => write(platform.stop_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "app:restart" => {
+            write(platform.restart_app(who, once()?, read::<app::Select>(event, payload)?).await)
+        }
+        "app:scale" => write(platform.scale_app(who, once()?, read::<app::Scale>(event, payload)?).await),
         "deploy:create" => {
             write(platform.create_deploy(who, once()?, read::<deploy::Create>(event, payload)?).await)
         }

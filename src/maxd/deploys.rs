@@ -10,10 +10,10 @@ use super::build::build;
 use super::detect::detect;
 use super::line::NewLine;
 use super::once::Once;
-use super::platform::{Platform, find_app, find_network, insert_app};
+use super::platform::{Platform, app_in_row, find_app, find_network, insert_app};
 use super::queue::{Queues, Turn};
 use super::store::{disk, explain, held};
-use super::supervisor::Release;
+use super::supervisor::{Hold, Release};
 use super::sweep;
 use crate::archive::{Limits, unpack};
 use crate::error::{Error, Kind, Result};
@@ -231,15 +231,17 @@ impl Platform {
         };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
         let last = match &result {
-            Ok(()) => format!("release {number} serves"),
+            Ok(_) => format!("release {number} serves"),
             Err(error) => format!("failed: {error}"),
         };
         work.say_last(last).await;
         if result.is_err() {
             work.clear().await;
         }
-        let result = result.as_ref().map(|()| number);
-        match self.end(&deploy, state, result).await {
+        // Nobody stops or scales the app before it is on the disk that it runs.
+        let ended = self.end(&deploy, state, result.as_ref().map(|_| number)).await;
+        drop(result);
+        match ended {
             Ok(true) => work.prune().await,
             Ok(false) => {
                 // The app was deleted meanwhile.
@@ -261,7 +263,7 @@ impl Platform {
             let changed = match release {
                 Some(release) => {
                     t.execute(
-                        "UPDATE apps SET release = ?2, deployed_at = ?3 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
+                        "UPDATE apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
                         params![id, release, now],
                     )
                     .map_err(explain)?;
@@ -317,7 +319,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn all(&self, archive: &Path, state: &mut State) -> Result<()> {
+    /// All of it; the app is held, since it is not on the disk yet what runs.
+    async fn all(&self, archive: &Path, state: &mut State) -> Result<Hold> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
         let unpacked = self.unpack(archive).await?;
@@ -351,7 +354,11 @@ impl Work<'_> {
         }
         self.enter(state, State::Starting).await?;
         self.say(format!("starting release {}", self.number)).await;
-        self.platform.supervisor.switch(release).await
+        let mut hold = self.platform.supervisor.hold(self.app).await?;
+        let app = self.app;
+        let row = self.platform.store.with(move |t| app_in_row(t, app)).await?;
+        hold.switch(release, row.map_or(1, |row| row.instances)).await?;
+        Ok(hold)
     }
 
     /// Waits until the app is deleted: then nothing of it goes on.

@@ -56,15 +56,14 @@ impl Instance {
         runtime: &dyn Runtime,
         ports: &Arc<Ports>,
         journal: &Journal,
-        started: impl Fn(Option<u64>, SystemTime),
+        started: impl Fn(&Instance),
     ) -> Result<Instance, Unhealthy> {
         let mut tries = 1;
         loop {
             let launch = Instance::launch(command, release, runtime, ports, journal);
             let mut instance = launch.await.map_err(Unhealthy::from)?;
-            let pid = instance.pid();
-            started(pid, instance.since);
-            let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            started(&instance);
+            let pid = instance.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             journal.write(Source::Event, format!("started release {}{pid}", release.number)).await;
             let Err(failure) = instance.healthy(release).await else { return Ok(instance) };
             let port = instance.port.number;
@@ -218,8 +217,8 @@ impl Failure {
     }
 }
 
-/// Looks once whether what listens on the port is healthy.
-pub async fn check(port: u16, release: &Release) -> Check {
+/// Looks once whether what listens on the port is healthy: instance `number`.
+pub async fn check(number: u64, port: u16, release: &Release) -> Check {
     let (time, began, health) = (SystemTime::now(), Instant::now(), &release.plan.health);
     let reason = match (probe(port, health, &release.hostname).await, &health.path) {
         (Probe::Healthy, _) => None,
@@ -227,7 +226,7 @@ pub async fn check(port: u16, release: &Release) -> Check {
         (Probe::Answered(seen), path) => Some(format!("'{}' {seen}", path.as_deref().unwrap_or_default())),
     };
     let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Check { time: rfc3339(time), healthy: reason.is_none(), reason, took_us }
+    Check { time: rfc3339(time), instance: number, healthy: reason.is_none(), reason, took_us }
 }
 
 enum Probe {

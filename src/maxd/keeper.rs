@@ -1,23 +1,23 @@
-//! Keeps one release running until it is told to end: an instance that ends is started
-//! again, after a pause that doubles with each failure.
+//! Keeps one instance of a release running until it is told to end: when it ends by itself
+//! it is started again, after a pause that doubles with each failure.
 
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use super::instance::{self, Instance, Unhealthy};
 use super::plan::Run;
 use super::pump::Journal;
-use super::router::{Place, Target};
-use super::supervisor::{Brief, Parts, Release, Status};
-use crate::time::rfc3339;
-use crate::wire::app::{self, State};
+use super::router::{Place, Pool, Target};
+use super::supervisor::{Parts, Release};
+use crate::wire::app::State;
 use crate::wire::log::Source;
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::{Instant as Moment, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use view::View;
 
 /// So many failures without a healthy while between them are a crash loop.
 const LOOP: u32 = 5;
@@ -25,9 +25,6 @@ const LOOP: u32 = 5;
 /// So many failed checks in a row make an instance unhealthy, and so many end it.
 const SICK: u32 = 3;
 const DEAD: u32 = 6;
-
-/// So many checks are kept.
-const CHECKS: usize = 20;
 
 /// The times a keeper goes by.
 #[derive(Clone, Copy)]
@@ -59,11 +56,14 @@ impl Default for Pace {
     }
 }
 
-/// Keeps one release running.
+/// Keeps one instance running.
 pub struct Keeper {
     parts: Arc<Parts>,
-    release: Release,
-    view: Arc<View>,
+    release: Arc<Release>,
+    /// Where its traffic comes from.
+    pool: Arc<Pool>,
+    /// What is shown of it.
+    pub view: Arc<View>,
     gate: Mutex<Gate>,
     /// Cancelled when it has to end.
     stop: CancellationToken,
@@ -71,7 +71,7 @@ pub struct Keeper {
     task: TaskTracker,
 }
 
-/// The way to the route: whoever is retired does not get there any more.
+/// The way into the pool: whoever is retired does not get there any more.
 #[derive(Default)]
 struct Gate {
     retired: bool,
@@ -79,18 +79,19 @@ struct Gate {
 }
 
 impl Keeper {
-    /// Gives the release its app's traffic at once if it is static or has an instance,
-    /// which is healthy; otherwise as soon as it has one. Works in a task of `tasks`
-    /// until [`end`](Keeper::end).
+    /// Puts the instance into the pool at once if there is one, which is healthy, or if maxd
+    /// serves the files itself; otherwise as soon as it is healthy. Works in a task of
+    /// `tasks` until [`end`](Keeper::end).
     pub fn begin(
         parts: Arc<Parts>,
-        release: Release,
+        release: Arc<Release>,
+        pool: Arc<Pool>,
         view: Arc<View>,
         instance: Option<Instance>,
         tasks: &TaskTracker,
     ) -> Arc<Keeper> {
         let (gate, stop, task) = (Mutex::default(), CancellationToken::new(), TaskTracker::new());
-        let keeper = Arc::new(Keeper { parts, release, view, gate, stop, task });
+        let keeper = Arc::new(Keeper { parts, release, pool, view, gate, stop, task });
         match (&keeper.release.plan.run, &instance) {
             (Run::Static, _) => keeper.serve(Place::Files(keeper.release.dir.clone())),
             (Run::Command(_), Some(instance)) => keeper.serve(Place::Port(instance.port())),
@@ -104,7 +105,7 @@ impl Keeper {
         keeper
     }
 
-    /// Takes the traffic to `place`.
+    /// Takes traffic to `place`.
     fn serve(&self, place: Place) {
         self.open(place);
         // What ends again and again is no healthier for having started.
@@ -117,24 +118,31 @@ impl Keeper {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the traffic, unless retired.
+    /// Takes traffic, unless retired.
     fn open(&self, place: Place) {
         let mut gate = self.gate();
         if !gate.retired {
-            let target = Target::new(self.release.number, place);
-            self.parts.routes.open(&self.release.hostname, &target);
+            let target = Target::new(place);
+            self.pool.add(Arc::clone(&target));
             gate.target = Some(target);
         }
     }
 
-    /// Gives up the traffic, if it still has it.
+    /// Takes no more traffic.
     pub fn close(&self) {
         if let Some(target) = &self.gate().target {
-            self.parts.routes.close(&self.release.hostname, target);
+            self.pool.remove(target);
         }
     }
 
-    /// From now on the route belongs to another one, and a failure is nobody's matter.
+    /// Says whether others should have its traffic.
+    fn set_sick(&self, sick: bool) {
+        if let Some(target) = &self.gate().target {
+            target.set_sick(sick);
+        }
+    }
+
+    /// From now on it gets no traffic that it does not have, and a failure is nobody's matter.
     pub fn retire(&self) {
         self.gate().retired = true;
     }
@@ -151,7 +159,7 @@ impl Keeper {
     }
 
     async fn keep(&self, instance: Option<Instance>) {
-        let journal = Journal::new(&self.release, &self.parts.lines);
+        let journal = Journal::new(&self.release, Some(self.view.number), &self.parts.lines);
         match self.release.plan.run.clone() {
             Run::Static => {
                 self.serves(&journal).await;
@@ -236,13 +244,16 @@ impl Keeper {
     async fn watch(&self, port: u16, journal: &Journal) -> String {
         let mut failed = 0;
         loop {
-            let check = instance::check(port, &self.release).await;
+            let check = instance::check(self.view.number, port, &self.release).await;
             let reason = check.reason.clone();
             self.view.checked(check);
             failed = if reason.is_some() { failed + 1 } else { 0 };
             match reason {
-                None if self.view.turn(State::Unhealthy, State::Running, None) => {
-                    journal.write(Source::Event, "healthy again").await;
+                None => {
+                    self.set_sick(false);
+                    if self.view.turn(State::Unhealthy, State::Running, None) {
+                        journal.write(Source::Event, "healthy again").await;
+                    }
                 }
                 Some(reason) if failed == DEAD => {
                     return format!("unhealthy: {reason}, {DEAD} times in a row");
@@ -250,6 +261,7 @@ impl Keeper {
                 Some(reason) if failed == SICK => {
                     let how = format!("{reason}, {SICK} times in a row");
                     self.view.turn(State::Running, State::Unhealthy, Some(how.clone()));
+                    self.set_sick(true);
                     journal.write(Source::Event, format!("unhealthy: {how}")).await;
                 }
                 _ => {}
@@ -273,7 +285,7 @@ impl Keeper {
 
     async fn start(&self, command: &str, journal: &Journal) -> Result<Instance, Unhealthy> {
         let Parts { runtime, ports, .. } = &*self.parts;
-        let started = |pid, since| self.view.started(pid, since);
+        let started = |instance: &Instance| self.view.started(instance);
         Instance::start(command, &self.release, &**runtime, ports, journal, started).await
     }
 }
@@ -307,108 +319,5 @@ fn seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 => format!("{} s", time.as_secs()),
         tenths => format!("{}.{tenths} s", time.as_secs()),
-    }
-}
-
-/// What is shown of a release's instance.
-pub struct View {
-    release: Option<u64>,
-    now: Mutex<Now>,
-}
-
-struct Now {
-    state: State,
-    reason: Option<String>,
-    pid: Option<u64>,
-    since: Option<SystemTime>,
-    restarts: u64,
-    /// The newest health checks.
-    checks: VecDeque<app::Check>,
-}
-
-impl View {
-    /// A view of a release that has no process yet.
-    pub fn new(release: Option<u64>, state: State) -> Arc<View> {
-        let (reason, pid, since, restarts, checks) = Default::default();
-        let now = Mutex::new(Now { state, reason, pid, since, restarts, checks });
-        Arc::new(View { release, now })
-    }
-
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A process was started.
-    pub fn started(&self, pid: Option<u64>, since: SystemTime) {
-        let mut now = self.now();
-        (now.pid, now.since) = (pid, Some(since));
-    }
-
-    fn set(&self, state: State, reason: Option<String>) {
-        let mut now = self.now();
-        (now.state, now.reason) = (state, reason);
-        if now.state == State::Running {
-            now.since.get_or_insert_with(SystemTime::now);
-        }
-    }
-
-    /// Goes from one state to another; whether it was in the one.
-    fn turn(&self, from: State, to: State, reason: Option<String>) -> bool {
-        let mut now = self.now();
-        let turns = now.state == from;
-        if turns {
-            (now.state, now.reason) = (to, reason);
-        }
-        turns
-    }
-
-    fn checked(&self, check: app::Check) {
-        let mut now = self.now();
-        now.checks.push_back(check);
-        if now.checks.len() > CHECKS {
-            now.checks.pop_front();
-        }
-    }
-
-    /// Whether the newest check has failed.
-    fn fails(&self) -> bool {
-        self.now().checks.back().is_some_and(|check| !check.healthy)
-    }
-
-    fn is(&self, state: State) -> bool {
-        self.now().state == state
-    }
-
-    fn restart(&self) {
-        let mut now = self.now();
-        now.pid = None;
-        now.restarts += 1;
-    }
-
-    fn stopped(&self) {
-        let mut now = self.now();
-        (now.state, now.reason, now.pid) = (State::Stopped, None, None);
-    }
-
-    /// In short.
-    pub fn brief(&self) -> Brief {
-        let now = self.now();
-        Brief { state: now.state, reason: now.reason.clone(), release: self.release }
-    }
-
-    /// As a document.
-    pub fn status(&self) -> Status {
-        let now = self.now();
-        let instances = self.release.map(|release| app::Instance {
-            number: 1,
-            release,
-            pid: now.pid,
-            state: now.state,
-            started_at: now.since.map(rfc3339),
-            restarts: now.restarts,
-            usage: None,
-        });
-        let (instances, checks) = (instances.into_iter().collect(), now.checks.iter().cloned().collect());
-        Status { state: now.state, reason: now.reason.clone(), instances, checks }
     }
 }

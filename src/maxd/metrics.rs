@@ -54,6 +54,8 @@ pub struct Metrics {
 pub struct Reading {
     /// What all its processes use together.
     pub usage: Usage,
+    /// What that one uses which is nearest to its memory limit.
+    pub fullest: Usage,
     /// Its requests of the last minute.
     pub traffic: Traffic,
     /// Its requests of the last step.

@@ -40,7 +40,42 @@ impl Once {
         t: &Transaction<'_>,
         work: impl FnOnce() -> Result<(T, X)>,
     ) -> Result<(T, Option<X>)> {
-        let Some(key) = &self.key else { return work().map(|(document, more)| (document, Some(more))) };
+        if let Some(document) = self.kept(t)? {
+            return Ok((document, None));
+        }
+        let (document, more) = work()?;
+        if let Some(key) = &self.key {
+            t.execute(
+                "INSERT INTO answers(user, key, event, answer, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![self.user, key, self.event, json::to_string(&document), now()],
+            )
+            .map_err(explain)?;
+        }
+        Ok((document, Some(more)))
+    }
+
+    /// Whose request it is and its key, if it has one.
+    pub fn key(&self) -> Option<(i64, String)> {
+        Some((self.user, self.key.clone()?))
+    }
+
+    /// What is asked for.
+    pub fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// Refuses a key that was used for another `event`.
+    pub fn check(&self, event: &str) -> Result<()> {
+        match event == self.event {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Conflict, format!("this idempotency key was used for '{event}'"))
+                .field("idempotency_key")),
+        }
+    }
+
+    /// The answer, when the request was done before.
+    pub fn kept<T: Deserialize>(&self, t: &Transaction<'_>) -> Result<Option<T>> {
+        let Some(key) = &self.key else { return Ok(None) };
         let found: Option<(String, String)> = t
             .query_row(
                 "SELECT event, answer FROM answers WHERE user = ?1 AND key = ?2",
@@ -50,21 +85,12 @@ impl Once {
             .optional()
             .map_err(explain)?;
         if let Some((event, answer)) = found {
-            if event != self.event {
-                let message = format!("this idempotency key was used for '{event}'");
-                return Err(Error::new(Kind::Conflict, message).field("idempotency_key"));
-            }
+            self.check(&event)?;
             let document = json::from_str(&answer)
                 .map_err(|_| Error::new(Kind::Internal, "a kept answer is damaged"))?;
-            return Ok((document, None));
+            return Ok(Some(document));
         }
-        let (document, more) = work()?;
-        t.execute(
-            "INSERT INTO answers(user, key, event, answer, created) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![self.user, key, self.event, json::to_string(&document), now()],
-        )
-        .map_err(explain)?;
-        Ok((document, Some(more)))
+        Ok(None)
     }
 }
 

@@ -1,7 +1,10 @@
 //! The use-cases: what a user can ask for, each one transaction. What belongs to
 //! somebody else is looked up with its owner, so that it is simply not found.
 
+mod lifecycle;
 mod status;
+
+pub use lifecycle::Lifecycle;
 
 use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
@@ -11,6 +14,7 @@ use super::line::NewLine;
 use super::logs::Logs;
 use super::metrics::Metrics;
 use super::once::Once;
+use super::plan::Run;
 use super::router::Routes;
 use super::runtime::Runtime;
 use super::sockets::Sockets;
@@ -74,6 +78,8 @@ pub struct Platform {
     pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// What starts, stops and scales apps at the moment.
+    pub lifecycle: Lifecycle,
     /// Commands and shells.
     pub execs: Execs,
     /// What is wrong.
@@ -104,6 +110,10 @@ pub struct AppRow {
     /// The release that serves.
     pub release: Option<u64>,
     deployed_at: Option<String>,
+    /// How many instances it has when it runs.
+    pub instances: u64,
+    /// Its user has stopped it.
+    pub stopped: bool,
 }
 
 impl Platform {
@@ -303,6 +313,9 @@ impl Platform {
 
 fn app_document(row: &AppRow, supervisor: &Supervisor, address: &Address) -> App {
     let status = supervisor.status(row.id);
+    let is_static = supervisor.release(row.id).is_some_and(|release| release.plan.run == Run::Static);
+    let instances = if is_static { 1 } else { row.instances };
+    let running = status.instances.iter().filter(|one| one.state == app::State::Running).count();
     App {
         name: row.name.clone(),
         network: row.network.clone(),
@@ -310,6 +323,8 @@ fn app_document(row: &AppRow, supervisor: &Supervisor, address: &Address) -> App
         url: address.url(&row.network, &row.name),
         state: status.state,
         reason: status.reason,
+        instances,
+        running: running as u64,
         release: row.release,
         deployed_at: row.deployed_at.clone(),
         created_at: row.created_at.clone(),
@@ -376,6 +391,11 @@ pub fn find_app(t: &Transaction<'_>, owner: i64, network: &str, app: &str) -> Re
     })
 }
 
+/// The app in this row, if it is still there.
+pub fn app_in_row(t: &Transaction<'_>, app: i64) -> Result<Option<AppRow>> {
+    t.query_row(&format!("{APP_ROWS} WHERE a.id = ?1"), [app], app_row).optional().map_err(explain)
+}
+
 /// Inserts an app; none when there is one of this name.
 pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Option<AppRow>> {
     let inserted = t
@@ -387,8 +407,7 @@ pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Opti
     if inserted == 0 {
         return Ok(None);
     }
-    let query = format!("{APP_ROWS} WHERE a.id = ?1");
-    t.query_row(&query, [t.last_insert_rowid()], app_row).map(Some).map_err(explain)
+    app_in_row(t, t.last_insert_rowid())
 }
 
 /// Every app with the names it is reached by; used at the start.
@@ -402,7 +421,8 @@ pub fn all_apps(t: &Transaction<'_>) -> Result<Vec<(AppRow, String, String)>> {
     rows.and_then(Iterator::collect).map_err(explain)
 }
 
-const APP_ROWS: &str = "SELECT a.id, n.id, n.name, a.name, a.created_at, a.release, a.deployed_at
+const APP_ROWS: &str = "SELECT a.id, n.id, n.name, a.name, a.created_at, a.release, a.deployed_at,
+     a.instances, a.stopped
      FROM apps a JOIN networks n ON n.id = a.network";
 
 fn app_rows(t: &Transaction<'_>, owner: i64, network: Option<i64>) -> Result<Vec<AppRow>> {
@@ -422,6 +442,8 @@ fn app_row(row: &Row<'_>) -> rusqlite::Result<AppRow> {
         created_at: row.get(4)?,
         release: row.get(5)?,
         deployed_at: row.get(6)?,
+        instances: row.get(7)?,
+        stopped: row.get(8)?,
     })
 }
 

@@ -16,8 +16,6 @@ use tokio::task::JoinSet;
 const LINE_MAX: usize = 64 * 1024;
 /// What is read at once: as much as a pipe holds.
 const READ: usize = 64 * 1024;
-/// An app is one process for the time being.
-const INSTANCE: u64 = 1;
 
 /// How long the end of the output is waited for once the job has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -28,20 +26,21 @@ pub struct Journal {
     network: i64,
     app: i64,
     release: u64,
+    instance: Option<u64>,
     command: Option<u64>,
     lines: mpsc::Sender<NewLine>,
 }
 
 impl Journal {
-    /// The journal of a release.
-    pub fn new(release: &Release, lines: &mpsc::Sender<NewLine>) -> Journal {
+    /// The journal of a release, of one of its instances or of its build.
+    pub fn new(release: &Release, instance: Option<u64>, lines: &mpsc::Sender<NewLine>) -> Journal {
         let (network, app, number) = (release.network, release.app, release.number);
-        Journal { network, app, release: number, command: None, lines: lines.clone() }
+        Journal { network, app, release: number, instance, command: None, lines: lines.clone() }
     }
 
     /// The journal of a detached command, by its session's number.
     pub fn of_command(release: &Release, session: u64, lines: &mpsc::Sender<NewLine>) -> Journal {
-        Journal { command: Some(session), ..Journal::new(release, lines) }
+        Journal { command: Some(session), ..Journal::new(release, None, lines) }
     }
 
     /// Writes one line. When nobody reads the log any more it is gone.
@@ -60,8 +59,7 @@ impl Journal {
     }
 
     fn line(&self, source: Source, text: String) -> NewLine {
-        let command = self.command;
-        let instance = (source != Source::Build && command.is_none()).then_some(INSTANCE);
+        let (instance, command) = (self.instance, self.command);
         let (app, release) = (Some(self.app), Some(self.release));
         NewLine { instance, command, ..NewLine::new(self.network, app, release, source, text) }
     }

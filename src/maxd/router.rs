@@ -1,18 +1,19 @@
 //! Brings a request for `APP.NETWORK.DOMAIN` to the app.
 //!
 //! ```text
-//! request ─► site (by host) ─► target ─┬► proxy: the instance's port on 127.0.0.1
-//!                                      └► files: the release's directory
+//! request ─► site (by host) ─► pool ─► target ─┬► proxy: an instance's port on 127.0.0.1
+//!                                              └► files: the release's directory
 //! ```
 //!
-//! A site is a hostname that exists; its target is the healthy instance that has the
-//! traffic at the moment, if there is one. Requests hold a token of their target, so
-//! that an old instance is stopped only when those have been answered.
+//! A site is a hostname that exists; its pool holds the instances that have the traffic
+//! at the moment. Requests hold a token of their target, so that an old instance is
+//! stopped only when those have been answered.
 
 mod access;
 mod files;
 pub mod meter;
 mod page;
+mod pool;
 mod proxy;
 
 #[cfg(test)]
@@ -24,15 +25,13 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use meter::Meter;
+use pool::Turn;
+pub use pool::{Place, Pool, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Which hostname leads where.
 pub struct Routes {
@@ -47,41 +46,22 @@ pub struct Routes {
 struct Site {
     network: i64,
     app: i64,
-    target: Option<Arc<Target>>,
+    traffic: Traffic,
     /// Access lines that the log could not take in time.
     dropped: Arc<AtomicU64>,
     /// Counts its answers.
     meter: Arc<Meter>,
 }
 
-/// What answers a site's requests.
-pub struct Target {
-    release: u64,
-    place: Place,
-    requests: TaskTracker,
-}
-
-/// Where a target is.
+/// Who answers a site's requests.
 #[derive(Clone)]
-pub enum Place {
-    /// A port of 127.0.0.1.
-    Port(u16),
-    /// A directory of static files.
-    Files(PathBuf),
-}
-
-impl Target {
-    /// A target that has the traffic of `release`.
-    pub fn new(release: u64, place: Place) -> Arc<Target> {
-        Arc::new(Target { release, place, requests: TaskTracker::new() })
-    }
-
-    /// Waits until the requests it got are answered, at most so long. It must not be
-    /// a site's target any more.
-    pub async fn drain(&self, limit: Duration) {
-        self.requests.close();
-        let _ = tokio::time::timeout(limit, self.requests.wait()).await;
-    }
+enum Traffic {
+    /// Nobody yet.
+    Nobody,
+    /// Nobody: the app was stopped.
+    Stopped,
+    /// A release's instances.
+    Pool(Arc<Pool>),
 }
 
 impl Routes {
@@ -93,7 +73,8 @@ impl Routes {
 
     /// Makes a hostname known; it answers 503 until an instance is healthy.
     pub fn register(&self, hostname: &str, network: i64, app: i64) {
-        let site = Site { network, app, target: None, dropped: Arc::default(), meter: Arc::default() };
+        let traffic = Traffic::Nobody;
+        let site = Site { network, app, traffic, dropped: Arc::default(), meter: Arc::default() };
         let mut sites = self.write();
         let known = sites.entry(canonical(hostname)).or_insert_with(|| site.clone());
         if known.app != app || known.network != network {
@@ -106,19 +87,19 @@ impl Routes {
         self.write().remove(&canonical(hostname));
     }
 
-    /// Gives a known hostname's traffic to `target`.
-    pub fn open(&self, hostname: &str, target: &Arc<Target>) {
-        if let Some(site) = self.write().get_mut(&canonical(hostname)) {
-            site.target = Some(target.clone());
-        }
+    /// Gives a known hostname's traffic to `pool`.
+    pub fn open(&self, hostname: &str, pool: &Arc<Pool>) {
+        self.lead(hostname, Traffic::Pool(Arc::clone(pool)));
     }
 
-    /// Takes the traffic away from `target`, if it has it.
-    pub fn close(&self, hostname: &str, target: &Arc<Target>) {
-        if let Some(site) = self.write().get_mut(&canonical(hostname))
-            && site.target.as_ref().is_some_and(|current| Arc::ptr_eq(current, target))
-        {
-            site.target = None;
+    /// Lets a known hostname answer that its app is stopped.
+    pub fn stop(&self, hostname: &str) {
+        self.lead(hostname, Traffic::Stopped);
+    }
+
+    fn lead(&self, hostname: &str, traffic: Traffic) {
+        if let Some(site) = self.write().get_mut(&canonical(hostname)) {
+            site.traffic = traffic;
         }
     }
 
@@ -127,12 +108,17 @@ impl Routes {
         self.read().values().map(|site| (site.app, site.meter.clone())).collect()
     }
 
-    /// The site, and its target with a token that keeps it from being stopped. Both
-    /// under one lock, so that a request never slips in behind a drain.
-    fn find(&self, host: &str) -> Option<(Site, Option<TaskTrackerToken>)> {
+    /// The site, and who answers, with a token that keeps it from being stopped; none of
+    /// those that were `tried`. Both under one lock, so that a request never slips in
+    /// behind a drain.
+    fn find(&self, host: &str, tried: &[Arc<Target>]) -> Option<(Site, Option<Turn>)> {
         let sites = self.read();
         let site = sites.get(&canonical(host))?;
-        Some((site.clone(), site.target.as_ref().map(|target| target.requests.token())))
+        let turn = match &site.traffic {
+            Traffic::Pool(pool) => pool.pick(tried),
+            Traffic::Nobody | Traffic::Stopped => None,
+        };
+        Some((site.clone(), turn))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Site>> {
@@ -167,32 +153,39 @@ pub async fn handle(
     if request.method() == Method::CONNECT {
         return page::error(StatusCode::METHOD_NOT_ALLOWED, "This is no proxy.");
     }
-    let Some((site, token)) = routes.find(&host) else {
+    let Some((site, turn)) = routes.find(&host, &[]) else {
         let text =
             format!("There is no app at '{}'. Apps are at APP.NETWORK.{}.", canonical(&host), routes.domain);
         return page::error(StatusCode::NOT_FOUND, &text);
     };
     let access = Access::begin(&request, &site, routes.lines.clone());
-    let (Some(target), Some(token)) = (site.target, token) else {
-        let text = format!("The app at '{}' is not running at the moment.", canonical(&host));
-        let mut response = page::error(StatusCode::SERVICE_UNAVAILABLE, &text);
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-        return access.watch(response, None);
+    let Some(turn) = turn else {
+        return access.watch(absent(&host, &site), None);
     };
-    let response = match &target.place {
+    let response = match &turn.target.place {
         Place::Files(dir) => files::answer(dir, request).await,
         Place::Port(port) => {
-            let origin = proxy::Origin { host: &host, peer, secure };
-            return match routes.proxy.forward(request, *port, &origin).await {
-                Ok((response, upgrade)) => {
-                    let token = upgrade.carry(token);
-                    access.watch(response, token)
-                }
-                Err(wrong) => access.watch(page::error(wrong.status, &wrong.text), Some(token)),
+            let (origin, port) = (proxy::Origin { host: &host, peer, secure }, *port);
+            let another = |tried: &[Arc<Target>]| routes.find(&host, tried)?.1;
+            return match routes.proxy.forward(request, port, turn, another, &origin).await {
+                Ok((response, token)) => access.watch(response, token),
+                Err(wrong) => access.watch(page::error(wrong.status, &wrong.text), None),
             };
         }
     };
-    access.watch(response, Some(token))
+    access.watch(response, Some(turn.token))
+}
+
+/// The answer in place of an app that has no instance to give one.
+fn absent(host: &str, site: &Site) -> Response<Body> {
+    let stopped = matches!(site.traffic, Traffic::Stopped);
+    let what = if stopped { "is stopped." } else { "is not running at the moment." };
+    let text = format!("The app at '{}' {what}", canonical(host));
+    let mut response = page::error(StatusCode::SERVICE_UNAVAILABLE, &text);
+    if !stopped {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+    }
+    response
 }
 
 /// The host the request is for (RFC 9112, 3.2.2: the target wins over the header).

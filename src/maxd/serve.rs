@@ -107,6 +107,7 @@ pub async fn serve(args: Serve) -> Result<()> {
     let _ = tokio::time::timeout(DRAIN, drained).await;
     platform.execs.stop().await;
     platform.deploys.ended().await;
+    platform.lifecycle.ended().await;
     platform.supervisor.shutdown().await;
     let _ = tokio::task::spawn_blocking(|| collector.end()).await;
     store_last(&platform).await;
@@ -243,6 +244,7 @@ async fn assemble(
         metrics,
         execs: Default::default(),
         deploys,
+        lifecycle: Default::default(),
         alerts,
         webhooks,
         limits,
@@ -281,15 +283,14 @@ fn recover(platform: &Platform) -> Result<()> {
         let dir = directory.join(number.to_string());
         let plan = platform.store.run(|t| Plan::recorded(t, row.id, number));
         match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
-            Ok(plan) => platform.supervisor.resume(Release {
-                network: row.network_id,
-                app: row.id,
-                number,
-                dir,
-                hostname,
-                plan,
-                env: Vec::new(),
-            }),
+            Ok(plan) => {
+                let (network, app, env) = (row.network_id, row.id, Vec::new());
+                let release = Release { network, app, number, dir, hostname, plan, env };
+                match row.stopped {
+                    true => platform.supervisor.rest(&release),
+                    false => platform.supervisor.resume(release, row.instances),
+                }
+            }
             Err(error) => say!("cannot start release {number} of {hostname}: {error}"),
         }
     }

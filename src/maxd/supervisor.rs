@@ -1,22 +1,35 @@
 //! Keeps every app's release running.
 //!
-//! Each app has at most one [`Keeper`], which owns the instance that has its traffic
-//! and starts it again when it ends. A switch starts the next release beside it, and
-//! only when that one is healthy a new keeper takes the route; the old one answers
-//! what it has begun and is stopped.
+//! ```text
+//! app ─ set, which has the route ─┬► keeper ─► instance 1
+//!        of one release           └► keeper ─► instance 2
+//! ```
+//!
+//! A keeper owns one instance and starts it again when it ends. A switch starts the
+//! instances of the next set beside those of the present one, and only when all are
+//! healthy the next set takes the route; the old instances answer what they have begun and
+//! are stopped. Whoever changes an app's instances holds it ([`Hold`]), so that changes
+//! take turns.
 
-use super::instance::{Instance, Ports};
-use super::keeper::{Keeper, Pace, View};
+mod hold;
+mod set;
+
+pub use hold::Hold;
+
+use super::instance::Ports;
+use super::keeper::Pace;
+use super::keeper::view::{self, View};
 use super::line::NewLine;
-use super::plan::{Plan, Run};
-use super::pump::Journal;
+use super::plan::Plan;
 use super::router::Routes;
 use super::runtime::Runtime;
 use crate::error::{Error, Kind, Result};
 use crate::wire::app::{self, State};
+use set::Set;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,7 +59,7 @@ pub struct Status {
     pub state: State,
     /// Why, when that needs saying: `exited with code 1, 5 times in 40 s`.
     pub reason: Option<String>,
-    /// Its running copies.
+    /// Its instances.
     pub instances: Vec<app::Instance>,
     /// The newest health checks, the newest last.
     pub checks: Vec<app::Check>,
@@ -56,10 +69,10 @@ pub struct Status {
 pub struct Brief {
     /// What it does.
     pub state: State,
-    /// Why, when that needs saying.
-    pub reason: Option<String>,
     /// The release that this is about.
     pub release: Option<u64>,
+    /// The state of each instance, and why.
+    pub instances: Vec<(State, Option<String>)>,
 }
 
 /// Starts, watches and stops the apps' releases.
@@ -67,7 +80,7 @@ pub struct Supervisor {
     parts: Arc<Parts>,
     apps: Mutex<HashMap<i64, Arc<App>>>,
     /// What is resumed and has not been seen to be up, or down, yet.
-    waking: Mutex<Vec<Arc<View>>>,
+    waking: Mutex<Vec<Vec<Arc<View>>>>,
     /// Cancelled when maxd ends.
     ending: CancellationToken,
 }
@@ -87,29 +100,65 @@ pub struct Parts {
 }
 
 struct App {
-    /// Held during a switch; what has the traffic.
-    keeper: tokio::sync::Mutex<Option<Arc<Keeper>>>,
-    /// The release of the keeper, for who can't wait for a switch.
+    /// Held by who changes it: the instances that have the traffic.
+    set: Arc<tokio::sync::Mutex<Option<Set>>>,
+    /// The newest release that served, also when the app is stopped.
     serving: Mutex<Option<Release>>,
-    /// What is shown: the view of the keeper, or of the first switch.
-    view: Mutex<Arc<View>>,
+    shown: Mutex<Shown>,
     /// Cancelled when the app is removed.
     removed: CancellationToken,
     /// Keepers at work, also those that end after a switch.
     tasks: TaskTracker,
 }
 
+/// What is shown of an app.
+#[derive(Clone)]
+enum Shown {
+    /// It has no instances, and is in this state.
+    Nothing(State),
+    /// Its instances.
+    Instances(Vec<Arc<View>>),
+}
+
 impl App {
-    fn show(&self, view: &Arc<View>) {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view.clone();
+    fn show(&self, shown: Shown) -> Shown {
+        std::mem::replace(&mut *self.lock_shown(), shown)
     }
 
     fn serves(&self, release: &Release) {
         *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(release.clone());
     }
 
-    fn shown(&self) -> Arc<View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock_shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn views(&self) -> Vec<Arc<View>> {
+        match &*self.lock_shown() {
+            Shown::Nothing(_) => Vec::new(),
+            Shown::Instances(views) => views.clone(),
+        }
+    }
+
+    fn brief(&self) -> Brief {
+        let (views, nothing) = match &*self.lock_shown() {
+            Shown::Nothing(state) => (Vec::new(), Some(*state)),
+            Shown::Instances(views) => (views.clone(), None),
+        };
+        let instances: Vec<_> = views.iter().map(|view| view.state()).collect();
+        let state = nothing.unwrap_or_else(|| view::together(&instances).0);
+        Brief { state, release: views.first().map(|view| view.release), instances }
+    }
+
+    /// What `work` gives, unless the app is removed before.
+    async fn unless_removed<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.removed.cancelled() => {
+                Err(Error::new(Kind::Conflict, "the app was deleted, or maxd is stopping"))
+            }
+            done = work => Ok(done),
+        }
     }
 }
 
@@ -141,9 +190,9 @@ impl Supervisor {
     fn app(&self, id: i64) -> Arc<App> {
         let fresh = || {
             Arc::new(App {
-                keeper: tokio::sync::Mutex::new(None),
+                set: Arc::default(),
                 serving: Mutex::new(None),
-                view: Mutex::new(View::new(None, State::Empty)),
+                shown: Mutex::new(Shown::Nothing(State::Empty)),
                 removed: self.ending.child_token(),
                 tasks: TaskTracker::new(),
             })
@@ -151,84 +200,49 @@ impl Supervisor {
         self.apps().entry(id).or_insert_with(fresh).clone()
     }
 
-    /// Starts the release and, once it is healthy, gives it the app's traffic in place
-    /// of the one before, which then ends by itself. When it never becomes healthy that
-    /// one goes on serving, and nothing of the new one is left. So it is when the future
-    /// is dropped.
-    pub async fn switch(&self, release: Release) -> Result<()> {
+    /// Waits until nobody else changes the app's instances, and keeps everybody from it.
+    pub async fn hold(&self, app: i64) -> Result<Hold> {
+        let app = self.app(app);
+        let set = app.unless_removed(Arc::clone(&app.set).lock_owned()).await?;
+        Ok(Hold { parts: Arc::clone(&self.parts), app, set })
+    }
+
+    /// Starts so many instances of the app's current release, and goes on trying. For the
+    /// start of maxd, before anybody can ask for anything.
+    pub fn resume(&self, release: Release, count: u64) {
         let app = self.app(release.app);
-        let gone = || Error::new(Kind::Conflict, "the app was deleted, or maxd is stopping");
-        tokio::select! {
-            biased;
-            () = app.removed.cancelled() => Err(gone()),
-            result = self.replace(&app, release) => result,
+        let mut set = Set::new(Arc::clone(&self.parts), release, app.tasks.clone());
+        let views = set.fresh(count);
+        app.show(Shown::Instances(views.clone()));
+        app.serves(&set.release);
+        self.lock_waking().push(views.clone());
+        // Nobody can ask for anything yet.
+        if let Ok(mut current) = app.set.try_lock() {
+            set.open(&self.parts.routes);
+            set.keep(views.into_iter().map(|view| (view, None)).collect());
+            *current = Some(set);
         }
     }
 
-    async fn replace(&self, app: &App, release: Release) -> Result<()> {
-        let mut current = app.keeper.lock().await;
-        let view = View::new(Some(release.number), State::Starting);
-        // Only the first release is seen before it serves.
-        let unseen = Unseen { app, before: current.is_none().then(|| app.shown()) };
-        if current.is_none() {
-            app.show(&view);
-        }
-        let journal = Journal::new(&release, &self.parts.lines);
-        let instance = match &release.plan.run {
-            Run::Static => None,
-            Run::Command(command) => {
-                let Parts { runtime, ports, .. } = &*self.parts;
-                let started = |pid, since| view.started(pid, since);
-                let start = Instance::start(command, &release, &**runtime, ports, &journal, started);
-                Some(start.await.map_err(|unhealthy| unhealthy.error)?)
-            }
-        };
-        // From here on nothing waits, so the switch happens or it does not.
-        unseen.done();
-        let old = current.take();
-        if let Some(old) = &old {
-            old.retire();
-        }
-        self.parts.routes.register(&release.hostname, release.network, release.app);
-        app.show(&view);
-        app.serves(&release);
-        *current = Some(Keeper::begin(self.parts.clone(), release, view, instance, &app.tasks));
-        if let Some(old) = old {
-            let pace = self.parts.pace;
-            app.tasks.spawn(async move { old.end(pace.drain).await });
-        }
-        Ok(())
-    }
-
-    /// Starts the app's current release after a restart of maxd, and goes on trying.
-    pub fn resume(self: &Arc<Self>, release: Release) {
+    /// Knows the app's current release, and that it is stopped.
+    pub fn rest(&self, release: &Release) {
         let app = self.app(release.app);
-        let view = View::new(Some(release.number), State::Starting);
-        app.show(&view);
-        self.lock_waking().push(view.clone());
-        let parts = self.parts.clone();
-        let task = app.clone();
-        app.tasks.spawn(async move {
-            let mut current = task.keeper.lock().await;
-            if current.is_none() && !task.removed.is_cancelled() {
-                parts.routes.register(&release.hostname, release.network, release.app);
-                task.show(&view);
-                task.serves(&release);
-                *current = Some(Keeper::begin(parts, release, view, None, &task.tasks));
-            }
-        });
+        app.show(Shown::Nothing(State::Stopped));
+        app.serves(release);
+        self.parts.routes.stop(&release.hostname);
     }
 
-    fn lock_waking(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
+    fn lock_waking(&self) -> MutexGuard<'_, Vec<Vec<Arc<View>>>> {
         self.waking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many of the apps that were resumed have not had their first start yet, whatever
-    /// came of it.
+    /// How many of the apps that were resumed have an instance that has not had its first
+    /// start yet, whatever comes of it.
     pub fn waking(&self) -> usize {
         let mut waking = self.lock_waking();
         // A view that nobody else holds belongs to an app that was removed.
-        waking.retain(|view| Arc::strong_count(view) > 1 && view.status().state == State::Starting);
+        let wakes = |view: &Arc<View>| Arc::strong_count(view) > 1 && view.is(State::Starting);
+        waking.retain(|views| views.iter().any(wakes));
         waking.len()
     }
 
@@ -251,11 +265,10 @@ impl Supervisor {
 
     async fn end(app: &App) {
         app.removed.cancel();
-        let keeper = app.keeper.lock().await.take();
-        if let Some(keeper) = keeper {
-            keeper.retire();
-            keeper.close();
-            keeper.end(std::time::Duration::ZERO).await;
+        let set = app.set.lock().await.take();
+        if let Some(set) = set {
+            set.retire();
+            set.end(Duration::ZERO).await;
         }
         app.tasks.close();
         app.tasks.wait().await;
@@ -263,39 +276,33 @@ impl Supervisor {
 
     /// What each app that was ever started does at the moment, by its row.
     pub fn all(&self) -> Vec<(i64, Brief)> {
-        self.apps().iter().map(|(id, app)| (*id, app.shown().brief())).collect()
+        self.apps().iter().map(|(id, app)| (*id, app.brief())).collect()
     }
 
-    /// The release that has the app's traffic.
+    /// The release that has the app's traffic, or had it when the app was stopped.
     pub fn release(&self, app: i64) -> Option<Release> {
         self.apps().get(&app)?.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The numbers of the app's instances that run, each with its port on 127.0.0.1.
+    pub fn instances(&self, app: i64) -> Vec<(u64, u16)> {
+        let app = self.apps().get(&app).cloned();
+        let views = app.map(|app| app.views()).unwrap_or_default();
+        views.iter().filter_map(|view| Some((view.number, view.port()?))).collect()
+    }
+
     /// What the app does at the moment.
     pub fn status(&self, app: i64) -> Status {
-        match self.apps().get(&app) {
-            Some(app) => app.shown().status(),
-            None => View::new(None, State::Empty).status(),
-        }
-    }
-}
-
-/// Shows again what was shown before, unless the switch is done.
-struct Unseen<'a> {
-    app: &'a App,
-    before: Option<Arc<View>>,
-}
-
-impl Unseen<'_> {
-    fn done(mut self) {
-        self.before = None;
-    }
-}
-
-impl Drop for Unseen<'_> {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            self.app.show(before);
+        let Some(app) = self.apps().get(&app).cloned() else {
+            let (reason, instances, checks) = Default::default();
+            return Status { state: State::Empty, reason, instances, checks };
+        };
+        let (Brief { state, instances, .. }, views) = (app.brief(), app.views());
+        Status {
+            state,
+            reason: view::together(&instances).1,
+            instances: views.iter().map(|view| view.document()).collect(),
+            checks: view::checks(&views),
         }
     }
 }

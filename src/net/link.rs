@@ -141,6 +141,8 @@ enum Command {
     Request {
         event: String,
         payload: String,
+        /// How long the answer may take.
+        limit: Duration,
         answer: Sender<Result<String>>,
     },
     Welcome {
@@ -192,21 +194,30 @@ impl Link {
 
     /// Asks on `control` without waiting for the answer.
     pub fn begin(&self, event: &str, payload: String) -> Result<Pending> {
+        self.begin_within(self.timeout, event, payload)
+    }
+
+    fn begin_within(&self, limit: Duration, event: &str, payload: String) -> Result<Pending> {
         let (answer, wait) = bounded(1);
-        self.command(Command::Request { event: event.to_owned(), payload, answer })?;
+        self.command(Command::Request { event: event.to_owned(), payload, limit, answer })?;
         Ok(Pending(wait))
     }
 
     /// Asks on `control`: the response, or the server's error.
     pub fn request(&self, event: &str, payload: String) -> Result<String> {
-        self.wait(&self.begin(event, payload)?.0)
+        self.request_within(self.timeout, event, payload)
+    }
+
+    /// The same, of what takes its time: the answer may come within `limit`.
+    pub fn request_within(&self, limit: Duration, event: &str, payload: String) -> Result<String> {
+        self.wait(&self.begin_within(limit, event, payload)?.0, limit)
     }
 
     /// The server's reply to joining `control`.
     pub fn welcome(&self) -> Result<String> {
         let (answer, wait) = bounded(1);
         self.command(Command::Welcome { answer })?;
-        self.wait(&wait)
+        self.wait(&wait, self.timeout)
     }
 
     /// Joins `topic`: the join's reply, and what comes after it. `params` is asked at each
@@ -219,7 +230,7 @@ impl Link {
         let (answer, wait) = bounded(1);
         let (sender, events) = bounded(EVENTS);
         self.command(Command::Subscribe { topic: topic.to_owned(), params, answer, events: sender })?;
-        let (channel, reply) = self.wait(&wait)?;
+        let (channel, reply) = self.wait(&wait, self.timeout)?;
         let (commands, waiter) = (self.commands.clone(), Arc::clone(&self.waiter));
         Ok((reply, Subscription { channel, events: Some(Events(events)), commands, waiter }))
     }
@@ -239,13 +250,13 @@ impl Link {
     }
 
     /// The thread answers in time by itself, save when it is connecting anew.
-    fn wait<T: 'static>(&self, answer: &Receiver<Result<T>>) -> Result<T> {
-        match answer.recv_timeout(self.timeout + Duration::from_millis(500)) {
+    fn wait<T: 'static>(&self, answer: &Receiver<Result<T>>, limit: Duration) -> Result<T> {
+        match answer.recv_timeout(limit + Duration::from_millis(500)) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => {
                 let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
                 Err(match trouble.as_str() {
-                    "" => super::dial::silent(&self.url, self.timeout),
+                    "" => super::dial::silent(&self.url, limit),
                     why => Error::new(Kind::Unreachable, format!("the connection to Max breaks: {why}"))
                         .hint("try again; what stands between may be in the way"),
                 })

@@ -1,4 +1,5 @@
-//! Apps: `app:create`, `app:list`, `app:status`, `app:delete`.
+//! Apps: `app:create`, `app:list`, `app:status`, `app:start`, `app:stop`, `app:restart`,
+//! `app:scale`, `app:delete`.
 
 use super::alert::Alert;
 use super::deploy::Deploy;
@@ -6,7 +7,8 @@ use super::log::Line;
 use super::metrics::{Traffic, Usage};
 use miniserde::{Deserialize, Serialize};
 
-/// `app:create`, `app:status` and `app:delete`: one app of one network.
+/// `app:create`, `app:status`, `app:start`, `app:stop`, `app:restart` and `app:delete`: one
+/// app of one network.
 #[derive(Serialize, Deserialize)]
 pub struct Select {
     /// The network's name.
@@ -20,6 +22,20 @@ pub struct Select {
 pub struct Filter {
     /// Only this network's apps; all the user's when absent.
     pub network: Option<String>,
+}
+
+/// The most instances an app can have.
+pub const INSTANCES_MAX: u64 = 20;
+
+/// `app:scale`.
+#[derive(Serialize, Deserialize)]
+pub struct Scale {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// How many instances it shall have, from 1 to [`INSTANCES_MAX`].
+    pub instances: u64,
 }
 
 /// What an app does at the moment.
@@ -44,12 +60,12 @@ pub enum State {
     /// It ends again and again; `reason` says how.
     #[serde(rename = "crash_loop")]
     CrashLoop,
-    /// maxd is stopping it.
+    /// Its user has stopped it, or maxd is stopping.
     #[serde(rename = "stopped")]
     Stopped,
 }
 
-/// An app. The answer to `app:create` and `app:delete`.
+/// An app. The answer to every request that changes one.
 #[derive(Serialize, Deserialize, Clone)]
 pub struct App {
     /// Its name, unique in its network.
@@ -64,6 +80,10 @@ pub struct App {
     pub state: State,
     /// Why, when that needs saying: `exited with code 1, 5 times in 40 s`.
     pub reason: Option<String>,
+    /// How many instances it has when it runs.
+    pub instances: u64,
+    /// How many of them are running at the moment.
+    pub running: u64,
     /// The release that serves.
     pub release: Option<u64>,
     /// When that release took the traffic.
@@ -90,6 +110,8 @@ pub struct Instance {
     pub pid: Option<u64>,
     /// What it does.
     pub state: State,
+    /// Why, when that needs saying.
+    pub reason: Option<String>,
     /// When it was started last.
     pub started_at: Option<String>,
     /// How often it was started again since the release took over.
@@ -103,6 +125,8 @@ pub struct Instance {
 pub struct Check {
     /// When it was made.
     pub time: String,
+    /// The instance's number.
+    pub instance: u64,
     /// Whether it is.
     pub healthy: bool,
     /// What was seen otherwise: `'/health' answered 500`.

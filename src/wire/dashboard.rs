@@ -32,8 +32,10 @@ pub struct Row {
     pub deployed_at: Option<String>,
     /// Where it answers.
     pub url: String,
-    /// Its instances.
+    /// How many instances it has when it runs.
     pub instances: u64,
+    /// How many of them are running.
+    pub running: u64,
     /// How often they were started again since the release took over.
     pub restarts: u64,
     /// What they use.

@@ -9,9 +9,9 @@ pub struct Usage {
     pub cpu: u64,
     /// Memory now, in bytes.
     pub memory: u64,
-    /// How much CPU they may use, in thousandths of a core.
+    /// How much CPU they may use together, in thousandths of a core.
     pub cpu_limit: Option<u64>,
-    /// How much memory they may use, in bytes.
+    /// How much memory they may use together, in bytes.
     pub memory_limit: Option<u64>,
 }
 

@@ -37,7 +37,7 @@ fn networks_and_apps_are_created_listed_shown_and_deleted() {
     assert!(status["deploy"].is_null());
     assert!(
         rig.ok(&["status", "app", "web", "-n", "blue"])
-            .starts_with("app       web\nnetwork   blue\nstate     empty\n")
+            .starts_with("app        web\nnetwork    blue\nstate      empty\n")
     );
     let status = rig.json(&["status", "network", "blue"]);
     assert_eq!(status["apps"][0]["name"], "web");

@@ -96,7 +96,7 @@ fn keys_choose_filter_sort_and_show_one_app() {
     assert!(!terminal.screen().contains("api.blue"));
     terminal.type_in("\r\r");
     terminal.shows("q back  l logs");
-    terminal.shows("web.blue\napp       web\nnetwork   blue\nstate     running\n");
+    terminal.shows("web.blue\napp        web\nnetwork    blue\nstate      running\n");
     terminal.type_in("l");
     terminal.shows("log of web.blue\n");
     terminal.shows("release 1 serves");

@@ -28,6 +28,7 @@ mod frames;
 mod help;
 mod isolation;
 mod json;
+mod lifecycle;
 mod login;
 mod logs;
 mod logs_filters;

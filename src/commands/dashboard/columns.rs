@@ -63,7 +63,7 @@ pub const COLUMNS: &[Column] = &[
     column("p50", "traffic.p50_us", Show::Micros, 7, Order::Most),
     column("release", "release", Show::Plain, 8, Order::Most),
     column("deployed", "deployed_at", Show::Ago, 12, Order::Newest),
-    column("instances", "instances", Show::Plain, 10, Order::Most),
+    column("instances", "running", Show::Of("instances"), 10, Order::Most),
     column("url", "url", Show::Plain, 38, Order::Text),
     column("reason", "reason", Show::Plain, 40, Order::Text),
 ];

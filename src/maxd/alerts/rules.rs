@@ -1,6 +1,7 @@
 //! What is wrong, judged from values alone: one look at an app or at the disk gives a
 //! verdict for each cause. How long a verdict must last is `book`'s affair.
 
+use crate::maxd::keeper::view::how_many;
 use crate::wire::alert::Cause;
 use crate::wire::app::State;
 use crate::wire::metrics::{Traffic, Usage};
@@ -22,11 +23,11 @@ pub enum Verdict {
 pub struct Sight {
     /// What it does.
     pub state: State,
-    /// Why.
-    pub reason: Option<String>,
+    /// The state of each instance, and why.
+    pub instances: Vec<(State, Option<String>)>,
     /// The release that has its traffic.
     pub release: Option<u64>,
-    /// What its processes use.
+    /// What that instance uses which is nearest to its memory limit.
     pub usage: Usage,
     /// Its requests of the last minute.
     pub traffic: Traffic,
@@ -38,8 +39,8 @@ const ENOUGH: u64 = 20;
 /// The verdict on an app whose alert of this cause was raised under `release`, if it was.
 pub fn app(cause: Cause, sight: &Sight, release: Option<u64>) -> Verdict {
     match cause {
+        Cause::CrashLoop | Cause::Unhealthy | Cause::ErrorRate if stopped(sight) => Verdict::Settled,
         Cause::CrashLoop => state(sight, State::CrashLoop, "it ends again and again", release),
-        Cause::Unhealthy if sight.state == State::CrashLoop => Verdict::Well,
         Cause::Unhealthy => state(sight, State::Unhealthy, "its health check fails", release),
         Cause::ErrorRate => errors(&sight.traffic),
         Cause::Memory => memory(&sight.usage),
@@ -47,13 +48,30 @@ pub fn app(cause: Cause, sight: &Sight, release: Option<u64>) -> Verdict {
     }
 }
 
-/// Whether the app is in the `wrong` state. Only a running one is well: between two crashes
-/// it starts, and after a restart of maxd all of them do.
+/// Whether the app's user has stopped it. When maxd stops, there are instances that do.
+fn stopped(sight: &Sight) -> bool {
+    sight.state == State::Stopped && sight.instances.is_empty()
+}
+
+/// Whether an instance is in the `wrong` state. Only an app whose instances all run is well:
+/// between two crashes one starts, and after a restart of maxd all of them do.
 fn state(sight: &Sight, wrong: State, words: &str, raised: Option<u64>) -> Verdict {
+    let all = |fits: &dyn Fn(State) -> bool| sight.instances.iter().all(|(state, _)| fits(*state));
     match sight.state {
-        state if state == wrong => Verdict::Wrong(sight.reason.clone().unwrap_or_else(|| words.to_owned())),
-        State::Running if raised.is_some() && sight.release != raised => Verdict::Settled,
-        State::Running => Verdict::Well,
+        _ if !all(&|state| state != wrong) => {
+            Verdict::Wrong(how_many(&sight.instances, wrong).unwrap_or_else(|| words.to_owned()))
+        }
+        State::Running if all(&|state| state == State::Running) => match raised {
+            Some(release) if sight.release != Some(release) => Verdict::Settled,
+            _ => Verdict::Well,
+        },
+        // What ends again and again is another matter than what is unhealthy.
+        State::CrashLoop | State::Running
+            if wrong == State::Unhealthy
+                && all(&|state| matches!(state, State::Running | State::CrashLoop)) =>
+        {
+            Verdict::Well
+        }
         _ => Verdict::Unsure,
     }
 }
@@ -118,7 +136,8 @@ mod tests {
 
     fn sight(state: State, reason: Option<&str>, release: u64) -> Sight {
         let (usage, traffic) = Default::default();
-        Sight { state, reason: reason.map(str::to_owned), release: Some(release), usage, traffic }
+        let instances = vec![(state, reason.map(str::to_owned))];
+        Sight { state, instances, release: Some(release), usage, traffic }
     }
 
     fn wrong(text: &str) -> Verdict {
@@ -146,6 +165,17 @@ mod tests {
         ];
         for (cause, state, raised, verdict) in table {
             assert_eq!(app(cause, &sight(state, Some("r"), 2), raised), verdict, "{cause:?} {state:?}");
+        }
+        let mut several = sight(Running, None, 2);
+        several.instances.extend([(CrashLoop, Some("r".to_owned())), (Running, None)]);
+        assert_eq!(app(Cause::CrashLoop, &several, None), wrong("1 of 3 instances ends again and again: r"));
+        assert_eq!(app(Cause::Unhealthy, &several, None), Verdict::Well);
+        several.instances[1].0 = Restarting;
+        assert_eq!(app(Cause::CrashLoop, &several, Some(2)), Verdict::Unsure);
+        let mut stopped = sight(Stopped, None, 2);
+        stopped.instances.clear();
+        for cause in [Cause::CrashLoop, Cause::Unhealthy, Cause::ErrorRate] {
+            assert_eq!(app(cause, &stopped, Some(2)), Verdict::Settled);
         }
         let silent = app(Cause::Unhealthy, &sight(Unhealthy, None, 1), None);
         assert_eq!(silent, wrong("its health check fails"));

@@ -33,7 +33,16 @@ fn run(store: &Store, script: &str) {
 
 fn in_state(app: i64, state: State) -> (i64, Sight) {
     let (usage, traffic) = (Usage::default(), Traffic::default());
-    (app, Sight { state, reason: Some("it fell".to_owned()), release: Some(1), usage, traffic })
+    (
+        app,
+        Sight {
+            state,
+            instances: vec![(state, Some("it fell".to_owned()))],
+            release: Some(1),
+            usage,
+            traffic,
+        },
+    )
 }
 
 async fn see(alerts: &Alerts, apps: Vec<(i64, Sight)>) {

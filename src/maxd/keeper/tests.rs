@@ -1,13 +1,14 @@
 //! Keepers and switches with jobs that are no processes and times that are short.
 #![allow(clippy::unwrap_used)]
 
+use super::view::CHECKS;
 use super::*;
 use crate::maxd::instance::Ports;
 use crate::maxd::line::NewLine;
 use crate::maxd::plan::{Health, Limits, Plan};
 use crate::maxd::router::Routes;
 use crate::maxd::runtime::{Exit, Future, Job, Pipe, Runtime, Task};
-use crate::maxd::supervisor::Supervisor;
+use crate::maxd::supervisor::{Status, Supervisor};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -165,6 +166,15 @@ impl Stage {
         Release { network: 1, app: 1, number, dir, hostname, plan, env: Vec::new() }
     }
 
+    async fn switch(&self, release: Release) -> crate::error::Result<()> {
+        self.switch_to(release, 1).await
+    }
+
+    /// Gives the traffic to so many instances of the release.
+    async fn switch_to(&self, release: Release, count: u64) -> crate::error::Result<()> {
+        self.supervisor.hold(1).await?.switch(release, count).await.map(drop)
+    }
+
     fn alive(&self) -> i64 {
         self.alive.load(Ordering::SeqCst)
     }
@@ -199,9 +209,9 @@ async fn pauses_double_into_a_crash_loop_and_a_healthy_while_ends_it() {
         Life::Serves,
     ]);
     // The first serves until a second release takes over, which is the one that crashes.
-    stage.supervisor.switch(Stage::release(1)).await.unwrap();
+    stage.switch(Stage::release(1)).await.unwrap();
     assert_eq!(stage.supervisor.status(1).state, State::Running);
-    stage.supervisor.switch(Stage::release(2)).await.unwrap();
+    stage.switch(Stage::release(2)).await.unwrap();
     let status = stage.until(State::CrashLoop).await;
     let reason = status.reason.unwrap();
     assert!(reason.starts_with("exited with code 9, 5 times in "), "{reason}");
@@ -228,8 +238,8 @@ async fn failures_long_apart_do_not_add_up() {
     assert_eq!(failures.add(&PACE), Duration::from_millis(100));
     assert_eq!(failures.add(&PACE), Duration::from_millis(200));
     let stage = Stage::new(&[]);
-    let view = View::new(Some(1), State::Running);
-    let release = Stage::release(1);
+    let (view, pool) = (View::new(1, 1), Pool::new(1));
+    let release = Arc::new(Stage::release(1));
     let parts = Parts {
         runtime: Arc::new(Theatre {
             script: Mutex::default(),
@@ -242,7 +252,7 @@ async fn failures_long_apart_do_not_add_up() {
         pace: PACE,
     };
     let (gate, stop, task) = (Mutex::default(), CancellationToken::new(), TaskTracker::new());
-    let keeper = Keeper { parts: Arc::new(parts), release, view, gate, stop, task };
+    let keeper = Keeper { parts: Arc::new(parts), release, pool, view, gate, stop, task };
     let forgiven = tokio::time::timeout(PACE.healthy * 2, keeper.forgive(&mut failures)).await;
     assert!(forgiven.is_err());
     assert_eq!(failures.add(&PACE), Duration::from_millis(100));
@@ -251,10 +261,10 @@ async fn failures_long_apart_do_not_add_up() {
 #[tokio::test]
 async fn a_release_that_fails_leaves_the_old_one_and_nothing_of_itself() {
     let stage = Stage::new(&[Life::Serves, Life::Ends(3), Life::Sulks]);
-    stage.supervisor.switch(Stage::release(1)).await.unwrap();
-    let error = stage.supervisor.switch(Stage::release(2)).await.unwrap_err();
+    stage.switch(Stage::release(1)).await.unwrap();
+    let error = stage.switch(Stage::release(2)).await.unwrap_err();
     assert_eq!(error.message(), "'act' exited with code 3 before it was healthy");
-    let error = stage.supervisor.switch(Stage::release(3)).await.unwrap_err();
+    let error = stage.switch(Stage::release(3)).await.unwrap_err();
     assert!(error.message().ends_with(" (PORT) within 300 ms"), "{error}");
     let status = stage.supervisor.status(1);
     assert_eq!((status.state, status.instances[0].release), (State::Running, 1));
@@ -264,7 +274,7 @@ async fn a_release_that_fails_leaves_the_old_one_and_nothing_of_itself() {
 #[tokio::test]
 async fn a_switch_that_is_given_up_leaves_nothing() {
     let stage = Stage::new(&[Life::Sulks]);
-    let given_up = tokio::time::timeout(PACE.drain, stage.supervisor.switch(Stage::release(1))).await;
+    let given_up = tokio::time::timeout(PACE.drain, stage.switch(Stage::release(1))).await;
     assert!(given_up.is_err());
     assert_eq!(stage.supervisor.status(1).state, State::Empty);
     assert_eq!(stage.alive(), 0);
@@ -273,9 +283,9 @@ async fn a_switch_that_is_given_up_leaves_nothing() {
 #[tokio::test]
 async fn a_crashed_release_that_is_replaced_does_not_come_back() {
     let stage = Stage::new(&[Life::Crashes(1), Life::Serves, Life::Serves]);
-    stage.supervisor.switch(Stage::release(1)).await.unwrap();
+    stage.switch(Stage::release(1)).await.unwrap();
     stage.until(State::Restarting).await;
-    stage.supervisor.switch(Stage::release(2)).await.unwrap();
+    stage.switch(Stage::release(2)).await.unwrap();
     assert_eq!(stage.supervisor.status(1).instances[0].release, 2);
     stage.supervisor.shutdown().await;
     assert_eq!(stage.said("started release 1").len(), 1);
@@ -285,7 +295,7 @@ async fn a_crashed_release_that_is_replaced_does_not_come_back() {
 #[tokio::test]
 async fn after_a_restart_of_maxd_a_release_is_tried_until_it_runs() {
     let stage = Stage::new(&[Life::Ends(1), Life::Ends(1), Life::Serves]);
-    stage.supervisor.resume(Stage::release(4));
+    stage.supervisor.resume(Stage::release(4), 1);
     let status = stage.until(State::Running).await;
     assert_eq!((status.instances[0].release, status.instances[0].restarts), (4, 2));
     // A pause does not keep anybody who stops.
@@ -296,7 +306,7 @@ async fn after_a_restart_of_maxd_a_release_is_tried_until_it_runs() {
 #[tokio::test]
 async fn what_fails_its_checks_is_unhealthy_until_it_passes_one() {
     let stage = Stage::new(&[Life::Naps]);
-    stage.supervisor.switch(Stage::release(1)).await.unwrap();
+    stage.switch(Stage::release(1)).await.unwrap();
     stage.sleep.send_replace(true);
     let status = stage.until(State::Unhealthy).await;
     let reason = status.reason.unwrap();
@@ -323,7 +333,7 @@ async fn what_fails_its_checks_is_unhealthy_until_it_passes_one() {
 #[tokio::test]
 async fn what_stays_unhealthy_is_started_again_and_again() {
     let stage = Stage::new(&[Life::Naps, Life::Serves]);
-    stage.supervisor.switch(Stage::release(1)).await.unwrap();
+    stage.switch(Stage::release(1)).await.unwrap();
     stage.sleep.send_replace(true);
     let status = stage.until(State::Restarting).await;
     let reason = status.reason.unwrap();
@@ -332,4 +342,57 @@ async fn what_stays_unhealthy_is_started_again_and_again() {
     let status = stage.until(State::Running).await;
     assert_eq!((status.instances[0].restarts, stage.alive()), (1, 1));
     assert_eq!(stage.said("again in"), [format!("{reason}; starting again in 0.1 s")]);
+}
+
+#[tokio::test]
+async fn several_instances_share_a_release_and_fail_each_for_itself() {
+    let stage = Stage::new(&[Life::Serves, Life::Crashes(9), Life::Serves, Life::Serves]);
+    stage.switch_to(Stage::release(1), 3).await.unwrap();
+    let status = stage.supervisor.status(1);
+    assert_eq!(status.instances.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(stage.supervisor.instances(1).len(), 3);
+    let deadline = Moment::now() + LONG;
+    let reason = loop {
+        let status = stage.supervisor.status(1);
+        assert_eq!(status.state, State::Running);
+        if let Some(reason) = status.reason {
+            break reason;
+        }
+        assert!(Moment::now() < deadline, "waited too long");
+        sleep(Duration::from_millis(2)).await;
+    };
+    assert_eq!(reason, "1 of 3 instances has ended and is started again: exited with code 9");
+    while stage.supervisor.status(1).reason.is_some() {
+        assert!(Moment::now() < deadline, "waited too long");
+        sleep(Duration::from_millis(2)).await;
+    }
+    let restarts: Vec<_> = stage.supervisor.status(1).instances.iter().map(|one| one.restarts).collect();
+    assert_eq!((restarts.iter().sum::<u64>(), stage.alive()), (1, 3));
+    stage.supervisor.shutdown().await;
+    assert_eq!(stage.alive(), 0);
+}
+
+#[tokio::test]
+async fn an_app_is_scaled_by_whole_steps_or_not_at_all() {
+    let stage = Stage::new(&[Life::Serves, Life::Serves, Life::Sulks, Life::Serves, Life::Serves]);
+    stage.switch(Stage::release(1)).await.unwrap();
+    let mut hold = stage.supervisor.hold(1).await.unwrap();
+    assert!(hold.scale(3).await.is_err());
+    assert_eq!((stage.alive(), stage.supervisor.status(1).instances.len()), (1, 1));
+    hold.scale(3).await.unwrap();
+    assert_eq!((stage.alive(), stage.supervisor.status(1).instances.len()), (3, 3));
+    hold.scale(2).await.unwrap();
+    assert_eq!((stage.alive(), stage.supervisor.status(1).instances.len()), (2, 2));
+    hold.stop().await;
+    assert_eq!((stage.alive(), stage.supervisor.status(1).state), (0, State::Stopped));
+    assert!(!hold.runs() && hold.release().is_some());
+}
+
+#[tokio::test]
+async fn a_restart_whose_instances_never_get_healthy_leaves_the_old_ones() {
+    let stage = Stage::new(&[Life::Serves, Life::Serves, Life::Serves, Life::Ends(1)]);
+    stage.switch_to(Stage::release(1), 2).await.unwrap();
+    let before: Vec<_> = stage.supervisor.instances(1);
+    assert!(stage.switch_to(Stage::release(1), 2).await.is_err());
+    assert_eq!((stage.supervisor.instances(1), stage.alive()), (before, 2));
 }

@@ -183,9 +183,12 @@ impl Series {
             self.cpu_us += fresh;
             self.usage.cpu += usage.cpu;
             self.usage.memory += usage.memory;
-            // During a switch two releases run; what counts is the wider limit.
-            self.usage.cpu_limit = self.usage.cpu_limit.max(cpu_limit);
-            self.usage.memory_limit = self.usage.memory_limit.max(memory_limit);
+            // Each has its own, so that together they may use the sum.
+            let sum = |one: Option<u64>, other: Option<u64>| {
+                one.into_iter().chain(other).reduce(u64::saturating_add)
+            };
+            self.usage.cpu_limit = sum(self.usage.cpu_limit, cpu_limit);
+            self.usage.memory_limit = sum(self.usage.memory_limit, memory_limit);
             self.jobs.push(Job { pid: job.pid, cpu_us: job.cpu_us, usage });
         }
     }
@@ -230,9 +233,19 @@ impl Series {
         let newest = self.steps.back().filter(|step| u64::from(step.tick) == tick);
         Reading {
             usage: self.usage.clone(),
+            fullest: self.fullest(),
             traffic: self.traffic.clone(),
             beat: newest.map_or(0, |step| step.requests.into()),
         }
+    }
+
+    /// What that job uses which is nearest to its memory limit.
+    fn fullest(&self) -> Usage {
+        let share = |usage: &&Usage| {
+            let limit = usage.memory_limit.filter(|limit| *limit > 0);
+            limit.map(|limit| u128::from(usage.memory) * 1000 / u128::from(limit))
+        };
+        self.jobs.iter().map(|job| &job.usage).max_by_key(share).cloned().unwrap_or_default()
     }
 
     /// What one of its jobs uses.

@@ -30,7 +30,8 @@ fn a_reading_is_of_the_newest_round() {
     state.round(&[job(7, 1_500_000, 4096), job(8, 100_000, 1024)], &meters, STEP, at(2));
     let reading = state.apps[&1].reading(2);
     assert_eq!((reading.usage.cpu, reading.usage.memory), (250 + 50, 5120));
-    assert_eq!((reading.usage.cpu_limit, reading.usage.memory_limit), (None, Some(1 << 20)));
+    assert_eq!((reading.usage.cpu_limit, reading.usage.memory_limit), (None, Some(2 << 20)));
+    assert_eq!((reading.fullest.memory, reading.fullest.memory_limit), (4096, Some(1 << 20)));
     assert_eq!((reading.beat, reading.traffic.requests, reading.traffic.errors), (2, 2, 1));
     assert!((1000..1125).contains(&reading.traffic.p50_us.unwrap()));
     assert!((100_000..112_500).contains(&reading.traffic.p95_us.unwrap()));

@@ -3,8 +3,8 @@
 //! Requests don't wait for the log: a line it can't take at once is counted, and the
 //! number is told with the next line that fits.
 
-use super::Site;
 use super::meter::Meter;
+use super::{Site, Traffic};
 use crate::maxd::line::NewLine;
 use crate::wire::log::Source;
 use axum::body::{Body, Bytes, HttpBody};
@@ -52,7 +52,10 @@ impl Access {
             head: request.method() == Method::HEAD,
             network: site.network,
             app: site.app,
-            release: site.target.as_ref().map(|target| target.release),
+            release: match &site.traffic {
+                Traffic::Pool(pool) => Some(pool.release),
+                Traffic::Nobody | Traffic::Stopped => None,
+            },
             dropped: site.dropped.clone(),
             meter: site.meter.clone(),
             lines,

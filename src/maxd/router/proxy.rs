@@ -1,9 +1,12 @@
 //! Forwards a request to an instance, and its answer back, streaming both ways
 //! (RFC 9110, 7.6; RFC 9112).
 
+use super::pool::{Target, Turn};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
@@ -76,45 +79,49 @@ impl Proxy {
         Proxy { kept, fresh, answer }
     }
 
-    /// The app's answer; or what is wrong, for people.
+    /// The app's answer, with the token to hold until it has gone out; or what is wrong,
+    /// for people. `turn` is the request's, and listens on `port`; `another` gives a target
+    /// that was not tried yet.
     pub async fn forward(
         &self,
         mut request: Request<Incoming>,
         port: u16,
+        turn: Turn,
+        another: impl Fn(&[Arc<Target>]) -> Option<Turn>,
         origin: &Origin<'_>,
-    ) -> Result<(Response<Body>, Upgrade), Wrong> {
+    ) -> Result<(Response<Body>, Option<TaskTrackerToken>), Wrong> {
         let protocol = upgrade_of(request.headers());
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         parts.version = Version::HTTP_11;
-        parts.uri = target(&parts.uri, port)?;
         forwarded(&mut parts.headers, origin);
         if let Some(protocol) = &protocol {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, protocol.clone());
         }
         let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let answer = if safe && body.is_end_stream() && client.is_none() {
-            let again = Request::from_parts(parts.clone(), Body::empty());
-            match self.send(&self.kept, Request::from_parts(parts, body)).await {
-                Err(Failure::Broken) => self.send(&self.kept, again).await,
-                answer => answer,
-            }
+        let safe = safe && body.is_end_stream() && client.is_none();
+        if client.is_none() && !safe {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let (answer, token) = if body.is_end_stream() {
+            self.send_empty(parts, safe, (turn, port), another).await?
         } else {
-            if client.is_none() {
-                parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            self.send(&self.fresh, Request::from_parts(parts, body)).await
+            parts.uri = uri_at(&parts.uri, port)?;
+            (self.send(&self.fresh, Request::from_parts(parts, body)).await, turn.token)
         };
         let mut response = answer.map_err(|failure| failure.told(self.answer))?;
         let server = hyper::upgrade::on(&mut response);
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let upgrade = match (switched, client) {
-            (true, Some(client)) => Upgrade(Some((client, server))),
+        let token = match (switched, client) {
+            (true, Some(client)) => {
+                carry(client, server, token);
+                None
+            }
             (true, None) => {
                 return Err(Wrong::app("The app switches the protocol, which nobody asked for."));
             }
-            (false, _) => Upgrade(None),
+            (false, _) => Some(token),
         };
         let accepted = response.headers().get(header::UPGRADE).cloned().filter(|_| switched);
         clean(response.headers_mut());
@@ -123,7 +130,37 @@ impl Proxy {
             response.headers_mut().insert(header::UPGRADE, protocol);
         }
         *response.version_mut() = Version::HTTP_11;
-        Ok((response.map(Body::new), upgrade))
+        Ok((response.map(Body::new), token))
+    }
+
+    /// Sends a request without a body. A target that refuses the connection has seen
+    /// nothing of it, so another one gets it; and if it is `safe` and breaks off, it is sent
+    /// once more.
+    async fn send_empty(
+        &self,
+        parts: Parts,
+        safe: bool,
+        (mut turn, mut port): (Turn, u16),
+        another: impl Fn(&[Arc<Target>]) -> Option<Turn>,
+    ) -> Result<(Result<Response<Incoming>, Failure>, TaskTrackerToken), Wrong> {
+        let client = if safe { &self.kept } else { &self.fresh };
+        let (mut tried, mut again) = (Vec::new(), safe);
+        loop {
+            let mut parts = parts.clone();
+            parts.uri = uri_at(&parts.uri, port)?;
+            let answer = self.send(client, Request::from_parts(parts, Body::empty())).await;
+            let repeat = match &answer {
+                Err(Failure::Refused) => false,
+                Err(Failure::Broken) if again => std::mem::replace(&mut again, false),
+                _ => return Ok((answer, turn.token)),
+            };
+            tried.push(Arc::clone(&turn.target));
+            match another(&tried).map(|turn| (turn.target.port(), turn)) {
+                Some((Some(other), next)) => (turn, port) = (next, other),
+                _ if repeat => {}
+                _ => return Ok((answer, turn.token)),
+            }
+        }
     }
 
     /// Sends a request. The time for the answer counts from the last byte the app took.
@@ -197,26 +234,19 @@ impl Failure {
     }
 }
 
-/// A connection that may become something else.
-pub struct Upgrade(Option<(hyper::upgrade::OnUpgrade, hyper::upgrade::OnUpgrade)>);
-
-impl Upgrade {
-    /// Begins to carry bytes both ways, until both sides have closed, if the app agreed
-    /// to the upgrade. Holds the token meanwhile; otherwise gives it back.
-    pub fn carry(self, token: TaskTrackerToken) -> Option<TaskTrackerToken> {
-        let Some((client, server)) = self.0 else { return Some(token) };
-        tokio::spawn(async move {
-            let _token = token;
-            let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
-            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-            // That one of them left is how these end.
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-        });
-        None
-    }
+/// Carries bytes both ways, until both sides have closed; holds the token meanwhile.
+fn carry(client: OnUpgrade, server: OnUpgrade, token: TaskTrackerToken) {
+    tokio::spawn(async move {
+        let _token = token;
+        let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
+        let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+        // That one of them left is how these end.
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    });
 }
 
-fn target(uri: &Uri, port: u16) -> Result<Uri, Wrong> {
+/// Where a request goes at an instance.
+fn uri_at(uri: &Uri, port: u16) -> Result<Uri, Wrong> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let whole = match path {
         "*" => format!("http://127.0.0.1:{port}"),

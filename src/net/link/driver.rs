@@ -146,18 +146,17 @@ impl Driver {
         let now = Instant::now();
         match command {
             Command::Request { answer, .. } | Command::Welcome { answer } if self.refusal.is_some() => {
-                let refusal = self.refusal.as_ref().map_or_else(super::ended, copy);
+                let refusal = self.refusal.as_ref().map_or_else(super::ended, Error::clone);
                 let _ = answer.send(Err(refusal));
             }
-            Command::Request { event, payload, answer } => {
+            Command::Request { event, payload, limit, answer } => {
                 let payload = self.keyed(payload);
-                let timeout = self.connector.timeout();
-                let push = self.client.push(now, self.control, &event, payload.clone(), Some(timeout));
+                let push = self.client.push(now, self.control, &event, payload.clone(), Some(limit));
                 self.requests.push(Request {
                     push,
                     event,
                     payload,
-                    deadline: now + timeout,
+                    deadline: now + limit,
                     lost: false,
                     answer,
                 });
@@ -328,10 +327,10 @@ impl Driver {
         if channel == self.control {
             // Asking again would not change it, and no request can be made without it.
             for answer in self.welcomes.drain(..) {
-                let _ = answer.send(Err(copy(&error)));
+                let _ = answer.send(Err(error.clone()));
             }
             for request in self.requests.drain(..) {
-                let _ = request.answer.send(Err(copy(&error)));
+                let _ = request.answer.send(Err(error.clone()));
             }
             self.refusal = Some(error);
             return;
@@ -429,7 +428,7 @@ impl Driver {
     }
 
     fn give_up(&mut self, error: &Error) {
-        let again = || copy(error);
+        let again = || error.clone();
         for answer in self.welcomes.drain(..) {
             let _ = answer.send(Err(again()));
         }
@@ -444,14 +443,6 @@ impl Driver {
             self.client.leave(subscriber.channel);
         }
         self.retry_at = None;
-    }
-}
-
-fn copy(error: &Error) -> Error {
-    let copy = Error::new(error.kind(), error.message());
-    match error.hint_text() {
-        Some(hint) => copy.hint(hint),
-        None => copy,
     }
 }
 

@@ -2,6 +2,7 @@
  * Connections are kept; each has a thread. Listens on 127.0.0.1:$PORT.
  *
  *   /             message.txt
+ *   /port         the port it listens on
  *   /head         the request's line and headers, as they came
  *   /count        the number of the request on its connection
  *   /body         so many bytes came, and their FNV-1a; the file `arrived` appears with the first
@@ -188,6 +189,8 @@ static int serve(FILE *in, FILE *out, const char *head, int count) {
     } else if (!strncmp(path, "/status/", 8)) {
         snprintf(text, sizeof text, "%s Whatever", end);
         answer(out, text, "as you like\n");
+    } else if (!strcmp(path, "/port")) {
+        answer(out, "200 OK", getenv("PORT"));
     } else if (!strncmp(path, "/sick/", 6)) {
         answer(out, access(end, F_OK) ? "200 OK" : "500 Sick", "as you see\n");
     } else if (!strncmp(path, "/take/", 6)) {

@@ -1,0 +1,168 @@
+//! `rig start app`, `rig stop app`, `rig restart app`, `rig scale app`.
+
+use crate::api::decode;
+use crate::cli::{Arg, Command, Matches};
+use crate::error::{Error, Kind, Result};
+use crate::session::{self, AppName, Session};
+use crate::term::on_interrupt;
+use crate::term::text::count;
+use crate::view::text;
+use crate::wire::Welcome;
+use crate::wire::app::{Scale, Select};
+use miniserde::Serialize;
+use miniserde::json::{self, Value};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long it may take unless `--timeout` says otherwise: an app decides itself how long
+/// its instances may take to become healthy.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+const APP: &[Arg] = &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }];
+
+/// `rig start app`.
+pub const START: Command = Command {
+    words: "start app",
+    aliases: &[],
+    summary: "Start an app that was stopped",
+    about: "Waits until all its instances are healthy. When one never is, the app stays stopped. \
+            --timeout limits the wait.",
+    args: APP,
+    flags: &[&session::NETWORK],
+    examples: &[("An app", "rig start app web.blue")],
+    run: start,
+};
+
+/// `rig stop app`.
+pub const STOP: Command = Command {
+    words: "stop app",
+    aliases: &[],
+    summary: "Stop an app until it is started again",
+    about: "Answers the requests that were begun, at most ten seconds long, and ends all its \
+            instances. Its visitors get 503, and are told that it is stopped. It stays so, also when \
+            Max is restarted, until `rig start app` or the next deploy.",
+    args: APP,
+    flags: &[&session::NETWORK],
+    examples: &[("An app", "rig stop app web.blue")],
+    run: stop,
+};
+
+/// `rig restart app`.
+pub const RESTART: Command = Command {
+    words: "restart app",
+    aliases: &[],
+    summary: "Put new instances in place of an app's, without a gap",
+    about: "Starts new instances of the same release, switches to them once all are healthy, and \
+            then stops the old ones. When one never is healthy the old ones go on serving, and the \
+            exit code is 1. --timeout limits the wait.",
+    args: APP,
+    flags: &[&session::NETWORK],
+    examples: &[("An app", "rig restart app web.blue")],
+    run: restart,
+};
+
+/// `rig scale app`.
+pub const SCALE: Command = Command {
+    words: "scale app",
+    aliases: &[],
+    summary: "Set how many instances of an app run",
+    about: "New ones get requests once all of them are healthy; those that are too many answer what \
+            they have begun. Each request goes to the healthy instance that has the fewest. The \
+            number stays for later deploys. --timeout limits the wait.",
+    args: &[
+        Arg { name: "APP", help: "the app, or APP.NETWORK", required: true },
+        Arg { name: "COUNT", help: "how many, from 1 to 20", required: true },
+    ],
+    flags: &[&session::NETWORK],
+    examples: &[
+        ("Three of them", "rig scale app web.blue 3"),
+        ("How many run", "rig status app web.blue -o json | jq .app.running"),
+    ],
+    run: scale,
+};
+
+fn start(session: &Session, matches: &Matches) -> Result<()> {
+    toggle(session, matches, "app:start", "started", |state| !["stopped", "empty"].contains(&state))
+}
+
+fn stop(session: &Session, matches: &Matches) -> Result<()> {
+    toggle(session, matches, "app:stop", "stopped", |state| state == "stopped")
+}
+
+/// Starts or stops, and says so if it was so `already`.
+fn toggle(
+    session: &Session,
+    matches: &Matches,
+    event: &str,
+    done: &str,
+    already: fn(&str) -> bool,
+) -> Result<()> {
+    let name = session.app(matches, matches.arg(0), Path::new("."))?;
+    let request = select(&name);
+    let before = match session.output.json {
+        true => None,
+        false => Some(session.max()?.document("app:status", &request)?),
+    };
+    let answer = change(session, &name, event, &request, done)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&match before.is_some_and(|before| already(&text(&before, "app.state"))) {
+        true => format!("app {} of network {} was {done} already", name.app, name.network),
+        false => format!("{done} app {} of network {}", name.app, name.network),
+    })
+}
+
+fn restart(session: &Session, matches: &Matches) -> Result<()> {
+    let name = session.app(matches, matches.arg(0), Path::new("."))?;
+    let answer = change(session, &name, "app:restart", &select(&name), "restarted")?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!("restarted app {} of network {}", name.app, name.network))
+}
+
+fn scale(session: &Session, matches: &Matches) -> Result<()> {
+    let given = matches.arg(1).unwrap_or_default();
+    let instances = given.parse().map_err(|_| {
+        Error::usage(format!("'{given}' is no number of instances"))
+            .hint("write for instance `rig scale app web.blue 3`")
+    })?;
+    let name = session.app(matches, matches.arg(0), Path::new("."))?;
+    let Select { network, app } = select(&name);
+    let answer = change(session, &name, "app:scale", &Scale { network, app, instances }, "scaled")?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    let size = count(instances, "instance");
+    session.output.line(&format!("scaled app {} of network {} to {size}", name.app, name.network))
+}
+
+fn select(name: &AppName) -> Select {
+    Select { network: name.network.to_string(), app: name.app.to_string() }
+}
+
+/// Asks for a change and waits until it is made.
+fn change(
+    session: &Session,
+    name: &AppName,
+    event: &str,
+    request: &dyn Serialize,
+    done: &str,
+) -> Result<Value> {
+    let AppName { network, app } = name;
+    let (limit, max) = (session.limit.unwrap_or(LIMIT), session.max()?);
+    // Nothing goes on in a Max that can't be reached.
+    max.welcome::<Welcome>()?;
+    on_interrupt(&format!("that goes on in Max; see `rig status app {app}.{network}`"));
+    let began = Instant::now();
+    let answer = max.ask_within(limit, event, json::to_string(request)).map_err(|error| {
+        if ![Kind::TimedOut, Kind::Unreachable].contains(&error.kind()) || began.elapsed() < limit {
+            return error;
+        }
+        Error::new(Kind::TimedOut, format!("app '{app}' was not {done} in time; that goes on in Max"))
+            .hint(format!("see `rig status app {app}.{network}`, or give it longer with --timeout"))
+    });
+    on_interrupt("");
+    decode(&answer?)
+}

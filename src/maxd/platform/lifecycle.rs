@@ -1,0 +1,294 @@
+//! The use-cases that change how an app runs: start, stop, restart, scale.
+//!
+//! They take as long as the app does, so each is carried out in a task of its own, which a
+//! lost connection does not end. A request that comes again with its key gets the outcome
+//! of the task that is under way, or the answer that was kept.
+
+use super::{AppRow, Platform, app_in_row, find_app};
+use crate::error::{Error, Kind, Result};
+use crate::maxd::auth::Identity;
+use crate::maxd::once::Once;
+use crate::maxd::plan::Run;
+use crate::maxd::store::explain;
+use crate::maxd::supervisor::{Hold, Release};
+use crate::wire::app::{App, INSTANCES_MAX, Scale, Select};
+use rusqlite::params;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+/// What is under way; nothing by default.
+#[derive(Default)]
+pub struct Lifecycle {
+    /// By user and key: the event, and the outcome once there is one.
+    running: Mutex<HashMap<(i64, String), (String, Outcome)>>,
+    tasks: TaskTracker,
+}
+
+type Outcome = watch::Receiver<Option<Result<App>>>;
+
+impl Lifecycle {
+    fn running(&self) -> MutexGuard<'_, HashMap<(i64, String), (String, Outcome)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all have ended, which they do by themselves when maxd stops.
+    pub async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A change of how an app runs.
+#[derive(Clone, Copy)]
+enum Change {
+    Start,
+    Stop,
+    Restart,
+    Scale(u64),
+}
+
+impl Change {
+    /// `was not …`.
+    fn done(self) -> String {
+        match self {
+            Change::Start => "started".to_owned(),
+            Change::Stop => "stopped".to_owned(),
+            Change::Restart => "restarted".to_owned(),
+            Change::Scale(count) => format!("scaled to {}", instances(count)),
+        }
+    }
+}
+
+impl Platform {
+    /// `app:start`.
+    pub async fn start_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+        self.change(who, once, request, Change::Start).await
+    }
+
+    /// `app:stop`.
+    pub async fn stop_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+        self.change(who, once, request, Change::Stop).await
+    }
+
+    /// `app:restart`.
+    pub async fn restart_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+        self.change(who, once, request, Change::Restart).await
+    }
+
+    /// `app:scale`.
+    pub async fn scale_app(self: &Arc<Self>, who: &Identity, once: Once, request: Scale) -> Result<App> {
+        let Scale { network, app, instances } = request;
+        match instances {
+            1..=INSTANCES_MAX => {}
+            0 => {
+                return Err(Error::usage("an app that runs has at least one instance")
+                    .hint(format!("`rig stop app {app}.{network}` stops it"))
+                    .field("instances"));
+            }
+            _ => {
+                let message = format!("an app has at most {INSTANCES_MAX} instances, not {instances}");
+                return Err(Error::usage(message).field("instances"));
+            }
+        }
+        self.change(who, once, Select { network, app }, Change::Scale(instances)).await
+    }
+
+    /// Lets a task carry it out, unless one does already, and waits for the outcome.
+    async fn change(
+        self: &Arc<Self>,
+        who: &Identity,
+        once: Once,
+        request: Select,
+        change: Change,
+    ) -> Result<App> {
+        let mut outcome = {
+            let key = once.key();
+            let mut running = self.lifecycle.running();
+            let known = key.as_ref().and_then(|key| running.get(key));
+            match known {
+                Some((event, outcome)) => {
+                    once.check(event)?;
+                    outcome.clone()
+                }
+                None => {
+                    let (told, outcome) = watch::channel(None);
+                    if let Some(key) = &key {
+                        running.insert(key.clone(), (once.event().to_owned(), outcome.clone()));
+                    }
+                    let under_way = UnderWay { platform: Arc::clone(self), key };
+                    let who = who.clone();
+                    self.lifecycle.tasks.spawn(async move {
+                        let done = under_way.platform.carry_out(&who, once, request, change).await;
+                        told.send_replace(Some(done));
+                        drop(under_way);
+                    });
+                    outcome
+                }
+            }
+        };
+        let done = outcome.wait_for(Option::is_some).await.ok().and_then(|done| done.clone());
+        done.unwrap_or_else(|| Err(Error::new(Kind::Internal, "the server failed at this request")))
+    }
+
+    async fn carry_out(&self, who: &Identity, once: Once, request: Select, change: Change) -> Result<App> {
+        let once = Arc::new(once);
+        let (owner, known) = (who.user, Arc::clone(&once));
+        let (kept, row) = self
+            .store
+            .with(move |t| match known.kept(t)? {
+                Some(app) => Ok((Some(app), None)),
+                None => Ok((None, Some(find_app(t, owner, &request.network, &request.app)?))),
+            })
+            .await?;
+        let Some(row) = row else {
+            return kept.ok_or_else(|| Error::new(Kind::Internal, "a kept answer is missing"));
+        };
+        let mut stopping = self.stopping.clone();
+        let done = tokio::select! {
+            biased;
+            done = self.apply(&row, change) => done,
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                Err(Error::new(Kind::Failed, format!("maxd was stopped before app '{}' was {}", row.name, change.done())))
+            }
+        };
+        let (network, app) = (row.network_id, row.id);
+        match done {
+            Err(error) => {
+                let text = format!("not {}, as {} asked: {error}", change.done(), who.name);
+                self.event(network, Some(app), text).await;
+                Err(error)
+            }
+            Ok((hold, said)) => {
+                let show = self.shows();
+                let kept = self.store.with(move |t| {
+                    once.run(t, || {
+                        let row = app_in_row(t, app)?.ok_or_else(gone)?;
+                        Ok((show(&row), ()))
+                    })
+                });
+                let (document, _) = kept.await?;
+                drop(hold);
+                if let Some(said) = said {
+                    self.event(network, Some(app), format!("{said} by {}", who.name)).await;
+                }
+                Ok(document)
+            }
+        }
+    }
+
+    /// Does it, and keeps on the disk how the app has to run; what is to be said of it, unless
+    /// it was so already.
+    async fn apply(&self, row: &AppRow, change: Change) -> Result<(Hold, Option<String>)> {
+        let app = row.id;
+        let mut hold = self.supervisor.hold(app).await?;
+        let Some(row) = self.store.with(move |t| app_in_row(t, app)).await? else {
+            drop(hold);
+            self.supervisor.remove(app).await;
+            return Err(gone());
+        };
+        let failed = |error: Error| failed(&row, change, error);
+        match change {
+            Change::Start if hold.runs() => return Ok((hold, None)),
+            Change::Start => {
+                let release = hold.release().ok_or_else(|| no_release(&row))?;
+                hold.switch(release, row.instances).await.map_err(failed)?;
+                self.keep(app, row.instances, false).await?;
+            }
+            Change::Stop if row.stopped && !hold.runs() => return Ok((hold, None)),
+            Change::Stop => {
+                hold.release().ok_or_else(|| no_release(&row))?;
+                self.keep(app, row.instances, true).await?;
+                hold.stop().await;
+            }
+            Change::Restart => {
+                let release = running(&row, hold.release())?;
+                hold.switch(release, row.instances).await.map_err(failed)?.ended().await;
+            }
+            Change::Scale(count) => {
+                if count > 1 && hold.release().is_some_and(|release| release.plan.run == Run::Static) {
+                    let message =
+                        format!("app '{}' is static: maxd itself serves it, as one instance", row.name);
+                    return Err(Error::new(Kind::Conflict, message).field("instances"));
+                }
+                if count == row.instances {
+                    return Ok((hold, None));
+                }
+                if count < row.instances {
+                    self.keep(app, count, row.stopped).await?;
+                }
+                hold.scale(count).await.map_err(failed)?;
+                self.keep(app, count, row.stopped).await?;
+                let said = format!("scaled from {} to {}", row.instances, instances(count));
+                return Ok((hold, Some(said)));
+            }
+        }
+        Ok((hold, Some(change.done())))
+    }
+
+    async fn keep(&self, app: i64, instances: u64, stopped: bool) -> Result<()> {
+        let changed = self.store.with(move |t| {
+            t.execute(
+                "UPDATE apps SET instances = ?2, stopped = ?3 WHERE id = ?1",
+                params![app, instances, stopped],
+            )
+            .map_err(explain)
+        });
+        match changed.await? {
+            0 => Err(gone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A change that is carried out. Dropping it forgets that.
+struct UnderWay {
+    platform: Arc<Platform>,
+    key: Option<(i64, String)>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.platform.lifecycle.running().remove(key);
+        }
+    }
+}
+
+/// `3 instances`.
+fn instances(count: u64) -> String {
+    format!("{count} instance{}", if count == 1 { "" } else { "s" })
+}
+
+fn gone() -> Error {
+    Error::new(Kind::NotFound, "the app was deleted")
+}
+
+fn no_release(row: &AppRow) -> Error {
+    Error::new(Kind::Conflict, format!("app '{}' has no release to run", row.name))
+        .hint("deploy it first: `rig deploy`")
+}
+
+/// The release of an app that is not stopped.
+fn running(row: &AppRow, release: Option<Release>) -> Result<Release> {
+    if row.stopped {
+        return Err(Error::new(Kind::Conflict, format!("app '{}' is stopped", row.name))
+            .hint(format!("start it: `rig start app {}.{}`", row.name, row.network)));
+    }
+    release.ok_or_else(|| no_release(row))
+}
+
+/// The new instances did not become healthy.
+fn failed(row: &AppRow, change: Change, error: Error) -> Error {
+    if error.kind() == Kind::Conflict {
+        return error;
+    }
+    let message = format!("app '{}' was not {}: {error}", row.name, change.done());
+    let after = match change {
+        Change::Start | Change::Stop => "it stays stopped",
+        Change::Restart | Change::Scale(_) => "those that ran go on serving",
+    };
+    let hint = error.hint_text().map_or(String::new(), |hint| format!("; {hint}"));
+    Error::new(Kind::Failed, message).hint(format!("{after}{hint}"))
+}
