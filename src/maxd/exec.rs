@@ -178,6 +178,13 @@ impl Platform {
             let message = format!("app '{name}' has no release to run anything in");
             Error::new(Kind::Conflict, message).hint("deploy it first: `rig deploy`")
         })?;
+        if let Some(number) = request.instance
+            && !self.supervisor.status(row.id).instances.iter().any(|instance| instance.number == number)
+        {
+            let message = format!("app '{name}' has no instance {number}");
+            let hint = format!("see `rig status app {name}.{}`", request.network);
+            return Err(Error::new(Kind::NotFound, message).hint(hint).field("instance"));
+        }
         let detached = request.detach == Some(true);
         if let Some(full) = self.execs.full(owner, row.id) {
             return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
