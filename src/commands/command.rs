@@ -113,7 +113,8 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 .hint("for instance `--instance 2`")
         })?),
     };
-    for flag in [&TTY, &INSTANCE, &DETACH].into_iter().filter(|flag| matches.has(&ALL) && matches.has(flag)) {
+    let alone = [&TTY, &INSTANCE, &DETACH].into_iter().find(|flag| matches.has(flag));
+    if let Some(flag) = alone.filter(|_| matches.has(&ALL)) {
         let message = format!("--all-instances and --{} exclude each other", flag.long);
         return Err(Error::usage(message).hint("leave one of them out"));
     }
