@@ -404,7 +404,6 @@ async fn keep_house(platform: Arc<Platform>) {
             if let Err(error) = done {
                 say!("{error}");
             }
-            platform.deploys.ended().await;
         }
     }
 }

@@ -251,7 +251,9 @@ mod tests {
 
     fn after(output: &str) -> Modes {
         let mut modes = Modes::default();
-        output.bytes().for_each(|byte| drop(modes.take(byte)));
+        for byte in output.bytes() {
+            modes.take(byte);
+        }
         modes
     }
 
@@ -301,9 +303,9 @@ mod tests {
     fn a_flood_of_modes_is_bounded() {
         let mut modes = Modes::default();
         for mode in 0..5000 {
-            format!("\u{1b}[?{mode}h\u{1b}[{}", "9".repeat(99))
-                .bytes()
-                .for_each(|byte| drop(modes.take(byte)));
+            for byte in format!("\u{1b}[?{mode}h\u{1b}[{}", "9".repeat(99)).bytes() {
+                modes.take(byte);
+            }
         }
         assert!(modes.changed.len() <= MODES && modes.parameters.len() <= PARAMETERS);
     }

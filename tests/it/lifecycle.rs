@@ -12,6 +12,9 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Those that may be sent again, and those that may not.
+const BOTH: &[&str] = &["GET", "POST"];
+
 /// Ends at once while the file `bad` exists, and does not begin while `wait` does.
 const SETTINGS: &str = r#"{"build":"cc -O1 -pthread -o server server.c",
     "run":"while test -e wait; do sleep 0.01; done; test -e bad && exit 5; exec ./server"}"#;
@@ -70,8 +73,9 @@ impl Tally {
     }
 }
 
-/// Does `work` while four visitors ask all the time, each of whom must be answered.
-fn under_load(max: &Max, work: impl FnOnce(&Tally)) {
+/// Does `work` while four visitors ask all the time with these methods, each of whom must be
+/// answered.
+fn under_load(max: &Max, methods: &[&str], work: impl FnOnce(&Tally)) {
     let (done, tally) = (AtomicBool::new(false), Tally::default());
     std::thread::scope(|scope| {
         let visitors: Vec<_> = (0..4)
@@ -79,13 +83,15 @@ fn under_load(max: &Max, work: impl FnOnce(&Tally)) {
                 let (done, tally) = (&done, &tally);
                 scope.spawn(move || {
                     let mut visitor = Visitor::new(max);
+                    let line = format!("{} /port", methods[n / 2 % methods.len()]);
                     while !done.load(Ordering::Relaxed) {
                         // Half of them keep their connections.
                         if n % 2 == 0 {
                             visitor = Visitor::new(max);
                         }
-                        let (status, body) = visitor.get("/port");
-                        assert_eq!(status, 200, "{body}");
+                        visitor.ask(&line, &[]);
+                        let (head, body) = visitor.answer();
+                        assert_eq!(head.status, 200, "{body}");
                         *tally.0.lock().unwrap().entry(body).or_default() += 1;
                     }
                 })
@@ -104,7 +110,7 @@ fn under_load(max: &Max, work: impl FnOnce(&Tally)) {
 #[test]
 fn scaling_under_load_spreads_the_requests_and_loses_none() {
     let (max, rig, _dir) = started();
-    under_load(&max, |tally| {
+    under_load(&max, BOTH, |tally| {
         let said = rig.ok(&["scale", "app", "lab.blue", "3"]);
         assert_eq!(said, "scaled app lab of network blue to 3 instances\n");
         tally.spread(3);
@@ -127,7 +133,7 @@ fn a_restart_under_load_loses_no_request_and_leaves_nothing_of_the_old() {
     let (max, rig, _dir) = started();
     rig.ok(&["scale", "app", "lab.blue", "2"]);
     let before = pids(&rig);
-    under_load(&max, |tally| {
+    under_load(&max, BOTH, |tally| {
         assert_eq!(rig.ok(&["restart", "app", "lab.blue"]), "restarted app lab of network blue\n");
         tally.spread(2);
     });
@@ -143,7 +149,7 @@ fn a_restart_under_load_loses_no_request_and_leaves_nothing_of_the_old() {
 fn one_of_several_that_is_killed_costs_no_request_and_comes_back() {
     let (max, rig, _dir) = started();
     rig.ok(&["scale", "app", "lab.blue", "3"]);
-    under_load(&max, |tally| {
+    under_load(&max, &["GET"], |tally| {
         tally.spread(3);
         let victim = status(&rig)["instances"][1]["pid"].as_u64().unwrap();
         signal(u32::try_from(victim).unwrap(), "KILL");
@@ -162,7 +168,7 @@ fn one_of_several_that_is_killed_costs_no_request_and_comes_back() {
 fn a_deploy_switches_all_instances_and_keeps_their_number() {
     let (max, rig, _dir) = started();
     rig.ok(&["scale", "app", "lab.blue", "3"]);
-    under_load(&max, |tally| {
+    under_load(&max, BOTH, |tally| {
         deploy(&max, &rig, &lab("two\n"));
         tally.spread(3);
     });
@@ -197,6 +203,8 @@ fn what_is_stopped_stays_so_until_it_is_started_or_deployed() {
     max.serve();
     assert_eq!(state(&rig), ("stopped".to_owned(), 3, 0));
     page(&max);
+    // Its release is still there to run something in.
+    assert_eq!(rig.ok(&["command", "lab.blue", "--", "cat", "message.txt"]), "one\n");
     assert_eq!(rig.ok(&["start", "app", "lab.blue"]), "started app lab of network blue\n");
     assert_eq!(state(&rig), ("running".to_owned(), 3, 3));
     assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
@@ -321,7 +329,7 @@ fn an_unhealthy_one_of_several_gets_no_requests_while_another_is_well() {
     let reason = sick["app"]["reason"].as_str().unwrap();
     assert!(reason.starts_with("1 of 2 instances "), "{reason}");
     assert_eq!(sick["app"]["state"], "running");
-    under_load(&max, |tally| {
+    under_load(&max, BOTH, |tally| {
         wait_for("it to be well again", || (state(&rig).2 == 2).then_some(()));
         tally.spread(2);
     });
@@ -365,4 +373,31 @@ fn what_can_not_be_is_refused_with_a_reason() {
         assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
         assert!(ran.stderr.starts_with("rig: network 'blue' does not exist\n"), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn one_of_several_that_ends_again_and_again_is_an_alert_until_the_app_is_stopped() {
+    let max = Max::with_trial(&[], crate::alerts::QUICK);
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let dir = deploy(&max, &rig, &lab_with("one\n", SETTINGS));
+    rig.ok(&["scale", "app", "lab.blue", "2"]);
+    fs::write(dir.join("bad"), "").unwrap();
+    signal(u32::try_from(pids(&rig)[0]).unwrap(), "KILL");
+    let alerts = |count: usize| {
+        wait_for(&format!("{count} alerts"), || {
+            let alerts = status(&rig)["alerts"].as_array().unwrap().clone();
+            (alerts.len() == count).then_some(alerts)
+        })
+    };
+    let alert = alerts(1).remove(0);
+    assert_eq!(alert["cause"], "crash_loop");
+    let message = alert["message"].as_str().unwrap();
+    let expected = "1 of 2 instances ends again and again: exited with code 5, 5 times in ";
+    assert!(message.starts_with(expected), "{message}");
+    let app = status(&rig)["app"].clone();
+    assert_eq!((&app["state"], app["reason"].as_str()), (&"running".into(), Some(message)));
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
+    rig.ok(&["stop", "app", "lab.blue"]);
+    alerts(0);
 }

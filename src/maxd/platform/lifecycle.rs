@@ -217,9 +217,11 @@ impl Platform {
                 }
                 if count < row.instances {
                     self.keep(app, count, row.stopped).await?;
+                    hold.scale(count).await?;
+                } else {
+                    hold.scale(count).await.map_err(failed)?;
+                    self.keep(app, count, row.stopped).await?;
                 }
-                hold.scale(count).await.map_err(failed)?;
-                self.keep(app, count, row.stopped).await?;
                 let said = format!("scaled from {} to {}", row.instances, instances(count));
                 return Ok((hold, Some(said)));
             }
