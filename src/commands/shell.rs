@@ -65,6 +65,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 tty: Some(tty()),
                 timeout_ms: None,
                 detach: None,
+                instance: None,
                 keep: keep(matches)?.as_secs(),
             };
             Remote::create(session.max()?, &create)?
@@ -117,10 +118,16 @@ pub fn keep(matches: &Matches) -> Result<Duration> {
 /// Gives its exit code, and says why it ended if that was not its own doing.
 pub fn ended(session: &Session, id: u64, exit: &Exit) {
     session.exit_code.set(u8::try_from(exit.code).unwrap_or(OURS));
-    match exit.reason.as_deref() {
-        None => {}
-        Some("timeout") => session.output.warn("it was ended: it took longer than --timeout"),
-        Some("stopping") => session.output.warn("it was ended: Max is stopping"),
-        Some(_) => session.output.warn(&format!("session {id} was ended")),
+    if let Some(why) = why(id, exit) {
+        session.output.warn(&why);
     }
+}
+
+/// Why it ended, if that was not its own doing.
+pub fn why(id: u64, exit: &Exit) -> Option<String> {
+    Some(match exit.reason.as_deref()? {
+        "timeout" => "it was ended: it took longer than --timeout".to_owned(),
+        "stopping" => "it was ended: Max is stopping".to_owned(),
+        _ => format!("session {id} was ended"),
+    })
 }

@@ -266,16 +266,23 @@ impl Platform {
     /// Where a program is to run, and what it is.
     async fn place(&self, who: &Identity, request: &Create) -> Result<Place> {
         let (owner, network) = (who.user, request.network.clone());
-        let Some(name) = request.app.clone() else {
+        let Some(name) = &request.app else {
             let network = self.store.with(move |t| find_network(t, owner, &network)).await?;
             return Ok(Place { network, app: None, release: None, program: Program::Console(who.clone()) });
         };
-        let row = self.store.with(move |t| find_app(t, owner, &network, &name)).await?;
+        let app = name.clone();
+        let row = self.store.with(move |t| find_app(t, owner, &network, &app)).await?;
         let release = self.supervisor.release(row.id).ok_or_else(|| {
-            let name = request.app.as_deref().unwrap_or_default();
             let message = format!("app '{name}' has no release to run anything in");
             Error::new(Kind::Conflict, message).hint("deploy it first: `rig deploy`")
         })?;
+        if let Some(number) = request.instance
+            && !self.supervisor.status(row.id).instances.iter().any(|instance| instance.number == number)
+        {
+            let message = format!("app '{name}' has no instance {number}");
+            let hint = format!("see `rig status app {name}.{}`", request.network);
+            return Err(Error::new(Kind::NotFound, message).hint(hint).field("instance"));
+        }
         let (network, app, number) = (row.network_id, Some(row.id), Some(release.number));
         Ok(Place { network, app, release: number, program: Program::Release(Box::new(release)) })
     }

@@ -27,6 +27,7 @@ mod exits;
 mod files;
 mod frames;
 mod help;
+mod instances;
 mod isolation;
 mod json;
 mod lifecycle;
