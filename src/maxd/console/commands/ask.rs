@@ -133,21 +133,11 @@ fn instances(instances: &[app::Instance]) -> Table {
 /// `releases`.
 pub async fn releases(call: &Call) -> Result<Answer> {
     let deploys = call.platform.list_deploys(&call.who, call.app(), DEPLOYS).await?;
-    let mut table = Table::with_text(&["RELEASE", "STATE", "WHEN", "BY", "FROM"]);
+    let mut table = Table::with_text(&["RELEASE", "STATE", "WHEN", "BY", "WHAT"]);
     for deploy in deploys {
-        let from = deploy.kind.map(|kind| kind.to_string()).unwrap_or_default();
-        let from = match deploy.error {
-            Some(error) => format!("{from} {error}"),
-            None => from,
-        };
+        let what = [deploy.kind, deploy.error].into_iter().flatten().collect::<Vec<_>>().join(": ");
         let when = ago(deploy.finished_at.as_deref().or(Some(&deploy.created_at)));
-        table.row([
-            number(deploy.release),
-            word(&deploy.state),
-            when,
-            deploy.user,
-            from.trim_start().to_owned(),
-        ]);
+        table.row([number(deploy.release), word(&deploy.state), when, deploy.user, what]);
     }
     Ok(Answer::Text(table.or("nothing was deployed yet: `rig deploy`", call.columns)))
 }
