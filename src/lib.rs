@@ -15,6 +15,7 @@ pub mod time;
 // Pure: bytes and values in, bytes and values out.
 #[doc(hidden)]
 pub mod cli;
+pub mod flow;
 pub mod ignore;
 pub mod phx;
 pub mod view;

@@ -3,13 +3,16 @@
 
 use super::{Max, decode};
 use crate::error::{Error, Kind, Result};
+use crate::flow::Flow;
 use crate::json;
 use crate::net::base64;
 use crate::net::link::{Event, Events, Subscription};
-use crate::wire::exec::{Attach, Create, Eof, Exec, Exit, Signal, Taken, WINDOW};
-use std::collections::VecDeque;
+use crate::wire::exec::{
+    Arrived, Attach, Attached, Create, Eof, Exec, Exit, List, Resize, Signal, Taken, WINDOW,
+};
+use miniserde::json::Object;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the program and the server say.
 pub enum Said {
@@ -29,28 +32,33 @@ pub enum Said {
 
 /// How much of each stream has arrived here.
 #[derive(Default)]
-struct Arrived {
+struct Place {
+    /// Where it begins is known.
+    known: AtomicBool,
     out: AtomicU64,
     err: AtomicU64,
 }
 
-impl Arrived {
+impl Place {
+    fn arrived(&self) -> Arrived {
+        Arrived { out: self.out.load(Ordering::Relaxed), err: self.err.load(Ordering::Relaxed) }
+    }
+
     fn attach(&self) -> Attach {
-        Attach { out: self.out.load(Ordering::Relaxed), err: self.err.load(Ordering::Relaxed) }
+        let Arrived { out, err } = self.arrived();
+        let known = self.known.load(Ordering::Relaxed);
+        Attach { out: known.then_some(out), err: known.then_some(err) }
     }
 }
 
 /// The side that sends.
 pub struct Remote {
-    /// Its number.
-    pub id: u64,
+    /// What runs.
+    pub exec: Exec,
     subscription: Subscription,
-    arrived: Arc<Arrived>,
-    /// Standard input that has not been acknowledged, in pieces as it was read, and the
-    /// offset of the first.
-    sent: VecDeque<Vec<u8>>,
-    sent_from: u64,
-    finished: bool,
+    place: Arc<Place>,
+    /// Standard input that has not been acknowledged.
+    input: Flow,
     /// Output that was taken here and not acknowledged yet.
     owed: usize,
 }
@@ -58,30 +66,48 @@ pub struct Remote {
 /// The side that receives.
 pub struct Incoming {
     events: Events,
-    arrived: Arc<Arrived>,
+    place: Arc<Place>,
 }
 
 impl Remote {
     /// Begins to run it.
     pub fn create(max: &Max, create: &Create) -> Result<Remote> {
         let exec: Exec = decode(&max.ask("exec:create", miniserde::json::to_string(create))?)?;
-        let arrived = Arc::new(Arrived::default());
-        let asked = Arc::clone(&arrived);
+        Remote::join(max, exec, true)
+    }
+
+    /// Comes to one that runs, in the place of whoever was there.
+    pub fn attach(max: &Max, id: u64) -> Result<Remote> {
+        let list: List = decode(&max.ask("exec:list", miniserde::json::to_string(&Object::new()))?)?;
+        let exec = list.sessions.into_iter().find(|exec| exec.id == id).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
+                .hint("see `rig list sessions`")
+        })?;
+        Remote::join(max, exec, false)
+    }
+
+    fn join(max: &Max, exec: Exec, from_start: bool) -> Result<Remote> {
+        let place = Arc::new(Place::default());
+        place.known.store(from_start, Ordering::Relaxed);
+        let asked = Arc::clone(&place);
         let params = Box::new(move || miniserde::json::to_string(&asked.attach()));
-        let (_, subscription) = max.subscribe(&format!("exec:{}", exec.id), params)?;
-        let (sent, sent_from) = (VecDeque::new(), 0);
-        Ok(Remote { id: exec.id, subscription, arrived, sent, sent_from, finished: false, owed: 0 })
+        let (reply, subscription) = max.subscribe(&format!("exec:{}", exec.id), params)?;
+        let at: Attached = decode(&reply)?;
+        place.out.store(at.out, Ordering::Relaxed);
+        place.err.store(at.err, Ordering::Relaxed);
+        place.known.store(true, Ordering::Relaxed);
+        Ok(Remote { exec, subscription, place, input: Flow::at(at.input), owed: 0 })
     }
 
     /// The other side; once.
     pub fn events(&mut self) -> Option<Incoming> {
-        Some(Incoming { events: self.subscription.take_events()?, arrived: Arc::clone(&self.arrived) })
+        Some(Incoming { events: self.subscription.take_events()?, place: Arc::clone(&self.place) })
     }
 
     /// Sends standard input. The caller keeps to the window.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        let at = self.sent_from + self.sent.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        self.sent.push_back(bytes.to_vec());
+        let at = self.input.end();
+        self.input.push(bytes);
         self.push_piece(at, bytes)
     }
 
@@ -91,9 +117,8 @@ impl Remote {
 
     /// Standard input has ended.
     pub fn finish(&mut self) -> Result<()> {
-        self.finished = true;
-        let at = self.sent_from + self.sent.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        self.push("eof", &Eof { at })
+        self.input.finish();
+        self.push("eof", &Eof { at: self.input.end() })
     }
 
     /// Sends a signal.
@@ -101,9 +126,14 @@ impl Remote {
         self.push("signal", &Signal { number: u64::try_from(number).unwrap_or(0) })
     }
 
+    /// Tells its terminal's size, in columns and rows.
+    pub fn resize(&self, (columns, rows): (usize, usize)) -> Result<()> {
+        self.push("resize", &Resize { columns: columns as u64, rows: rows as u64 })
+    }
+
     /// Its end has arrived.
     pub fn done(&self) -> Result<()> {
-        self.push("done", &self.arrived.attach())
+        self.push("done", &Object::new())
     }
 
     /// So much output was taken.
@@ -111,36 +141,36 @@ impl Remote {
         self.owed += count;
         if self.owed >= WINDOW / 4 {
             self.owed = 0;
-            self.push("ack", &self.arrived.attach())?;
+            self.push("ack", &self.place.arrived())?;
         }
         Ok(())
     }
 
-    /// So many bytes of standard input have arrived; how many pieces these end.
+    /// So many bytes of standard input have arrived; how many of them are news.
     pub fn acknowledged(&mut self, input: u64) -> usize {
-        let mut ended = 0;
-        while let Some(piece) = self.sent.front()
-            && self.sent_from + piece.len() as u64 <= input
-        {
-            self.sent_from += piece.len() as u64;
-            self.sent.pop_front();
-            ended += 1;
-        }
-        ended
+        let room = self.input.room();
+        // One that has got more than there was is mistaken.
+        let _ = self.input.acknowledge(input);
+        self.input.room() - room
     }
 
-    /// Sends again what was lost; how many pieces had arrived.
+    /// Whether all of standard input that was sent has arrived.
+    pub fn settled(&self) -> bool {
+        self.input.room() == WINDOW
+    }
+
+    /// Sends again what was lost; how many bytes had arrived.
     pub fn resume(&mut self, input: u64) -> Result<usize> {
-        let ended = self.acknowledged(input);
-        let mut at = self.sent_from;
-        for piece in &self.sent {
-            self.push_piece(at, piece)?;
+        let news = self.acknowledged(input);
+        let mut at = self.input.acknowledged();
+        while let Some(piece) = self.input.piece(at) {
+            self.push_piece(at, &piece)?;
             at += piece.len() as u64;
         }
-        if self.finished {
+        if self.input.ended() {
             self.finish()?;
         }
-        Ok(ended)
+        Ok(news)
     }
 
     fn push(&self, event: &str, payload: &dyn miniserde::Serialize) -> Result<()> {
@@ -164,7 +194,7 @@ impl Incoming {
                     }
                 },
                 Event::Lost(reason) => Some(Said::Lost(reason)),
-                Event::Restored(reply) => Some(Said::Restored(decode::<Taken>(&reply)?.input)),
+                Event::Restored(reply) => Some(Said::Restored(decode::<Attached>(&reply)?.input)),
                 Event::Refused(error) => return Err(error),
                 Event::Closed => {
                     return Err(Error::new(Kind::Conflict, "another rig has taken this session over"));
@@ -179,8 +209,8 @@ impl Incoming {
     /// Bytes behind their offset; what came before is left out.
     fn bytes(&self, event: &str, frame: &[u8]) -> Option<Said> {
         let arrived = match event {
-            "out" => &self.arrived.out,
-            "err" => &self.arrived.err,
+            "out" => &self.place.out,
+            "err" => &self.place.err,
             _ => return None,
         };
         let (offset, bytes) = frame.split_first_chunk::<8>()?;

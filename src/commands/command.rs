@@ -1,23 +1,19 @@
 //! `rig command`: runs a program in an app, with rig's own standard streams and its exit
 //! code.
 
-use crate::api::exec::{Remote, Said};
+use super::carry::{End, How, OURS, carry, has_terminal, tty};
+use super::shell::{KEEP_DEFAULT, ended};
+use crate::api::exec::Remote;
 use crate::cli::{self, Arg, Command, Flag, Matches};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::net::base64;
-use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::session::{self, Session};
-use crate::sys::thread::{SMALL, start};
-use crate::term::on_signal;
 use crate::time::parse_duration;
 use crate::view::text;
-use crate::wire::exec::{Create, Exit, PIECE, Variable, WINDOW};
+use crate::wire::exec::{Create, Exit, Variable};
 use miniserde::Serialize;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 const ENV: Flag =
     Flag { long: "env", short: Some('e'), value: "KEY=VALUE", help: "a further variable (repeat it)" };
@@ -29,6 +25,12 @@ const WORKDIR: Flag = Flag {
 };
 /// Of the program, not of Max's answers.
 const LIMIT: Flag = Flag { help: "end it, and all it started, when it takes longer", ..cli::TIMEOUT };
+const TTY: Flag = Flag {
+    long: "tty",
+    short: Some('t'),
+    value: "",
+    help: "give it a terminal: rig's own, or one nobody sees",
+};
 const NO_STDIN: Flag =
     Flag { long: "no-stdin", short: None, value: "", help: "give it nothing to read, and read nothing" };
 const DETACH: Flag = Flag {
@@ -55,7 +57,7 @@ pub const COMMAND: Command = Command {
         Arg { name: "LINE", help: "a line for the shell", required: false },
         Arg { name: "-- PROG ARGS...", help: "the program and its arguments", required: false },
     ],
-    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &NO_STDIN, &DETACH],
+    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN, &DETACH],
     examples: &[
         ("A program with arguments", "rig command web.blue -- ls -la public"),
         ("A line for the shell", "rig command web.blue 'ls public | wc -l'"),
@@ -65,16 +67,8 @@ pub const COMMAND: Command = Command {
     run: command,
 };
 
-/// The exit code of rig's own failures.
-const OURS: u8 = 255;
-/// How long a program waits for a rig whose connection broke, in seconds.
-const KEEP: u64 = 60;
-/// Standard input is read in pieces; so many are on their way.
-const PIECES: usize = WINDOW / PIECE;
 /// What is collected of each stream with `-o json`.
 const COLLECTED: usize = 4 << 20;
-/// So many signals that wait unheard mean that rig can't hear: the next one ends it.
-const SIGNALS: usize = 3;
 
 fn command(session: &Session, matches: &Matches) -> Result<()> {
     run(session, matches).map_err(|error| error.exits(OURS))
@@ -100,27 +94,35 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 .hint("write for instance `--timeout 30s` or `2m`")
         })?),
     };
+    let terminal = matches.has(&TTY);
     let create = Create {
         network: name.network.to_string(),
-        app: name.app.to_string(),
+        app: Some(name.app.to_string()),
         argv,
         env: variables(matches)?,
         workdir: matches.value(&WORKDIR).map(str::to_owned),
-        tty: None,
+        tty: terminal.then(tty),
         timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-        keep: KEEP,
+        keep: KEEP_DEFAULT.as_secs(),
         detach: Some(matches.has(&DETACH)),
     };
     if matches.has(&DETACH) {
         return detach(session, &create);
     }
     let remote = Remote::create(session.max()?, &create)?;
-    let mut sink = Sink::new(session.output.json);
-    let exit = carry(session, remote, &mut sink, !matches.has(&NO_STDIN))?;
-    session.exit_code.set(u8::try_from(exit.code).unwrap_or(OURS));
-    if exit.reason.as_deref() == Some("timeout") {
-        session.output.warn("it was ended: it took longer than --timeout");
+    let id = remote.exec.id;
+    if terminal && has_terminal(session) {
+        if let End::Exit(exit) = carry(session, remote, How::Terminal(true))? {
+            ended(session, id, &exit);
+        }
+        return Ok(());
     }
+    let mut sink = Sink::new(session.output.json);
+    let mut take = |is_out: bool, bytes: &[u8]| sink.take(is_out, bytes);
+    let End::Exit(exit) = carry(session, remote, How::Streams(&mut take, !matches.has(&NO_STDIN)))? else {
+        return Ok(());
+    };
+    ended(session, id, &exit);
     match sink {
         Sink::Collect(out, err) => session.output.document(&document(&exit, out, err)),
         Sink::Pass { .. } => Ok(()),
@@ -148,13 +150,6 @@ fn variables(matches: &Matches) -> Result<Vec<Variable>> {
         Ok(Variable { name: name.to_owned(), value: value.to_owned() })
     };
     matches.values(&ENV).map(pair).collect()
-}
-
-enum Input {
-    Said(Result<Said>),
-    Bytes(Vec<u8>),
-    End,
-    Signal(i32),
 }
 
 /// Where output goes.
@@ -206,111 +201,6 @@ impl Sink {
         }
         Ok(())
     }
-}
-
-/// Carries bytes both ways until the program has ended.
-fn carry(session: &Session, mut remote: Remote, sink: &mut Sink, stdin: bool) -> Result<Exit> {
-    let (sender, inputs) = bounded(2 * PIECES);
-    let (permits, permitted) = bounded(PIECES);
-    if let Some(events) = remote.events() {
-        let said = sender.clone();
-        spawn(move || while said.send(Input::Said(events.next())).is_ok() {})?;
-    }
-    match stdin {
-        true => read_input(sender.clone(), permitted)?,
-        false => remote.finish()?,
-    }
-    let (signals, unheard) = (sender, Arc::new(AtomicUsize::new(0)));
-    let count = Arc::clone(&unheard);
-    on_signal(Some(Box::new(move |signal| {
-        count.fetch_add(1, Ordering::Relaxed) < SIGNALS && signals.try_send(Input::Signal(signal)).is_ok()
-    })));
-    for _ in 0..PIECES {
-        let _ = permits.try_send(());
-    }
-    let mut lost: Option<Instant> = None;
-    loop {
-        let input = match lost {
-            None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(since) => {
-                let left = Duration::from_secs(KEEP).saturating_sub(since.elapsed());
-                inputs.recv_timeout(left)
-            }
-        };
-        match input {
-            Ok(Input::Bytes(bytes)) => remote.send(&bytes)?,
-            Ok(Input::End) => remote.finish()?,
-            Ok(Input::Signal(signal)) if lost.is_some() => {
-                return Err(Error::new(
-                    Kind::Unreachable,
-                    format!("ended by signal {signal} while the connection was lost"),
-                )
-                .hint(format!("session {} ends by itself in a minute", remote.id)));
-            }
-            Ok(Input::Signal(signal)) => {
-                unheard.store(0, Ordering::Relaxed);
-                remote.signal(signal)?;
-            }
-            Ok(Input::Said(said)) => match said? {
-                Said::Out(bytes) => {
-                    sink.take(true, &bytes)?;
-                    remote.took(bytes.len())?;
-                }
-                Said::Err(bytes) => {
-                    sink.take(false, &bytes)?;
-                    remote.took(bytes.len())?;
-                }
-                Said::Taken(input) => {
-                    for _ in 0..remote.acknowledged(input) {
-                        let _ = permits.try_send(());
-                    }
-                }
-                Said::Lost(reason) => {
-                    lost.get_or_insert_with(Instant::now);
-                    session.output.note(&format!("connection to Max lost ({reason}); reconnecting"));
-                }
-                Said::Restored(input) => {
-                    lost = None;
-                    for _ in 0..remote.resume(input)? {
-                        let _ = permits.try_send(());
-                    }
-                }
-                Said::Exit(exit) => {
-                    on_signal(None);
-                    remote.done()?;
-                    return Ok(exit);
-                }
-            },
-            Err(_) => {
-                let message = format!("the connection could not be made again for {KEEP} s");
-                return Err(Error::new(Kind::Unreachable, message).hint("how the command ended is not known"));
-            }
-        }
-    }
-}
-
-/// Reads standard input piece by piece, as there are permits.
-fn read_input(sender: Sender<Input>, permits: Receiver<()>) -> Result<()> {
-    spawn(move || {
-        let mut buffer = vec![0; PIECE];
-        while permits.recv().is_ok() {
-            let read = loop {
-                match io::stdin().lock().read(&mut buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => break read.unwrap_or(0),
-                }
-            };
-            let bytes = buffer.get(..read).unwrap_or(&[]).to_vec();
-            let last = bytes.is_empty();
-            if sender.send(if last { Input::End } else { Input::Bytes(bytes) }).is_err() || last {
-                return;
-            }
-        }
-    })
-}
-
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
-    start(SMALL, Box::new(work)).map(drop).map_err(|error| Error::io("start", "a thread", &error))
 }
 
 /// The answer of `rig command -o json`.

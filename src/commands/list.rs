@@ -116,9 +116,9 @@ const ALL_ALERT_FIELDS: &[Field] = &[
 pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
-    summary: "List the commands that run in your apps",
-    about: "A command whose rig has lost its connection waits a minute for it; one that was begun with \
-            --detach goes on without.",
+    summary: "List the commands and shells that run in your apps",
+    about: "One whose rig has lost its connection waits for it, a minute unless --keep says otherwise; a \
+            command that was begun with --detach goes on without.",
     args: &[],
     flags: &[],
     examples: &[("All of them", "rig list sessions")],
@@ -130,6 +130,7 @@ const SESSION_FIELDS: &[Field] = &[
     field("app", "app", Show::Plain),
     field("network", "network", Show::Plain),
     field("release", "release", Show::Plain),
+    field("terminal", "tty", Show::Plain),
     field("attached", "attached", Show::Plain),
     field("detached", "detached", Show::Plain),
     field("started", "started_at", Show::Ago),
@@ -208,7 +209,13 @@ fn alerts(session: &Session, matches: &Matches) -> Result<()> {
 
 fn sessions(session: &Session, _: &Matches) -> Result<()> {
     let answer = session.max()?.document("exec:list", &Object::new())?;
-    show(session, &answer, "sessions", SESSION_FIELDS, "no command runs: `rig command APP -- PROG`")
+    show(
+        session,
+        &answer,
+        "sessions",
+        SESSION_FIELDS,
+        "nothing runs: `rig command APP -- PROG`, `rig shell APP`",
+    )
 }
 
 fn audit(session: &Session, matches: &Matches) -> Result<()> {

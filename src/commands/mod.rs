@@ -1,16 +1,19 @@
 //! What rig can do. [`COMMANDS`] is the only list.
 
 mod api;
+mod carry;
 mod command;
 mod context;
 mod create;
 mod dashboard;
 mod delete;
 mod deploy;
+mod escape;
 mod lifecycle;
 mod list;
 mod login;
 mod logs;
+mod shell;
 mod status;
 
 use crate::cli::Command;
@@ -31,6 +34,7 @@ pub static COMMANDS: &[Command] = &[
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,
+    shell::SHELL,
     command::COMMAND,
     logs::APP,
     logs::BUILD,

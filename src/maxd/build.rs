@@ -6,7 +6,7 @@
 use super::line::NewLine;
 use super::plan::{Limits, Plan};
 use super::pump::Journal;
-use super::runtime::{Runtime, Task, shell};
+use super::runtime::{Runtime, Streams, Task, shell};
 use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
 use crate::wire::log::Source;
@@ -50,8 +50,15 @@ async fn run(
         .map_err(|error| Error::io("create", &cache.to_string_lossy(), &error))?;
     let env = environment(&cache, &release.env);
     let (dir, limits) = (release.dir.clone(), Limits::default());
-    let task =
-        Task { argv: shell(command), input: false, dir, writable: vec![cache], env, app: None, limits };
+    let task = Task {
+        argv: shell(command),
+        streams: Streams::Output,
+        dir,
+        writable: vec![cache],
+        env,
+        app: None,
+        limits,
+    };
     let mut job = runtime.start(task).await?;
     let pumps = journal.follow(job.as_mut(), Source::Build, Source::Build);
     let ended = timeout(limit, job.wait()).await;

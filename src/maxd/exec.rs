@@ -13,18 +13,19 @@
 mod audit;
 mod detached;
 pub mod feed;
-pub mod flow;
 mod run;
+mod shell;
 
 use super::auth::Identity;
 use super::line::NewLine;
 use super::once::Once;
 use super::platform::{Platform, find_app};
+use super::runtime::Size;
 use super::store::explain;
 use crate::error::{Error, Kind, Result};
+use crate::flow::Flow;
 use crate::time::rfc3339;
 use crate::wire::exec::{Create, Exec, Exit, List};
-use flow::Flow;
 use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,8 +42,8 @@ const KEEP_MAX: u64 = 3600;
 const KNOWN: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long programs may take to end when maxd stops.
 const STOP: Duration = Duration::from_secs(7);
-/// Signals on their way to a program.
-const SIGNALS: usize = 16;
+/// Signals and sizes on their way to a program.
+const ORDERS: usize = 16;
 /// Of a command line, arguments and variables together.
 const ARGS_MAX: usize = 128 * 1024;
 
@@ -63,7 +64,7 @@ pub struct Session {
     flows: Mutex<Flows>,
     /// Bumped whenever something has changed.
     changes: watch::Sender<u64>,
-    signals: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Order>,
     exit: OnceLock<Exit>,
     /// Counts the clients; only the newest is served.
     client: AtomicU64,
@@ -80,6 +81,7 @@ struct Flows {
 /// What the task of a session is told.
 enum Order {
     Signal(i32),
+    Resize(Size),
     End(&'static str),
 }
 
@@ -109,7 +111,7 @@ impl Session {
     /// Ends it, and says why.
     fn end(&self, reason: &'static str) {
         // One whose task takes nothing is ending.
-        let _ = self.signals.try_send(Order::End(reason));
+        let _ = self.orders.try_send(Order::End(reason));
     }
 }
 
@@ -169,17 +171,18 @@ impl Platform {
     pub async fn create_exec(self: &Arc<Self>, who: &Identity, once: Once, request: Create) -> Result<Exec> {
         check(&request)?;
         let (owner, user) = (who.user, who.name.clone());
-        let (network, app) = (request.network.clone(), request.app.clone());
+        let name = request.app.clone().ok_or_else(|| Error::usage("which app?").field("app"))?;
+        let (network, app) = (request.network.clone(), name.clone());
         let row = self.store.with(move |t| find_app(t, owner, &network, &app)).await?;
         let release = self.supervisor.release(row.id).ok_or_else(|| {
-            let message = format!("app '{}' has no release to run anything in", request.app);
+            let message = format!("app '{name}' has no release to run anything in");
             Error::new(Kind::Conflict, message).hint("deploy it first: `rig deploy`")
         })?;
         let detached = request.detach == Some(true);
         if let Some(full) = self.execs.full(owner, row.id) {
             return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
         }
-        let (network, app, tty) = (request.network.clone(), request.app.clone(), request.tty.is_some());
+        let (network, tty, keep) = (request.network.clone(), request.tty.is_some(), request.keep);
         let number = release.number;
         let (document, created) = self
             .store
@@ -189,37 +192,38 @@ impl Platform {
                     t.execute(
                         "INSERT INTO execs(user, network, app, tty, started_at, detached, app_id)
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                        params![owner, network, app, tty, started_at, detached, detached.then_some(row.id)],
+                        params![owner, network, name, tty, started_at, detached, detached.then_some(row.id)],
                     )
                     .map_err(explain)?;
                     let id = u64::try_from(t.last_insert_rowid()).unwrap_or(0);
-                    let (release, attached) = (number, false);
-                    let exec = Exec { id, network, app, user, release, tty, attached, detached, started_at };
+                    let (app, release, attached) = (Some(name), Some(number), false);
+                    let exec =
+                        Exec { id, network, app, user, release, tty, attached, detached, started_at, keep };
                     Ok((exec, ()))
                 })
             })
             .await?;
         if created.is_some() {
-            let (signals, orders) = mpsc::channel(SIGNALS);
+            let (orders, taken) = mpsc::channel(ORDERS);
             let session = Arc::new(Session {
                 id: document.id,
                 owner,
                 app: row.id,
                 document: document.clone(),
-                keep: Duration::from_secs(request.keep.min(KEEP_MAX)),
+                keep: Duration::from_secs(request.keep),
                 began: Instant::now(),
                 flows: Mutex::default(),
                 changes: watch::Sender::default(),
-                signals,
+                orders,
                 exit: OnceLock::new(),
                 client: AtomicU64::new(0),
                 attached: AtomicBool::new(false),
             });
             self.execs.all().insert(session.id, Arc::clone(&session));
             if detached {
-                tokio::spawn(detached::run(Arc::clone(self), session, request, release, orders));
+                tokio::spawn(detached::run(Arc::clone(self), session, request, release, taken));
             } else {
-                tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, release, orders));
+                tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, release, taken));
                 // Whoever asked may be gone already.
                 feed::abandon(self, &session, 0);
             }
@@ -280,8 +284,12 @@ fn check(request: &Create) -> Result<()> {
     if size > ARGS_MAX {
         return Err(Error::usage(format!("a command line has at most {ARGS_MAX} bytes")).field("argv"));
     }
-    if request.argv.first().is_none_or(String::is_empty) {
+    if request.argv.first().map_or(request.tty.is_none(), String::is_empty) {
         return Err(Error::usage("there is nothing to run").field("argv"));
+    }
+    if request.keep > KEEP_MAX {
+        let message = format!("a session is kept for at most {KEEP_MAX} s, not {} s", request.keep);
+        return Err(Error::usage(message).field("keep"));
     }
     if request.detach == Some(true) && request.tty.is_some() {
         return Err(Error::usage("a detached command has no terminal").field("tty"));

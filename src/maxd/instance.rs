@@ -3,7 +3,7 @@
 use super::build::brief;
 use super::plan::Health;
 use super::pump::{Journal, Pumps};
-use super::runtime::{Exit, Job, Runtime, Task, shell};
+use super::runtime::{Exit, Job, Runtime, Streams, Task, shell};
 use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
@@ -91,8 +91,15 @@ impl Instance {
         env.push(("PORT".to_owned(), port.number.to_string()));
         env.push(("HOST".to_owned(), Ipv4Addr::LOCALHOST.to_string()));
         let (argv, dir, limits) = (shell(command), release.dir.clone(), release.plan.limits);
-        let task =
-            Task { argv, input: false, dir, writable: Vec::new(), env, app: Some(release.app), limits };
+        let task = Task {
+            argv,
+            streams: Streams::Output,
+            dir,
+            writable: Vec::new(),
+            env,
+            app: Some(release.app),
+            limits,
+        };
         let mut job = runtime.start(task).await?;
         let pumps = journal.follow(job.as_mut(), Source::Stdout, Source::Stderr);
         Ok(Instance { job, pumps, port, since: SystemTime::now() })

@@ -25,6 +25,7 @@ use super::tls;
 use super::trial::{self, Trial};
 use super::webhooks::{Webhooks, deliver};
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::sys::signals;
 use crate::wire::Limits;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -55,6 +56,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(args: Serve) -> Result<()> {
+    heed_signals()?;
     make_private(&args.data.join("uploads"))?;
     let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
     let _lock = lock(&data)?;
@@ -421,6 +423,22 @@ fn ready(path: &Path, url: &str, apps_url: &str) -> Result<()> {
         fs::rename(&new, path)
     });
     written.map_err(|error| disk("write", path, &error))
+}
+
+/// Makes signals that whoever started maxd has it ignore do nothing in another way: apps and
+/// shells would inherit that they are ignored, and no handler (execve(2)).
+fn heed_signals() -> Result<()> {
+    let kinds = [
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
+    for kind in kinds.into_iter().filter(|kind| signals::ignored(kind.as_raw_value())) {
+        drop(signal(kind).map_err(|error| Error::io("wait for", "signals", &error))?);
+    }
+    Ok(())
 }
 
 async fn wait_for_signal() -> Result<()> {

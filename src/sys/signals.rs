@@ -13,12 +13,27 @@ pub const INTERRUPT: i32 = libc::SIGINT;
 /// `SIGWINCH`: the terminal's size has changed.
 pub const RESIZED: i32 = libc::SIGWINCH;
 
-/// From now on calls `then` with the number of each SIGINT, SIGTERM, SIGHUP or SIGWINCH. Must
-/// be called before other threads are started, since they inherit the mask. A signal
-/// that was ignored from outside (`nohup`) stays ignored.
+/// `SIGTSTP`: Ctrl-Z.
+pub const STOPPED: i32 = libc::SIGTSTP;
+
+/// What is waited for.
+const WATCHED: [i32; 8] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGTSTP,
+    libc::SIGWINCH,
+];
+
+/// From now on calls `then` with the number of each of these signals. Must be called before
+/// other threads are started, since they inherit the mask. A signal that was ignored from
+/// outside (`nohup`) stays ignored.
 pub fn watch(then: fn(i32)) {
     let mut set = empty();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH] {
+    for signal in WATCHED {
         if !ignored(signal) {
             // SAFETY: `set` was initialised by sigemptyset.
             unsafe { libc::sigaddset(&mut set, signal) };
@@ -40,6 +55,21 @@ pub fn watch(then: fn(i32)) {
     }
 }
 
+/// Stops this program as Ctrl-Z does, until it is continued. The terminal is the caller's
+/// to restore before. The kernel lets nobody be stopped whom no shell could continue
+/// (POSIX, orphaned process groups).
+pub fn suspend() {
+    let mut set = empty();
+    // SAFETY: `set` was initialised; raising involves no memory, and the signal, which only
+    // this thread takes then, has done its work when the call returns.
+    unsafe {
+        libc::sigaddset(&mut set, STOPPED);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(STOPPED);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
 /// Blocks no signal in this thread and those it starts: whoever started the program may
 /// have left some blocked, which programs inherit.
 #[cfg(feature = "server")]
@@ -58,7 +88,8 @@ fn empty() -> libc::sigset_t {
     }
 }
 
-fn ignored(signal: i32) -> bool {
+/// Whether whoever started the program has it ignore this signal.
+pub fn ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: only reads the current action into `action`, for which zero is valid.
     unsafe {

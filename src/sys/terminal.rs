@@ -1,16 +1,18 @@
 //! The terminal's modes and size.
 
+use super::signals;
 use super::wait::{poll, watch};
 use std::io::{self, IsTerminal, Write};
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The modes to go back to, while they are changed.
 static SAVED: Mutex<Option<libc::termios>> = Mutex::new(None);
-/// Whether the alternate screen is shown. Held while something is written to it, so that
-/// nothing comes behind [`restore`].
-static FULL: Mutex<bool> = Mutex::new(false);
+/// While the terminal is drawn on, what puts back what was drawn. Held while something is
+/// written, so that nothing comes behind [`restore`].
+static DRAWN: Mutex<Option<String>> = Mutex::new(None);
 /// How long [`restore`] waits for a terminal that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -20,7 +22,7 @@ pub struct EchoOff(());
 impl EchoOff {
     /// Turns echo off on standard input.
     pub fn new() -> io::Result<EchoOff> {
-        change(|modes| {
+        change(libc::TCSAFLUSH, |modes| {
             modes.c_lflag &= !libc::ECHO;
             modes.c_lflag |= libc::ECHONL | libc::ICANON;
         })?;
@@ -41,7 +43,7 @@ pub struct FullScreen(());
 impl FullScreen {
     /// Takes the terminal on standard input and output.
     pub fn new() -> io::Result<FullScreen> {
-        change(|modes| {
+        change(libc::TCSAFLUSH, |modes| {
             modes.c_lflag &= !(libc::ECHO | libc::ICANON | libc::IEXTEN);
             modes.c_iflag &= !(libc::IXON | libc::ICRNL);
             for (key, value) in [(libc::VMIN, 1), (libc::VTIME, 0), (libc::VSUSP, 0), (libc::VQUIT, 0)] {
@@ -50,7 +52,7 @@ impl FullScreen {
                 }
             }
         })?;
-        *full() = true;
+        *drawn() = Some("\u{1b}[?25h\u{1b}[?1049l".to_owned());
         let screen = FullScreen(());
         screen.write("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(screen)
@@ -58,9 +60,9 @@ impl FullScreen {
 
     /// Writes to the screen; nothing once the terminal has been restored.
     pub fn write(&self, text: &str) -> io::Result<()> {
-        match *full() {
-            true => put(text),
-            false => Ok(()),
+        match *drawn() {
+            Some(_) => put(text.as_bytes()),
+            None => Ok(()),
         }
     }
 }
@@ -71,81 +73,172 @@ impl Drop for FullScreen {
     }
 }
 
-fn full() -> MutexGuard<'static, bool> {
-    FULL.lock().unwrap_or_else(PoisonError::into_inner)
+/// Everything that is typed comes as it is, and nothing is made of what is written, while
+/// this lives (cfmakeraw(3)).
+pub struct Raw(());
+
+impl Raw {
+    /// Takes the terminal on standard input and output.
+    pub fn new() -> io::Result<Raw> {
+        // What was typed before is for the other side.
+        change(libc::TCSADRAIN, |modes| {
+            // SAFETY: `modes` is valid, and only written to.
+            unsafe { libc::cfmakeraw(modes) };
+        })?;
+        *drawn() = Some(String::new());
+        Ok(Raw(()))
+    }
+
+    /// Writes to the terminal; nothing once it has been restored. From now on `undo` is what
+    /// puts back what was changed.
+    pub fn write(&self, bytes: &[u8], undo: Option<String>) -> io::Result<()> {
+        match &mut *drawn() {
+            Some(kept) => {
+                if let Some(undo) = undo {
+                    *kept = undo;
+                }
+                put(bytes)
+            }
+            None => Ok(()),
+        }
+    }
 }
 
-fn put(text: &str) -> io::Result<()> {
+impl Drop for Raw {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn drawn() -> MutexGuard<'static, Option<String>> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn put(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     out.flush()
 }
 
-/// Shows the cursor and the ordinary screen again, if the terminal takes it in time; whether
-/// it was not shown.
+/// Puts back what was drawn, if the terminal takes it in time; whether anything was.
 fn leave() -> bool {
     let deadline = Instant::now() + PATIENCE;
     let mut shown = loop {
-        match FULL.try_lock() {
+        match DRAWN.try_lock() {
             Ok(shown) => break shown,
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
             Err(_) => return true,
         }
     };
-    let was = std::mem::take(&mut *shown);
-    if was {
+    let Some(undo) = shown.take() else { return false };
+    if !undo.is_empty() {
         let mut ready = [watch(libc::STDOUT_FILENO, libc::POLLOUT)];
         let _ = poll(&mut ready, Some(PATIENCE));
         if ready.iter().any(|one| one.revents & libc::POLLOUT != 0) {
-            let _ = put("\u{1b}[?25h\u{1b}[?1049l");
+            let _ = put(undo.as_bytes());
         }
     }
-    was
+    true
 }
 
-/// Stops this program as Ctrl-Z does, until it is continued. The terminal is the caller's
-/// to restore before.
+/// Stops this program as Ctrl-Z does, with the terminal as it was found, until it is
+/// continued.
 pub fn suspend() {
-    // SAFETY: no memory is involved.
-    unsafe { libc::raise(libc::SIGTSTP) };
+    let own = match SAVED.lock() {
+        Ok(saved) if saved.is_some() => modes().ok(),
+        _ => None,
+    };
+    restore();
+    signals::suspend();
+    if let Some(own) = own {
+        let _ = change(libc::TCSADRAIN, |modes| *modes = own);
+    }
 }
 
-/// Changes the modes of standard input, and remembers what they were.
-fn change(change: impl FnOnce(&mut libc::termios)) -> io::Result<()> {
+fn modes() -> io::Result<libc::termios> {
     let mut modes = MaybeUninit::uninit();
     // SAFETY: tcgetattr fills `modes` when it returns 0.
-    let mut modes = unsafe {
+    unsafe {
         if libc::tcgetattr(libc::STDIN_FILENO, modes.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        modes.assume_init()
-    };
+        Ok(modes.assume_init())
+    }
+}
+
+/// Changes the modes of standard input, and remembers what they were.
+fn change(when: libc::c_int, change: impl FnOnce(&mut libc::termios)) -> io::Result<()> {
+    let mut modes = modes()?;
     if let Ok(mut saved) = SAVED.lock() {
         *saved = Some(modes);
     }
+    remember(modes);
     change(&mut modes);
-    set(&modes)
+    set(&modes, when)
 }
 
 /// Puts the terminal back as it was found; does nothing when it was not touched.
-/// May be called from any thread, any number of times. Says whether the alternate screen
-/// was shown.
+/// May be called from any thread, any number of times. Says whether it was drawn on.
 pub fn restore() -> bool {
-    let full = leave();
+    let drawn = leave();
     let saved = match SAVED.lock() {
         Ok(mut saved) => saved.take(),
         Err(_) => None,
     };
     if let Some(modes) = saved {
-        // Nothing to be done about a terminal that is gone.
-        let _ = set(&modes);
+        // Nothing to be done about a terminal that is gone. What was typed meanwhile is for
+        // whoever reads next.
+        let _ = set(&modes, libc::TCSANOW);
     }
-    full
+    CRASHED.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    drawn
 }
 
-fn set(modes: &libc::termios) -> io::Result<()> {
+/// The modes to go back to when this program crashes; none while they are as they were found.
+static CRASHED: AtomicPtr<libc::termios> = AtomicPtr::new(std::ptr::null_mut());
+
+/// What shows that a program crashes: an abort of its own, and what the processor refuses.
+const CRASHES: [i32; 5] = [libc::SIGABRT, libc::SIGILL, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
+
+/// From now on a crash puts these modes back.
+fn remember(modes: libc::termios) {
+    static ONCE: AtomicBool = AtomicBool::new(false);
+    // Never freed: the handler may be looking at it.
+    CRASHED.store(Box::into_raw(Box::new(modes)), Ordering::Relaxed);
+    if ONCE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    for signal in CRASHES {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: zero is valid for a sigaction; the handler makes only calls that may be made
+        // there (signal-safety(7)), and happens once (SA_RESETHAND).
+        unsafe {
+            let chosen = action.assume_init_mut();
+            chosen.sa_sigaction = crashed as *const () as libc::sighandler_t;
+            chosen.sa_flags = libc::SA_RESETHAND;
+            libc::sigaction(signal, chosen, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Puts the terminal back, so far as that can be done here, and goes on to crash.
+extern "C" fn crashed(signal: libc::c_int) {
+    const UNDO: &[u8] = b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[0m";
+    let modes = CRASHED.load(Ordering::Relaxed);
+    if !modes.is_null() {
+        // SAFETY: what is not null was leaked, so it is valid; UNDO is static.
+        unsafe {
+            libc::write(libc::STDOUT_FILENO, UNDO.as_ptr().cast(), UNDO.len());
+            libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, modes);
+        }
+    }
+    // SAFETY: no memory is involved; the signal's default is in force again.
+    unsafe { libc::raise(signal) };
+}
+
+fn set(modes: &libc::termios, when: libc::c_int) -> io::Result<()> {
     // SAFETY: `modes` came from tcgetattr.
-    match unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSAFLUSH, modes) } {
+    match unsafe { libc::tcsetattr(libc::STDIN_FILENO, when, modes) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

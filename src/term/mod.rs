@@ -5,6 +5,7 @@ pub mod keys;
 pub mod output;
 pub mod progress;
 pub mod prompt;
+pub mod raw;
 pub mod screen;
 pub mod text;
 pub mod wrap;
@@ -17,7 +18,8 @@ use std::sync::{Mutex, PoisonError};
 /// What is said when a signal ends rig.
 static LAST_WORDS: Mutex<String> = Mutex::new(String::new());
 
-/// Who takes signals in place of rig; whether it did.
+/// Who takes signals in place of rig; whether it did. A SIGTSTP that nobody takes stops
+/// rig, as Ctrl-Z does.
 pub type Taker = Box<dyn Fn(i32) -> bool + Send>;
 
 static TAKER: Mutex<Option<Taker>> = Mutex::new(None);
@@ -41,7 +43,7 @@ pub fn on_interrupt(text: &str) {
     text.clone_into(&mut LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// Ends rig on Ctrl-C, SIGTERM and SIGHUP with the terminal restored and the exit code
+/// Ends rig on Ctrl-C, SIGTERM, SIGHUP and their like with the terminal restored and the exit code
 /// a shell expects (128+n). `json` says how it is told.
 pub fn end_on_signals(json: bool) {
     JSON.store(json, Ordering::Relaxed);
@@ -55,6 +57,9 @@ pub fn end_on_signals(json: bool) {
         if TAKER.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|taker| taker(signal)) {
             return;
         }
+        if signal == signals::STOPPED {
+            return terminal::suspend();
+        }
         let full = terminal::restore();
         let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
         let code = 128 + signal;
@@ -63,7 +68,7 @@ pub fn end_on_signals(json: bool) {
             error = error.hint(words.as_str());
         }
         // Where the screen was filled, Ctrl-C is one way to leave.
-        if full && signal == signals::INTERRUPT {
+        if full && words.is_empty() && signal == signals::INTERRUPT {
             std::process::exit(code);
         }
         output::interrupted(&error, code, JSON.load(Ordering::Relaxed));

@@ -8,22 +8,25 @@ use miniserde::{Deserialize, Serialize};
 /// keeps them, and sends them again behind a cut.
 pub const WINDOW: usize = 256 * 1024;
 /// The most bytes in one frame.
-pub const PIECE: usize = 32 * 1024;
+pub const PIECE: usize = 16 * 1024;
 
 /// `exec:create`.
 #[derive(Serialize, Deserialize, Clone)]
 pub struct Create {
     /// The network's name.
     pub network: String,
-    /// The app's name.
-    pub app: String,
-    /// The program and its arguments, exactly as they are.
+    /// The app's name; null for the network's console, which needs a terminal and takes
+    /// nothing of what follows but that and `keep`.
+    pub app: Option<String>,
+    /// The program and its arguments, exactly as they are; none for a login shell, which
+    /// needs a terminal.
     pub argv: Vec<String>,
     /// Further variables, which win over the app's.
     pub env: Vec<Variable>,
     /// The working directory, below the release's.
     pub workdir: Option<String>,
-    /// A terminal to run it in; without one its standard output and error are apart.
+    /// A terminal to run it in, whose output is one stream; without one standard output and
+    /// error are apart.
     pub tty: Option<Tty>,
     /// It is ended when it takes longer, in milliseconds.
     pub timeout_ms: Option<u64>,
@@ -43,11 +46,20 @@ pub struct Variable {
     pub value: String,
 }
 
-/// A terminal, and the push `resize`.
+/// A terminal.
 #[derive(Serialize, Deserialize, Clone)]
 pub struct Tty {
-    /// Its kind, for `TERM`; of a `resize` without meaning.
+    /// Its kind, for `TERM`.
     pub term: String,
+    /// Its columns.
+    pub columns: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// The push `resize`: the terminal's size now.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
+pub struct Resize {
     /// Its columns.
     pub columns: u64,
     /// Its rows.
@@ -61,12 +73,12 @@ pub struct Exec {
     pub id: u64,
     /// The network's name.
     pub network: String,
-    /// The app's name.
-    pub app: String,
+    /// The app's name; null for the network's console.
+    pub app: Option<String>,
     /// Who began it.
     pub user: String,
-    /// The release whose files it sees.
-    pub release: u64,
+    /// The release whose files it sees; null for a console.
+    pub release: Option<u64>,
     /// Whether it has a terminal.
     pub tty: bool,
     /// Whether a client is there.
@@ -75,6 +87,8 @@ pub struct Exec {
     pub detached: bool,
     /// When it began.
     pub started_at: String,
+    /// How long it goes on without a client, in seconds.
+    pub keep: u64,
 }
 
 /// `exec:delete`.
@@ -145,13 +159,33 @@ pub struct Entry {
 /// before, whose channel is closed.
 #[derive(Serialize, Deserialize, Clone, Copy, Default)]
 pub struct Attach {
-    /// Bytes of standard output that have arrived.
-    pub out: u64,
+    /// Bytes of standard output that have arrived; null to begin with what is kept.
+    pub out: Option<u64>,
     /// Bytes of standard error.
+    pub err: Option<u64>,
+}
+
+/// The answer to a join: where each stream goes on.
+#[derive(Serialize, Deserialize, Clone, Copy)]
+pub struct Attached {
+    /// The offset of the next byte of standard output.
+    pub out: u64,
+    /// Of standard error.
+    pub err: u64,
+    /// Of standard input: so many bytes the program has got, or will get.
+    pub input: u64,
+}
+
+/// The push `ack`: so many bytes have arrived.
+#[derive(Serialize, Deserialize, Clone, Copy, Default)]
+pub struct Arrived {
+    /// Of standard output.
+    pub out: u64,
+    /// Of standard error.
     pub err: u64,
 }
 
-/// The answer to a join, and the event `ack`.
+/// The event `ack`.
 #[derive(Serialize, Deserialize, Clone, Copy)]
 pub struct Taken {
     /// Bytes of standard input that the program has got.

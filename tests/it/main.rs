@@ -45,6 +45,7 @@ mod sandbox;
 mod scripted;
 mod scripted_proxy;
 mod session;
+mod shell;
 mod supervise;
 mod terminal;
 mod tidy;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A running relay. It ends with the test's process.
@@ -17,6 +17,10 @@ struct State {
     asked: Mutex<Vec<String>>,
     open: Mutex<Vec<(TcpStream, TcpStream)>>,
     bytes: AtomicU64,
+    refuses: AtomicBool,
+    /// So many bytes from the server a connection carries; 0 for any number.
+    budget: AtomicU64,
+    spent: AtomicUsize,
 }
 
 /// What is done to requests for a path.
@@ -52,6 +56,9 @@ impl Relay {
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                if shared.refuses.load(Ordering::Relaxed) {
+                    continue;
+                }
                 // A server that is down looks the same through the relay.
                 let Ok(server) = TcpStream::connect(&target) else { continue };
                 let copies = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -76,6 +83,22 @@ impl Relay {
             client.shutdown(Shutdown::Both).is_ok()
         });
         closed.count()
+    }
+
+    /// From now on cuts each connection when it has carried so many bytes from the server;
+    /// 0 for not any more.
+    pub fn budget(&self, bytes: u64) {
+        self.state.budget.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many connections have used up their budget.
+    pub fn spent(&self) -> usize {
+        self.state.spent.load(Ordering::Relaxed)
+    }
+
+    /// Takes no connection any more, or does again.
+    pub fn refuse(&self, refuses: bool) {
+        self.state.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// How many bytes went through so far.
@@ -110,8 +133,27 @@ fn connection(
     let (from, to) = (client.try_clone().ok()?, server.try_clone().ok()?);
     let up = Arc::clone(state);
     std::thread::spawn(move || copy(from, to, &up));
-    copy(server, client, state);
+    carry(server, client, state);
     None
+}
+
+/// Copies what the server says, as far as the budget goes.
+fn carry(mut server: TcpStream, mut client: TcpStream, state: &State) {
+    let (mut buffer, mut carried) = ([0; 4 * 1024], 0);
+    while let Ok(count @ 1..) = server.read(&mut buffer) {
+        state.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        if client.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+        carried += count as u64;
+        let budget = state.budget.load(Ordering::Relaxed);
+        if budget > 0 && carried > budget {
+            state.spent.fetch_add(1, Ordering::Relaxed);
+            let _ = server.shutdown(Shutdown::Both);
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {

@@ -1,10 +1,12 @@
 //! rig in a pseudo-terminal, and what a person sees there.
 
-use crate::harness::{Rig, text, wait_for};
+use crate::harness::{PATIENCE, Rig, text, wait_for};
+use nix::sys::termios::{LocalFlags, Termios};
 use portable_pty::{Child, CommandBuilder, PtyPair, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use vt100::Parser;
 
 /// A terminal with rig in it.
@@ -13,6 +15,8 @@ pub struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     writer: Box<dyn Write + Send>,
     seen: Arc<Mutex<Seen>>,
+    /// The modes before rig ran.
+    before: Termios,
 }
 
 struct Seen {
@@ -38,6 +42,7 @@ impl Terminal {
             builder.env(key, value.unwrap());
         }
         builder.cwd(rig.home.path());
+        let before = pair.master.get_termios().unwrap();
         let child = pair.slave.spawn_command(builder).unwrap();
         let seen = Arc::new(Mutex::new(Seen {
             bytes: Vec::new(),
@@ -54,12 +59,17 @@ impl Terminal {
                 seen.screen.process(&buffer[..count]);
             }
         });
-        Terminal { pair, child, writer, seen }
+        Terminal { pair, child, writer, seen, before }
     }
 
     /// Everything rig has written.
     pub fn written(&self) -> String {
         text(&self.seen.lock().unwrap().bytes)
+    }
+
+    /// Whether the last that was written is this.
+    pub fn ends_with(&self, text: &str) -> bool {
+        self.seen.lock().unwrap().bytes.ends_with(text.as_bytes())
     }
 
     /// What is on the screen, without the spaces at the ends of lines.
@@ -89,7 +99,11 @@ impl Terminal {
     /// Waits until this is on the screen.
     #[track_caller]
     pub fn shows(&self, text: &str) {
-        wait_for(text, || self.screen().contains(text).then_some(()));
+        let ends = Instant::now() + PATIENCE;
+        while !self.screen().contains(text) {
+            assert!(Instant::now() < ends, "waited too long for {text:?}; there is:\n{}", self.screen());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     pub fn type_in(&mut self, text: &str) {
@@ -111,8 +125,17 @@ impl Terminal {
 
     /// Whether what is typed is shown.
     pub fn echoes(&self) -> bool {
-        let modes = self.pair.master.get_termios().unwrap();
-        modes.local_flags.contains(nix::sys::termios::LocalFlags::ECHO)
+        self.modes().local_flags.contains(LocalFlags::ECHO)
+    }
+
+    /// The terminal's modes, as `stty -g` has them.
+    pub fn modes(&self) -> Termios {
+        self.pair.master.get_termios().unwrap()
+    }
+
+    /// The same before rig ran.
+    pub fn modes_at_start(&self) -> Termios {
+        self.before.clone()
     }
 }
 

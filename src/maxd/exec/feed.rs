@@ -1,12 +1,12 @@
 //! The topic `exec:ID`: carries a session's bytes to and from the client that is there.
 
-use super::{Order, Session};
+use super::{Order, Session, shell};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::auth::Identity;
 use crate::maxd::outlet::{Gone, Outlet};
 use crate::maxd::platform::Platform;
 use crate::maxd::socket::{Body, Push};
-use crate::wire::exec::{Attach, Eof, Signal, Taken};
+use crate::wire::exec::{Arrived, Attach, Attached, Eof, Resize, Signal, Taken};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use miniserde::json;
@@ -22,7 +22,8 @@ pub struct Client {
     session: Arc<Session>,
     who: Identity,
     number: u64,
-    sent: Attach,
+    /// Offsets behind what was sent.
+    sent: Arrived,
     told: u64,
     /// Its end was sent.
     ended: bool,
@@ -80,26 +81,27 @@ pub fn join(
         let message = format!("session {id} was detached: what it writes goes to its log");
         return Err(Error::new(Kind::Conflict, message).hint(format!("see `rig logs command {id}`")));
     }
-    let input = {
+    let place = {
         let mut flows = session.flows();
-        if attach.out < flows.out.acknowledged() || attach.err < flows.err.acknowledged() {
+        let (first_out, first_err) = (flows.out.acknowledged(), flows.err.acknowledged());
+        let (out, err) = (attach.out.unwrap_or(first_out), attach.err.unwrap_or(first_err));
+        if out < first_out || err < first_err {
             let message = format!("what session {id} wrote first is not kept: another client has it");
             return Err(Error::new(Kind::Conflict, message));
         }
-        let out = flows.out.acknowledge(attach.out);
-        if out.and_then(|()| flows.err.acknowledge(attach.err)).is_err() {
+        if flows.out.acknowledge(out).and_then(|()| flows.err.acknowledge(err)).is_err() {
             return Err(Error::new(Kind::Usage, "this is more than the program has written"));
         }
-        flows.input.end()
+        Attached { out, err, input: flows.input.end() }
     };
     let number = session.client.fetch_add(1, Ordering::Relaxed) + 1;
     session.attached.store(true, Ordering::Relaxed);
     // Whoever was there before is told.
     session.changed();
     let (platform, who) = (Arc::clone(platform), who.clone());
-    let client =
-        Client { platform, session, who, number, sent: attach, told: input, ended: false, done: false };
-    Ok((json::to_string(&Taken { input }), Box::new(client)))
+    let (sent, told) = (Arrived { out: place.out, err: place.err }, place.input);
+    let client = Client { platform, session, who, number, sent, told, ended: false, done: false };
+    Ok((json::to_string(&place), Box::new(client)))
 }
 
 /// Carries until the client or the program is gone.
@@ -192,7 +194,7 @@ impl Client {
                 self.session.flows().input.push_at(u64::from_be_bytes(*offset), bytes).map_err(broken)?;
             }
             "ack" => {
-                let ack: Attach = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                let ack: Arrived = json::from_str(push.payload.text()).map_err(|_| malformed())?;
                 let mut flows = self.session.flows();
                 flows.out.acknowledge(ack.out).map_err(broken)?;
                 flows.err.acknowledge(ack.err).map_err(broken)?;
@@ -208,7 +210,11 @@ impl Client {
                 let signal: Signal = json::from_str(push.payload.text()).map_err(|_| malformed())?;
                 let number = i32::try_from(signal.number).map_err(|_| malformed())?;
                 // Who sends more than are taken has sent enough.
-                let _ = self.session.signals.try_send(Order::Signal(number));
+                let _ = self.session.orders.try_send(Order::Signal(number));
+            }
+            "resize" => {
+                let size: Resize = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                let _ = self.session.orders.try_send(Order::Resize(shell::size(size.columns, size.rows)));
             }
             "done" => self.done = self.ended,
             _ => {}

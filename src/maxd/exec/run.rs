@@ -1,10 +1,10 @@
 //! The task of a session: starts the program, carries its bytes, and sees it end.
 
-use super::{Order, Session};
+use super::{Order, Session, shell};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::instance;
 use crate::maxd::platform::Platform;
-use crate::maxd::runtime::{self, Input, Job, Pipe, Task};
+use crate::maxd::runtime::{self, Input, Job, Pipe, Streams, Task};
 use crate::maxd::supervisor::Release;
 use crate::wire::exec::{Create, Exit, PIECE};
 use std::path::{Component, Path, PathBuf};
@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Between two tries to signal a program that is just being started.
 const AGAIN: Duration = Duration::from_millis(20);
+/// Ctrl-D.
+const END_OF_FILE: u8 = 4;
 /// What shells answer for what can't be run.
 pub const CANNOT_RUN: u64 = 126;
 
@@ -61,21 +63,29 @@ pub async fn note_end(platform: &Platform, session: &Session, code: u64, reason:
 /// Starts the program.
 pub async fn start(platform: &Platform, request: &Create, release: &Release) -> Result<Box<dyn Job>> {
     let mut env = instance::environment(release);
+    let streams = match &request.tty {
+        None => Streams::Both,
+        Some(tty) => {
+            env.extend(shell::environment(request, tty));
+            Streams::Terminal(shell::size(tty.columns, tty.rows))
+        }
+    };
     env.extend(request.env.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
     let dir = release.dir.clone();
+    let argv = if request.argv.is_empty() { shell::login() } else { request.argv.clone() };
     let argv = match &request.workdir {
-        None => request.argv.clone(),
+        None => argv,
         Some(workdir) => {
             // It is the shell inside the sandbox that goes there.
             let place = below(&dir, workdir)?;
             let enter = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
             let words = ["/bin/sh", "-c", enter, "sh"].map(str::to_owned);
             let place = place.to_string_lossy().into_owned();
-            words.into_iter().chain([place]).chain(request.argv.iter().cloned()).collect()
+            words.into_iter().chain([place]).chain(argv).collect()
         }
     };
     let (app, limits) = (Some(release.app), release.plan.limits);
-    let task = Task { argv, input: true, dir, writable: Vec::new(), env, app, limits };
+    let task = Task { argv, streams, dir, writable: Vec::new(), env, app, limits };
     platform.runtime.start(task).await
 }
 
@@ -100,7 +110,8 @@ async fn carry(
         tasks.spawn(read(Arc::clone(session), out, true));
         tasks.spawn(read(Arc::clone(session), err, false));
     }
-    let writer = job.input().map(|input| tokio::spawn(write(Arc::clone(session), input)));
+    let terminal = session.document.tty;
+    let writer = job.input().map(|input| tokio::spawn(write(Arc::clone(session), input, terminal)));
     let (exit, reason) = until_end(&mut *job, limit, &mut orders).await;
     if let Some(writer) = writer {
         writer.abort();
@@ -128,6 +139,7 @@ pub async fn until_end(
             exit = job.wait() => break (exit, None),
             order = orders.recv() => match order {
                 Some(Order::Signal(number)) => waiting.push(number),
+                Some(Order::Resize(size)) => job.resize(size),
                 Some(Order::End(reason)) => break (job.stop(GRACE).await, Some(reason)),
                 None => break (job.stop(GRACE).await, Some("deleted")),
             },
@@ -200,7 +212,7 @@ async fn read(session: Arc<Session>, mut pipe: Pipe, out: bool) {
 
 /// From the client into the program. One that reads no more makes no difference to the
 /// client.
-async fn write(session: Arc<Session>, input: Input) {
+async fn write(session: Arc<Session>, input: Input, terminal: bool) {
     let mut changes = session.changes.subscribe();
     let mut input = Some(input);
     loop {
@@ -220,7 +232,13 @@ async fn write(session: Arc<Session>, input: Input) {
                 let _ = session.flows().input.acknowledge(at + piece.len() as u64);
                 session.changed();
             }
-            None if ended => return,
+            None if ended => {
+                // A terminal has no end; this key says that there is no more (termios(3)).
+                if let Some(pipe) = input.as_mut().filter(|_| terminal) {
+                    let _ = pipe.write_all(&[END_OF_FILE]).await;
+                }
+                return;
+            }
             None => {
                 if changes.changed().await.is_err() {
                     return;

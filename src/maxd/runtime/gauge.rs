@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn stat(pid: i32, parent: i32, group: i32, ticks: u64) -> Stat {
-        Stat { pid, parent, group, start: 1, ticks, pages: 10, ended: false }
+        Stat { pid, parent, group, session: group, start: 1, ticks, pages: 10, ended: false }
     }
 
     fn pids(members: &[&Stat]) -> Vec<i32> {

@@ -30,8 +30,8 @@ pub struct Task {
     /// The program and its arguments. One that is not there ends with 127, one that can't
     /// be run with 126, as in a shell.
     pub argv: Vec<String>,
-    /// Whether it can be given something to read; otherwise there is nothing.
-    pub input: bool,
+    /// Its standard streams.
+    pub streams: Streams,
     /// The release's directory: working directory, home, and writable.
     pub dir: PathBuf,
     /// Other directories that are writable.
@@ -42,6 +42,27 @@ pub struct Task {
     pub app: Option<i64>,
     /// What it may use.
     pub limits: Limits,
+}
+
+/// A job's standard streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// What it writes is read; it has nothing to read itself.
+    Output,
+    /// It can be given something to read, too.
+    Both,
+    /// A terminal, which is its controlling one (termios(4)). What it writes comes on its
+    /// standard output alone.
+    Terminal(Size),
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many stand in a line.
+    pub columns: u16,
+    /// How many lines there are.
+    pub rows: u16,
 }
 
 /// A command line for `sh -c`, as arguments.
@@ -101,6 +122,9 @@ pub trait Job: Send {
     fn input(&mut self) -> Option<Input> {
         None
     }
+
+    /// Its terminal has another size; nothing without a terminal.
+    fn resize(&self, _: Size) {}
 
     /// Sends a signal to everything it has started; whether there was anything yet.
     fn signal(&self, number: i32) -> bool;

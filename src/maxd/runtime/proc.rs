@@ -15,6 +15,8 @@ pub struct Proc {
     parent: i32,
     /// Its process group.
     pub group: i32,
+    /// Its session: all that belongs to one terminal.
+    pub session: i32,
 }
 
 impl Proc {
@@ -24,8 +26,8 @@ impl Proc {
     }
 
     fn of(stat: Stat) -> Option<Proc> {
-        let Stat { pid, start, parent, group, ended, .. } = stat;
-        (!ended).then_some(Proc { pid, start, parent, group })
+        let Stat { pid, start, parent, group, session, ended, .. } = stat;
+        (!ended).then_some(Proc { pid, start, parent, group, session })
     }
 
     /// Whether it has not ended yet.
@@ -57,6 +59,8 @@ pub struct Stat {
     pub parent: i32,
     /// Its process group.
     pub group: i32,
+    /// Its session.
+    pub session: i32,
     /// When it was started, in ticks since the system was.
     pub start: u64,
     /// The CPU time of it and of the children it has waited for, in ticks.
@@ -77,7 +81,7 @@ impl Stat {
         Stat::parse(&String::from_utf8_lossy(line.get(..length)?))
     }
 
-    /// `PID (NAME) STATE PPID PGRP … STARTTIME …`; the name may hold anything.
+    /// `PID (NAME) STATE PPID PGRP SESSION … STARTTIME …`; the name may hold anything.
     fn parse(stat: &str) -> Option<Stat> {
         Stat::parse_with(stat, 11..=14)
     }
@@ -93,6 +97,7 @@ impl Stat {
             pid: pid.parse().ok()?,
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             start: number(19)?,
             ticks: times.filter_map(number).sum(),
             pages: number(21).unwrap_or(0),
@@ -154,10 +159,10 @@ mod tests {
 
     #[test]
     fn a_stat_line_is_read_whatever_the_name() {
-        let tail = "7 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999";
+        let tail = "7 5 6 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999";
         let parse = |text: &str| Stat::parse(text).and_then(Proc::of);
         let one = parse(&format!("42 (a) S 1 (b) S {tail}")).unwrap();
-        assert_eq!(one, Proc { pid: 42, start: 12345, parent: 7, group: 5 });
+        assert_eq!(one, Proc { pid: 42, start: 12345, parent: 7, group: 5, session: 6 });
         assert_eq!(parse(&format!("42 (a) Z {tail}")), None);
         let stat = Stat::parse(&format!("42 (a) Z {tail} 77 0\n")).unwrap();
         assert_eq!(Proc::of(stat), None);

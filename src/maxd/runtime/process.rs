@@ -13,10 +13,13 @@ use super::gauge::{Gauge, Tracked, Tracking};
 use super::proc::{self, Proc};
 use super::record::{Record, Records};
 use super::sandbox::Sandbox;
-use super::{Exit, Future, Input, Job, Measured, Pipe, Runtime, Task};
+use super::{Exit, Future, Input, Job, Measured, Pipe, Runtime, Size, Streams, Task};
 use crate::error::{Error, Kind, Result};
+use pty_process::{OwnedReadPty, OwnedWritePty};
 use rustix::process::Signal;
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -63,8 +66,53 @@ pub struct Process {
 /// A process for the spawner to start.
 struct Order {
     command: Command,
+    terminal: Option<Size>,
     handle: Handle,
-    reply: oneshot::Sender<io::Result<Child>>,
+    reply: oneshot::Sender<io::Result<(Child, Option<Terminal>)>>,
+}
+
+impl Order {
+    fn start(mut self) {
+        let _context = self.handle.enter();
+        let started = match self.terminal {
+            None => self.command.spawn().map(|child| (child, None)),
+            Some(size) => Terminal::start(self.command, size),
+        };
+        let _ = self.reply.send(started);
+    }
+}
+
+/// The near end of a pseudo-terminal (pty(7)).
+struct Terminal {
+    /// Until they are taken.
+    reader: Option<OwnedReadPty>,
+    writer: Option<OwnedWritePty>,
+    /// For its size.
+    control: OwnedFd,
+}
+
+impl Terminal {
+    /// Starts a program that leads a session of its own in a terminal of its own.
+    fn start(command: Command, size: Size) -> io::Result<(Child, Option<Terminal>)> {
+        let failed = |error: pty_process::Error| match error {
+            pty_process::Error::Io(error) => error,
+            pty_process::Error::Rustix(error) => error.into(),
+            _ => io::Error::other("the terminal is broken"),
+        };
+        let (near, far) = pty_process::open().map_err(failed)?;
+        let control = near.as_fd().try_clone_to_owned()?;
+        let (reader, writer) = near.into_split();
+        let terminal = Terminal { reader: Some(reader), writer: Some(writer), control };
+        terminal.resize(size);
+        let child = pty_process::Command::from(command).spawn(far).map_err(failed)?;
+        Ok((child, Some(terminal)))
+    }
+
+    fn resize(&self, size: Size) {
+        let size = Winsize { ws_col: size.columns, ws_row: size.rows, ws_xpixel: 0, ws_ypixel: 0 };
+        // Of one that is gone the size makes no difference.
+        let _ = tcsetwinsize(&self.control, size);
+    }
 }
 
 impl Process {
@@ -110,10 +158,7 @@ impl Process {
             .name("spawner".to_owned())
             .spawn(move || {
                 shed();
-                for mut order in orders {
-                    let _context = order.handle.enter();
-                    let _ = order.reply.send(order.command.spawn());
-                }
+                orders.into_iter().for_each(Order::start);
             })
             .map_err(|error| Error::io("start the thread", "spawner", &error))?;
         Ok(Process {
@@ -132,10 +177,14 @@ impl Process {
         let writable = task.writable.iter().map(|path| canonical(path)).collect::<Result<Vec<_>>>()?;
         let groups = self.cgroups.get().and_then(Option::as_ref);
         let group = task.app.and_then(|_| groups?.group(task.limits));
+        let terminal = match task.streams {
+            Streams::Terminal(size) => Some(size),
+            Streams::Output | Streams::Both => None,
+        };
         let mut words = group.as_ref().map(Group::enter).unwrap_or_default();
         if let Some(sandbox) = &self.sandbox {
             words.push(sandbox.program().into());
-            words.extend(sandbox.args(&dir, &writable));
+            words.extend(sandbox.args(&dir, &writable, terminal.is_some()));
         }
         words.extend(["/bin/sh", "-c", BECOME, "sh"].map(OsString::from));
         words.extend(task.argv.iter().map(OsString::from));
@@ -149,23 +198,26 @@ impl Process {
             .env("PATH", search_path(&dir, &self.path))
             .env("HOME", &dir)
             .envs(task.env)
-            .stdin(if task.input { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true);
+        if terminal.is_none() {
+            command
+                .stdin(if task.streams == Streams::Both { Stdio::piped() } else { Stdio::null() })
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .process_group(0);
+        }
         let failed = |error: io::Error| Error::io("start", &task.argv.join(" "), &error);
         let (reply, child) = oneshot::channel();
-        let order = Order { command, handle: Handle::current(), reply };
+        let order = Order { command, terminal, handle: Handle::current(), reply };
         let gone = || Error::new(Kind::Internal, "the thread that starts processes has ended");
         self.spawner.send(order).map_err(|_| gone())?;
-        let child = child.await.map_err(|_| gone())?.map_err(failed)?;
+        let (child, terminal) = child.await.map_err(|_| gone())?.map_err(failed)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
         let sandboxed = self.sandbox.is_some();
         let tracking = task
             .app
             .map(|app| self.gauge.track(pid, Tracked { app, limits: task.limits, nested: sandboxed, group }));
-        let mut job = ProcessJob { child, pid, sandboxed, ended: None, _record: None, tracking };
+        let mut job = ProcessJob { child, terminal, pid, sandboxed, ended: None, _record: None, tracking };
         if let Some(records) = self.records.get() {
             job._record = Some(records.add(pid, &dir)?);
         }
@@ -231,7 +283,8 @@ impl Runtime for Process {
 
 struct ProcessJob {
     child: Child,
-    /// Also the number of its group.
+    terminal: Option<Terminal>,
+    /// Also the number of its group, and of its session if it has a terminal.
     pid: i32,
     sandboxed: bool,
     ended: Option<Exit>,
@@ -258,9 +311,17 @@ impl ProcessJob {
         let first = self.ended.is_none();
         let exit = self.leader().await;
         if first {
-            proc::signal_group(self.pid, Signal::KILL);
+            self.kill_rest();
         }
         exit
+    }
+
+    /// Ends what is left. A shell gives each of its jobs a group of its own.
+    fn kill_rest(&self) {
+        proc::signal_group(self.pid, Signal::KILL);
+        if self.terminal.is_some() && !self.sandboxed {
+            self.members().iter().for_each(|one| one.signal(Signal::KILL));
+        }
     }
 
     async fn stop_all(&mut self, grace: Duration) -> Exit {
@@ -269,15 +330,19 @@ impl ProcessJob {
         }
         let deadline = Instant::now() + grace;
         let members = self.members();
-        match self.sandboxed {
-            true => self.ask_inside(&members, deadline).await,
-            false => proc::signal_group(self.pid, Signal::TERM),
+        match (self.sandboxed, &self.terminal) {
+            (true, _) => self.ask_inside(&members, deadline).await,
+            (false, None) => proc::signal_group(self.pid, Signal::TERM),
+            (false, Some(_)) => {
+                self.ask(&members);
+                self.ask(Proc::find(self.pid).as_slice());
+            }
         }
         let mut exit = timeout_at(deadline, self.leader()).await.ok();
         while Instant::now() < deadline && !self.sandboxed && !self.members().is_empty() {
             sleep(POLL).await;
         }
-        proc::signal_group(self.pid, Signal::KILL);
+        self.kill_rest();
         if exit.is_none() {
             exit = Some(self.leader().await);
         }
@@ -300,11 +365,23 @@ impl ProcessJob {
             return tell(Signal::KILL);
         }
         tell(Signal::STOP);
-        members.iter().for_each(|one| one.signal(Signal::TERM));
+        self.ask(members);
         while Instant::now() < deadline && self.members().len() > 1 {
             sleep(POLL).await;
         }
         tell(Signal::CONT);
+    }
+
+    /// Asks processes to end. A shell at work in a terminal ends when that is gone, and what
+    /// was stopped there must go on to hear of it.
+    fn ask(&self, members: &[Proc]) {
+        let how: &[Signal] = match self.terminal {
+            Some(_) => &[Signal::HUP, Signal::TERM, Signal::CONT],
+            None => &[Signal::TERM],
+        };
+        for one in members {
+            how.iter().for_each(|signal| one.signal(*signal));
+        }
     }
 
     /// What the job consists of, without its leader.
@@ -313,7 +390,11 @@ impl ProcessJob {
             return proc::descendants(self.pid);
         }
         let mut all = proc::all();
-        all.retain(|one| one.group == self.pid && one.pid != self.pid);
+        let of_job = |one: &Proc| match self.terminal {
+            Some(_) => one.session == self.pid,
+            None => one.group == self.pid,
+        };
+        all.retain(|one| of_job(one) && one.pid != self.pid);
         all
     }
 }
@@ -321,7 +402,7 @@ impl ProcessJob {
 impl Drop for ProcessJob {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            proc::signal_group(self.pid, Signal::KILL);
+            self.kill_rest();
         }
     }
 }
@@ -336,12 +417,22 @@ impl Job for ProcessJob {
     }
 
     fn outputs(&mut self) -> Option<(Pipe, Pipe)> {
+        if let Some(terminal) = &mut self.terminal {
+            return Some((Box::new(terminal.reader.take()?), Box::new(tokio::io::empty())));
+        }
         let (stdout, stderr) = (self.child.stdout.take()?, self.child.stderr.take()?);
         Some((Box::new(stdout), Box::new(stderr)))
     }
 
     fn input(&mut self) -> Option<Input> {
-        Some(Box::new(self.child.stdin.take()?))
+        match &mut self.terminal {
+            Some(terminal) => Some(Box::new(terminal.writer.take()?)),
+            None => Some(Box::new(self.child.stdin.take()?)),
+        }
+    }
+
+    fn resize(&self, size: Size) {
+        self.terminal.iter().for_each(|terminal| terminal.resize(size));
     }
 
     fn signal(&self, number: i32) -> bool {

@@ -23,7 +23,7 @@ impl Sandbox {
         let program = find("bwrap", path).ok_or("bubblewrap is not installed")?;
         let sandbox = Sandbox { program, args: args(data, secret, path) };
         let mut command = Command::new(&sandbox.program);
-        command.args(sandbox.args(data, &[])).args(["true"]);
+        command.args(sandbox.args(data, &[], false)).args(["true"]);
         let output = command.env_clear().env("PATH", path).stdin(Stdio::null()).output();
         match output {
             Ok(output) if output.status.success() => Ok(sandbox),
@@ -41,9 +41,13 @@ impl Sandbox {
     }
 
     /// Its arguments before the job's own, with `dir` as working directory and, like
-    /// `writable`, open for writing.
-    pub fn args(&self, dir: &Path, writable: &[PathBuf]) -> Vec<OsString> {
+    /// `writable`, open for writing. A job with a terminal of its own keeps it.
+    pub fn args(&self, dir: &Path, writable: &[PathBuf], terminal: bool) -> Vec<OsString> {
         let mut args = self.args.clone();
+        if !terminal {
+            // A session of its own has no terminal that it could type into.
+            args.push("--new-session".into());
+        }
         for open in std::iter::once(dir).chain(writable.iter().map(PathBuf::as_path)) {
             args.extend([OsString::from("--bind"), open.into(), open.into()]);
         }
@@ -56,8 +60,7 @@ impl Sandbox {
 fn args(data: &Path, secret: Option<&Path>, path: &str) -> Vec<OsString> {
     let mut args = Vec::new();
     let mut push = |words: &[&str]| args.extend(words.iter().map(OsString::from));
-    // A session of its own has no terminal that it could type into.
-    push(&["--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc"]);
+    push(&["--die-with-parent", "--unshare-pid", "--unshare-ipc"]);
     if rustix::process::geteuid().is_root() {
         push(&["--cap-drop", "ALL"]);
     }

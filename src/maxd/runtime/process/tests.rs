@@ -9,7 +9,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn task(dir: &Path, command: &str) -> Task {
     let (argv, dir, limits) = (shell(command), dir.to_path_buf(), Limits::default());
-    Task { argv, input: false, dir, writable: Vec::new(), env: Vec::new(), app: None, limits }
+    Task { argv, streams: Streams::Output, dir, writable: Vec::new(), env: Vec::new(), app: None, limits }
 }
 
 /// Both ways to run a job; only one where bubblewrap does not work.

@@ -19,6 +19,11 @@ pub struct Flow {
 pub struct Broken;
 
 impl Flow {
+    /// One of which everything before `offset` is done.
+    pub fn at(offset: u64) -> Flow {
+        Flow { start: offset, ..Flow::default() }
+    }
+
     /// The offset behind the last byte.
     pub fn end(&self) -> u64 {
         self.start + self.kept.len() as u64

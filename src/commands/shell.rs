@@ -1,0 +1,114 @@
+//! `rig shell`: a login shell in an app, on the terminal rig is in.
+
+use super::carry::{End, How, OURS, carry, has_terminal, tty};
+use crate::api::exec::Remote;
+use crate::cli::{Arg, Command, Flag, Matches};
+use crate::error::{Error, Kind, Result};
+use crate::session::{self, Session};
+use crate::time::parse_duration;
+use crate::wire::exec::{Create, Exit};
+use std::path::Path;
+use std::time::Duration;
+
+const KEEP: Flag =
+    Flag { long: "keep", short: None, value: "TIME", help: "how long it waits for a lost connection (60s)" };
+const ATTACH: Flag =
+    Flag { long: "attach", short: None, value: "ID", help: "come back to a session of `rig list sessions`" };
+const NO_ESCAPE: Flag =
+    Flag { long: "no-escape", short: None, value: "", help: "send everything, also what begins with ~" };
+
+/// `rig shell`.
+pub const SHELL: Command = Command {
+    words: "shell",
+    aliases: &[],
+    summary: "Open a shell in an app",
+    about: "It has the app's files, variables and isolation, beside the app itself, and its exit code \
+            is rig's; 255 says that rig failed. When the connection breaks the session waits for it, \
+            and rig comes back by itself with nothing lost. At the start of a line ~. ends the session, \
+            ~d leaves it, ~^Z suspends rig, ~? shows these, ~~ is a tilde. Without a terminal use \
+            `rig command`.",
+    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+    flags: &[&session::NETWORK, &KEEP, &ATTACH, &NO_ESCAPE],
+    examples: &[
+        ("A shell beside the app of this directory", "rig shell"),
+        ("One that waits through a longer tunnel", "rig shell web.blue --keep 15m"),
+        ("Back to one that was left", "rig shell --attach 12"),
+    ],
+    run: shell,
+};
+
+/// How long a session waits for a rig whose connection broke.
+pub const KEEP_DEFAULT: Duration = Duration::from_secs(60);
+
+fn shell(session: &Session, matches: &Matches) -> Result<()> {
+    run(session, matches).map_err(|error| error.exits(OURS))
+}
+
+fn run(session: &Session, matches: &Matches) -> Result<()> {
+    if !has_terminal(session) {
+        return Err(Error::usage("a shell needs a terminal, on standard input and output")
+            .hint("run a single command: `rig command APP 'ls | wc -l'`"));
+    }
+    let remote = match matches.value(&ATTACH) {
+        Some(id) => attach(session, matches, id)?,
+        None => {
+            let name = session.app(matches, matches.arg(0), Path::new("."))?;
+            let create = Create {
+                network: name.network.to_string(),
+                app: Some(name.app.to_string()),
+                argv: Vec::new(),
+                env: Vec::new(),
+                workdir: None,
+                tty: Some(tty()),
+                timeout_ms: None,
+                detach: None,
+                keep: keep(matches)?.as_secs(),
+            };
+            Remote::create(session.max()?, &create)?
+        }
+    };
+    let id = remote.exec.id;
+    match carry(session, remote, How::Terminal(!matches.has(&NO_ESCAPE)))? {
+        End::Exit(exit) => ended(session, id, &exit),
+        End::Left => {}
+    }
+    Ok(())
+}
+
+fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
+    if matches.arg(0).is_some() || matches.has(&KEEP) {
+        return Err(Error::usage(
+            "--attach goes to a session that is there: it takes neither an app nor --keep",
+        ));
+    }
+    let number = id.parse().map_err(|_| {
+        Error::usage(format!("'{id}' is no session's number")).hint("see `rig list sessions`")
+    })?;
+    let remote = Remote::attach(session.max()?, number)?;
+    if !remote.exec.tty {
+        return Err(Error::new(Kind::Conflict, format!("session {id} has no terminal: it is a command"))
+            .hint(format!("end it with `rig delete session {id}`")));
+    }
+    Ok(remote)
+}
+
+/// `--keep`.
+pub fn keep(matches: &Matches) -> Result<Duration> {
+    match matches.value(&KEEP) {
+        None => Ok(KEEP_DEFAULT),
+        Some(text) => parse_duration(text).ok_or_else(|| {
+            Error::usage(format!("'{text}' is no duration")).hint("write for instance `--keep 90s` or `15m`")
+        }),
+    }
+}
+
+/// Gives its exit code, and says why it ended if that was not its own doing.
+pub fn ended(session: &Session, id: u64, exit: &Exit) {
+    session.exit_code.set(u8::try_from(exit.code).unwrap_or(OURS));
+    match exit.reason.as_deref() {
+        None => {}
+        Some("timeout") => session.output.warn("it was ended: it took longer than --timeout"),
+        Some("stopping") => session.output.warn("it was ended: Max is stopping"),
+        Some(_) => session.output.warn(&format!("session {id} was ended")),
+    }
+}
