@@ -20,7 +20,7 @@ const SETTINGS: &str = r#"{"build":"cc -O1 -pthread -o server server.c",
     "run":"while test -e wait; do sleep 0.01; done; test -e bad && exit 5; exec ./server"}"#;
 
 /// A server with such an app on it; and the directory of its release.
-fn moody() -> (Max, Rig, PathBuf) {
+pub fn moody() -> (Max, Rig, PathBuf) {
     let max = Max::start();
     let rig = max.rig("ada");
     rig.ok(&["create", "network", "blue"]);
