@@ -52,4 +52,5 @@ mod supervise;
 mod terminal;
 mod tidy;
 mod tls;
+mod vars;
 mod webhooks;
