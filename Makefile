@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies soak interop fuzz lint demo docs static size static-test bench bench-frames bench-logs clean
+.PHONY: help build test test-real test-proxies soak interop fuzz lint demo docs static size static-test bench bench-frames bench-logs bench-remote clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -139,6 +139,12 @@ bench-logs: static ## lines through maxd to rig against a bare WebSocket and pho
 	cd tests/interop && npm ci --no-audit --no-fund
 	$(CARGO) build --locked --profile server --features server --bin maxd
 	$(CARGO) bench --locked --bench logs
+
+bench-remote: static ## shells and commands against OpenSSH (Debian: openssh-server, openssh-client)
+	@for tool in sshd ssh ssh-keygen; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || { \
+		echo "make bench-remote needs $$tool (Debian: openssh-server openssh-client)" >&2; exit 1; }; done
+	$(CARGO) build --locked --profile server --features server --bin maxd
+	$(CARGO) bench --locked --bench remote
 
 clean: ## remove everything that was built
 	$(CARGO) clean
