@@ -23,7 +23,7 @@ pub const OURS: u8 = 255;
 /// What waits to be handled.
 const INPUTS: usize = 16;
 /// So many signals that wait unheard mean that rig can't hear: the next one ends it.
-const SIGNALS: usize = 3;
+pub const SIGNALS: usize = 3;
 /// How long a connection is lost before it is said on a screen that is the program's.
 const UNSEEN: Duration = Duration::from_secs(1);
 
@@ -365,6 +365,7 @@ fn read_input(sender: Sender<Input>, gate: Arc<Gate>) -> Result<()> {
     })
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
+/// Does this in a thread of its own.
+pub fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
     start(SMALL, Box::new(work)).map(drop).map_err(|error| Error::io("start", "a thread", &error))
 }

@@ -1,6 +1,8 @@
 //! `rig command`: runs a program in an app, with rig's own standard streams and its exit
 //! code.
 
+mod all;
+
 use super::carry::{End, How, OURS, carry, has_terminal, tty};
 use super::shell::{KEEP_DEFAULT, ended};
 use crate::api::exec::Remote;
@@ -39,6 +41,14 @@ const DETACH: Flag = Flag {
     value: "",
     help: "print its number, and let it go on without rig",
 };
+const INSTANCE: Flag =
+    Flag { long: "instance", short: None, value: "N", help: "beside this instance: its PORT is set" };
+const ALL: Flag = Flag {
+    long: "all-instances",
+    short: None,
+    value: "",
+    help: "once beside each instance, all at the same time",
+};
 
 /// `rig command`.
 pub const COMMAND: Command = Command {
@@ -51,17 +61,19 @@ pub const COMMAND: Command = Command {
             signal n), and 255 says that rig failed. Signals go to the program. One that takes longer \
             than --timeout gets SIGTERM, and five seconds later SIGKILL. When the connection \
             breaks, rig connects again and nothing is lost or doubled. With --detach it has nothing to \
-            read, and `rig logs command` shows what it writes.",
+            read, and `rig logs command` shows what it writes; nor has it with --all-instances, where each line \
+            has the instance's number in front, and the largest exit code is rig's.",
     args: &[
         Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
         Arg { name: "LINE", help: "a line for the shell", required: false },
         Arg { name: "-- PROG ARGS...", help: "the program and its arguments", required: false },
     ],
-    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN, &DETACH],
+    flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN, &INSTANCE, &ALL, &DETACH],
     examples: &[
         ("A program with arguments", "rig command web.blue -- ls -la public"),
         ("A line for the shell", "rig command web.blue 'ls public | wc -l'"),
         ("In the background, for an hour at most", "rig command web.blue --detach --timeout 1h -- ./import"),
+        ("In all instances", "rig command web.blue --all-instances -- df -h /tmp"),
         ("A file into the app", "rig command web.blue -- tee data.csv <data.csv >/dev/null"),
     ],
     run: command,
@@ -94,6 +106,18 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 .hint("write for instance `--timeout 30s` or `2m`")
         })?),
     };
+    let instance = match matches.value(&INSTANCE) {
+        None => None,
+        Some(text) => Some(text.parse::<u64>().map_err(|_| {
+            Error::usage(format!("--instance takes a number, not '{text}'"))
+                .hint("for instance `--instance 2`")
+        })?),
+    };
+    let alone = [&TTY, &INSTANCE, &DETACH].into_iter().find(|flag| matches.has(flag));
+    if let Some(flag) = alone.filter(|_| matches.has(&ALL)) {
+        let message = format!("--all-instances and --{} exclude each other", flag.long);
+        return Err(Error::usage(message).hint("leave one of them out"));
+    }
     let terminal = matches.has(&TTY);
     let create = Create {
         network: name.network.to_string(),
@@ -105,7 +129,11 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         keep: KEEP_DEFAULT.as_secs(),
         detach: Some(matches.has(&DETACH)),
+        instance,
     };
+    if matches.has(&ALL) {
+        return all::run(session, &create);
+    }
     if matches.has(&DETACH) {
         return detach(session, &create);
     }
@@ -124,7 +152,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     };
     ended(session, id, &exit);
     match sink {
-        Sink::Collect(out, err) => session.output.document(&document(&exit, out, err)),
+        Sink::Collect(out, err) => session.output.document(&document(instance, &exit, out, err)),
         Sink::Pass { .. } => Ok(()),
     }
 }
@@ -164,6 +192,15 @@ struct Collected {
     truncated: bool,
 }
 
+impl Collected {
+    /// Takes output, as far as there is room.
+    fn take(&mut self, bytes: &[u8]) {
+        let room = COLLECTED.saturating_sub(self.bytes.len());
+        self.truncated |= bytes.len() > room;
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+}
+
 impl Sink {
     fn new(json: bool) -> Sink {
         match json {
@@ -178,9 +215,7 @@ impl Sink {
         let (written, closed) = match self {
             Sink::Collect(out, err) => {
                 let one = if is_out { out } else { err };
-                let room = COLLECTED.saturating_sub(one.bytes.len());
-                one.truncated |= bytes.len() > room;
-                one.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                one.take(bytes);
                 return Ok(());
             }
             Sink::Pass { out_closed: true, .. } if is_out => return Ok(()),
@@ -206,6 +241,7 @@ impl Sink {
 /// The answer of `rig command -o json`.
 #[derive(Serialize)]
 struct Document {
+    instance: Option<u64>,
     exit_code: u64,
     stdout: Option<String>,
     stdout_base64: Option<String>,
@@ -215,11 +251,11 @@ struct Document {
     truncated: bool,
 }
 
-fn document(exit: &Exit, out: Collected, err: Collected) -> Document {
+fn document(instance: Option<u64>, exit: &Exit, out: Collected, err: Collected) -> Document {
     let truncated = out.truncated || err.truncated;
     let ((stdout, stdout_base64), (stderr, stderr_base64)) = (told(out.bytes), told(err.bytes));
     let (exit_code, duration_ms) = (exit.code, exit.duration_ms);
-    Document { exit_code, stdout, stdout_base64, stderr, stderr_base64, duration_ms, truncated }
+    Document { instance, exit_code, stdout, stdout_base64, stderr, stderr_base64, duration_ms, truncated }
 }
 
 /// As text, or as base64 where it is none.

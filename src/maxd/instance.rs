@@ -88,8 +88,7 @@ impl Instance {
     ) -> Result<Instance> {
         let port = Ports::take(ports).map_err(|error| Error::io("get", "a free port", &error))?;
         let mut env = environment(release);
-        env.push(("PORT".to_owned(), port.number.to_string()));
-        env.push(("HOST".to_owned(), Ipv4Addr::LOCALHOST.to_string()));
+        env.extend(place(port.number));
         let (argv, dir, limits) = (shell(command), release.dir.clone(), release.plan.limits);
         let task = Task {
             argv,
@@ -158,6 +157,11 @@ impl Instance {
             }),
         }
     }
+}
+
+/// Where an instance listens, as it finds that in its environment.
+pub fn place(port: u16) -> [(String, String); 2] {
+    [("PORT".to_owned(), port.to_string()), ("HOST".to_owned(), Ipv4Addr::LOCALHOST.to_string())]
 }
 
 /// What every program of a release finds in its environment, besides its own port.

@@ -35,6 +35,8 @@ pub struct Create {
     /// It goes on without a client until it ends: it has nothing to read, and what it writes
     /// goes to the topic `logs:command:ID`.
     pub detach: Option<bool>,
+    /// The instance beside which it runs: the variable `PORT` is that instance's.
+    pub instance: Option<u64>,
 }
 
 /// A variable.
@@ -136,8 +138,8 @@ pub struct Entry {
     pub id: u64,
     /// The network's name.
     pub network: String,
-    /// The app's name.
-    pub app: String,
+    /// The app's name; null for the network's console.
+    pub app: Option<String>,
     /// Who began it.
     pub user: String,
     /// Whether it had a terminal.
