@@ -273,7 +273,8 @@ fn sshd(dir: &Path) -> (Server, Vec<String>) {
         path("user.pub")
     );
     fs::write(dir.join("sshd_config"), config).expect("a file");
-    let program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].iter().map(PathBuf::from).find(|one| one.exists());
+    let program =
+        ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].iter().map(PathBuf::from).find(|one| one.exists());
     let server = Command::new(program.expect("sshd (Debian: openssh-server)"))
         .args(["-D", "-e", "-f", &path("sshd_config")])
         .stderr(Stdio::null())
