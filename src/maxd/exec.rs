@@ -136,6 +136,15 @@ impl Execs {
         over(its.iter().filter(|session| session.document.detached)).await;
     }
 
+    /// The releases of an app in which something runs.
+    pub fn releases(&self, app: i64) -> Vec<u64> {
+        let all = self.all();
+        all.values()
+            .filter(|session| session.app == app)
+            .filter_map(|session| session.document.release)
+            .collect()
+    }
+
     /// Ends all, and waits until they have ended.
     pub async fn stop(&self) {
         let all: Vec<_> = self.all().values().cloned().collect();
