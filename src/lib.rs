@@ -10,6 +10,7 @@ pub mod json;
 pub mod name;
 pub mod queue;
 pub mod redact;
+pub mod suggest;
 pub mod time;
 
 // Pure: bytes and values in, bytes and values out.

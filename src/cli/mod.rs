@@ -4,7 +4,6 @@
 
 pub mod help;
 pub mod parse;
-mod suggest;
 
 use crate::error::Result;
 use crate::session::Session;

@@ -1,8 +1,9 @@
 //! From arguments to an [`Invocation`]. Touches nothing outside: no file, no
 //! environment, no terminal.
 
-use super::{Arg, Command, Flag, GLOBAL, HELP, Matches, OUTPUT, REST, VERSION, suggest};
+use super::{Arg, Command, Flag, GLOBAL, HELP, Matches, OUTPUT, REST, VERSION};
 use crate::error::{Error, Result};
+use crate::suggest;
 use lexopt::Arg as Token;
 use std::ffi::{OsStr, OsString};
 

@@ -104,7 +104,11 @@ fn end_session(session: &Session, matches: &Matches) -> Result<()> {
     if session.output.json {
         return session.output.document(&answer);
     }
-    session.output.line(&format!("ended session {id} of app {}", text(&answer, "app")))
+    let place = match text(&answer, "app") {
+        app if app.is_empty() => format!("network {}", text(&answer, "network")),
+        app => format!("app {app}"),
+    };
+    session.output.line(&format!("ended session {id} of {place}"))
 }
 
 fn webhook(session: &Session, matches: &Matches) -> Result<()> {

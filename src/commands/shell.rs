@@ -1,9 +1,10 @@
-//! `rig shell`: a login shell in an app, on the terminal rig is in.
+//! `rig shell`: a login shell in an app, or a network's console, on the terminal rig is in.
 
 use super::carry::{End, How, OURS, carry, has_terminal, tty};
 use crate::api::exec::Remote;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::name::Name;
 use crate::session::{self, Session};
 use crate::time::parse_duration;
 use crate::wire::exec::{Create, Exit};
@@ -21,17 +22,19 @@ const NO_ESCAPE: Flag =
 pub const SHELL: Command = Command {
     words: "shell",
     aliases: &[],
-    summary: "Open a shell in an app",
+    summary: "Open a shell in an app, or a network's console",
     about: "It has the app's files, variables and isolation, beside the app itself, and its exit code \
             is rig's; 255 says that rig failed. When the connection breaks the session waits for it, \
             and rig comes back by itself with nothing lost. At the start of a line ~. ends the session, \
             ~d leaves it, ~^Z suspends rig, ~? shows these, ~~ is a tilde. Without a terminal use \
-            `rig command`.",
+            `rig command`. With --network alone, what opens is the network's console, in Max itself: \
+            it lists apps, events and logs, restarts and scales; `help` there says the rest.",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
     flags: &[&session::NETWORK, &KEEP, &ATTACH, &NO_ESCAPE],
     examples: &[
         ("A shell beside the app of this directory", "rig shell"),
         ("One that waits through a longer tunnel", "rig shell web.blue --keep 15m"),
+        ("The console of a network", "rig shell --network blue"),
         ("Back to one that was left", "rig shell --attach 12"),
     ],
     run: shell,
@@ -52,10 +55,10 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     let remote = match matches.value(&ATTACH) {
         Some(id) => attach(session, matches, id)?,
         None => {
-            let name = session.app(matches, matches.arg(0), Path::new("."))?;
+            let (network, app) = place(session, matches)?;
             let create = Create {
-                network: name.network.to_string(),
-                app: Some(name.app.to_string()),
+                network,
+                app,
                 argv: Vec::new(),
                 env: Vec::new(),
                 workdir: None,
@@ -74,6 +77,15 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         End::Left => {}
     }
     Ok(())
+}
+
+/// The network and the app; no app for the network's console.
+fn place(session: &Session, matches: &Matches) -> Result<(String, Option<String>)> {
+    if let (None, Some(network)) = (matches.arg(0), matches.value(&session::NETWORK)) {
+        return Ok((Name::parse("network", network)?.to_string(), None));
+    }
+    let name = session.app(matches, matches.arg(0), Path::new("."))?;
+    Ok((name.network.to_string(), Some(name.app.to_string())))
 }
 
 fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {

@@ -88,7 +88,11 @@ const DEPLOY_FIELDS: &[Field] = &[
     field("began", "deploy.created_at", Show::Ago),
 ];
 
-const EVENT_FIELDS: &[Field] = &[field("when", "time", Show::Ago), field("event", "text", Show::Plain)];
+const EVENT_FIELDS: &[Field] = &[
+    field("when", "time", Show::Ago),
+    field("instance", "instance", Show::Plain),
+    field("event", "text", Show::Plain),
+];
 
 type Sections = &'static [(&'static [Field], &'static str)];
 

@@ -3,7 +3,7 @@
 
 mod rows;
 
-pub use rows::{fail_unfinished, kept_releases, newest_deploy};
+pub use rows::{fail_unfinished, kept_releases, newest_deploys};
 
 use super::auth::Identity;
 use super::build::build;
@@ -116,7 +116,7 @@ impl Platform {
                 )
                 .map_err(explain)?;
                 let id = t.last_insert_rowid();
-                let deploy = find(t, "d.id = ?1", id, &address)?.ok_or_else(|| missing(id as u64))?;
+                let deploy = find(t, id, &address)?.ok_or_else(|| missing(id as u64))?;
                 Ok((deploy, created))
                 })
             })
@@ -142,7 +142,7 @@ impl Platform {
                     .optional()
                     .map_err(explain)?;
                 let (app, network) = rows.ok_or_else(|| missing(id))?;
-                let deploy = find(t, "d.id = ?1", held(id), &address)?.ok_or_else(|| missing(id))?;
+                let deploy = find(t, held(id), &address)?.ok_or_else(|| missing(id))?;
                 Ok((deploy, app, network))
             })
             .await
@@ -186,7 +186,7 @@ impl Platform {
                     params![id, word(State::Queued), app],
                 )
                 .map_err(explain)?;
-                let deploy = find(t, "d.id = ?1", held(id), &address)?.ok_or_else(|| missing(id))?;
+                let deploy = find(t, held(id), &address)?.ok_or_else(|| missing(id))?;
                 // Here, so that the queue has the order of the releases' numbers.
                 Ok((deploy, platform.deploys.queues.join(app)))
             })

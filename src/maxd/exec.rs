@@ -1,4 +1,4 @@
-//! Commands and shells inside apps.
+//! Commands and shells inside apps, and the consoles of networks.
 //!
 //! ```text
 //! exec:create ─► Session ◀── task: job, its pipes, its end
@@ -19,9 +19,10 @@ mod shell;
 use super::auth::Identity;
 use super::line::NewLine;
 use super::once::Once;
-use super::platform::{Platform, find_app};
+use super::platform::{Platform, find_app, find_network};
 use super::runtime::Size;
 use super::store::explain;
+use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Flow;
 use crate::time::rfc3339;
@@ -57,7 +58,9 @@ pub struct Execs {
 pub struct Session {
     id: u64,
     owner: i64,
-    app: i64,
+    network: i64,
+    /// None of a console.
+    app: Option<i64>,
     document: Exec,
     keep: Duration,
     began: Instant,
@@ -76,6 +79,22 @@ struct Flows {
     out: Flow,
     err: Flow,
     input: Flow,
+}
+
+/// What a session runs.
+enum Program {
+    /// A command or a shell in this release.
+    Release(Box<Release>),
+    /// The console of a network, for this user.
+    Console(Identity),
+}
+
+/// Where it runs: rows, and the release's number.
+struct Place {
+    network: i64,
+    app: Option<i64>,
+    release: Option<u64>,
+    program: Program,
 }
 
 /// What the task of a session is told.
@@ -131,7 +150,7 @@ impl Execs {
 
     /// Ends what runs in an app that is gone, and waits until none writes to its log.
     pub async fn forget(&self, app: i64) {
-        let its: Vec<_> = self.all().values().filter(|session| session.app == app).cloned().collect();
+        let its: Vec<_> = self.all().values().filter(|session| session.app == Some(app)).cloned().collect();
         its.iter().for_each(|session| session.end("deleted"));
         over(its.iter().filter(|session| session.document.detached)).await;
     }
@@ -140,9 +159,16 @@ impl Execs {
     pub fn releases(&self, app: i64) -> Vec<u64> {
         let all = self.all();
         all.values()
-            .filter(|session| session.app == app)
+            .filter(|session| session.app == Some(app))
             .filter_map(|session| session.document.release)
             .collect()
+    }
+
+    /// Ends the consoles of a network that is gone.
+    pub fn forget_network(&self, network: i64) {
+        let all = self.all();
+        let consoles = all.values().filter(|session| session.app.is_none() && session.network == network);
+        consoles.for_each(|session| session.end("deleted"));
     }
 
     /// Ends all, and waits until they have ended.
@@ -152,10 +178,10 @@ impl Execs {
         over(all.iter()).await;
     }
 
-    fn full(&self, owner: i64, app: i64) -> Option<String> {
+    fn full(&self, owner: i64, app: Option<i64>) -> Option<String> {
         let all = self.all();
         let of_user = all.values().filter(|session| session.owner == owner).count();
-        let of_app = all.values().filter(|session| session.app == app).count();
+        let of_app = all.values().filter(|session| app.is_some() && session.app == app).count();
         match (of_user >= OF_USER, of_app >= OF_APP) {
             (true, _) => Some(format!("you have {OF_USER} sessions open")),
             (_, true) => Some(format!("{OF_APP} sessions are open in this app")),
@@ -180,8 +206,80 @@ impl Platform {
     pub async fn create_exec(self: &Arc<Self>, who: &Identity, once: Once, request: Create) -> Result<Exec> {
         check(&request)?;
         let (owner, user) = (who.user, who.name.clone());
-        let name = request.app.clone().ok_or_else(|| Error::usage("which app?").field("app"))?;
-        let (network, app) = (request.network.clone(), name.clone());
+        let place = self.place(who, &request).await?;
+        let detached = request.detach == Some(true);
+        if let Some(full) = self.execs.full(owner, place.app) {
+            return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
+        }
+        let (network, app) = (request.network.clone(), request.app.clone());
+        let (row, release, tty, keep) = (place.app, place.release, request.tty.is_some(), request.keep);
+        let (document, created) = self
+            .store
+            .with(move |t| {
+                once.run(t, || {
+                    let started_at = rfc3339(SystemTime::now());
+                    t.execute(
+                        "INSERT INTO execs(user, network, app, tty, started_at, detached, app_id)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        params![
+                            owner,
+                            network,
+                            app.as_deref().unwrap_or_default(),
+                            tty,
+                            started_at,
+                            detached,
+                            row.filter(|_| detached)
+                        ],
+                    )
+                    .map_err(explain)?;
+                    let id = u64::try_from(t.last_insert_rowid()).unwrap_or(0);
+                    let attached = false;
+                    let exec =
+                        Exec { id, network, app, user, release, tty, attached, detached, started_at, keep };
+                    Ok((exec, ()))
+                })
+            })
+            .await?;
+        if created.is_some() {
+            let (orders, taken) = mpsc::channel(ORDERS);
+            let session = Arc::new(Session {
+                id: document.id,
+                owner,
+                network: place.network,
+                app: place.app,
+                document: document.clone(),
+                keep: Duration::from_secs(request.keep),
+                began: Instant::now(),
+                flows: Mutex::default(),
+                changes: watch::Sender::default(),
+                orders,
+                exit: OnceLock::new(),
+                client: AtomicU64::new(0),
+                attached: AtomicBool::new(false),
+            });
+            self.execs.all().insert(session.id, Arc::clone(&session));
+            match place.program {
+                Program::Release(release) if detached => {
+                    tokio::spawn(detached::run(Arc::clone(self), session, request, *release, taken));
+                }
+                program => {
+                    tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, program, taken));
+                    // Whoever asked may be gone already.
+                    feed::abandon(self, &session, 0);
+                }
+            }
+        }
+        Ok(document)
+    }
+
+    /// Where a program is to run, and what it is.
+    async fn place(&self, who: &Identity, request: &Create) -> Result<Place> {
+        let (owner, network) = (who.user, request.network.clone());
+        let Some(name) = &request.app else {
+            let network = self.store.with(move |t| find_network(t, owner, &network)).await?;
+            return Ok(Place { network, app: None, release: None, program: Program::Console(who.clone()) });
+        };
+        let app = name.clone();
         let row = self.store.with(move |t| find_app(t, owner, &network, &app)).await?;
         let release = self.supervisor.release(row.id).ok_or_else(|| {
             let message = format!("app '{name}' has no release to run anything in");
@@ -194,57 +292,8 @@ impl Platform {
             let hint = format!("see `rig status app {name}.{}`", request.network);
             return Err(Error::new(Kind::NotFound, message).hint(hint).field("instance"));
         }
-        let detached = request.detach == Some(true);
-        if let Some(full) = self.execs.full(owner, row.id) {
-            return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
-        }
-        let (network, tty, keep) = (request.network.clone(), request.tty.is_some(), request.keep);
-        let number = release.number;
-        let (document, created) = self
-            .store
-            .with(move |t| {
-                once.run(t, || {
-                    let started_at = rfc3339(SystemTime::now());
-                    t.execute(
-                        "INSERT INTO execs(user, network, app, tty, started_at, detached, app_id)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                        params![owner, network, name, tty, started_at, detached, detached.then_some(row.id)],
-                    )
-                    .map_err(explain)?;
-                    let id = u64::try_from(t.last_insert_rowid()).unwrap_or(0);
-                    let (app, release, attached) = (Some(name), Some(number), false);
-                    let exec =
-                        Exec { id, network, app, user, release, tty, attached, detached, started_at, keep };
-                    Ok((exec, ()))
-                })
-            })
-            .await?;
-        if created.is_some() {
-            let (orders, taken) = mpsc::channel(ORDERS);
-            let session = Arc::new(Session {
-                id: document.id,
-                owner,
-                app: row.id,
-                document: document.clone(),
-                keep: Duration::from_secs(request.keep),
-                began: Instant::now(),
-                flows: Mutex::default(),
-                changes: watch::Sender::default(),
-                orders,
-                exit: OnceLock::new(),
-                client: AtomicU64::new(0),
-                attached: AtomicBool::new(false),
-            });
-            self.execs.all().insert(session.id, Arc::clone(&session));
-            if detached {
-                tokio::spawn(detached::run(Arc::clone(self), session, request, release, taken));
-            } else {
-                tokio::spawn(run::run(Arc::clone(self), Arc::clone(&session), request, release, taken));
-                // Whoever asked may be gone already.
-                feed::abandon(self, &session, 0);
-            }
-        }
-        Ok(document)
+        let (network, app, number) = (row.network_id, Some(row.id), Some(release.number));
+        Ok(Place { network, app, release: number, program: Program::Release(Box::new(release)) })
     }
 
     /// `exec:list`.
@@ -299,6 +348,12 @@ fn check(request: &Create) -> Result<()> {
         + request.env.iter().map(|pair| pair.name.len() + pair.value.len()).sum::<usize>();
     if size > ARGS_MAX {
         return Err(Error::usage(format!("a command line has at most {ARGS_MAX} bytes")).field("argv"));
+    }
+    if request.app.is_none()
+        && (request.tty.is_none() || !request.argv.is_empty() || request.detach == Some(true))
+    {
+        let message = "a network's console needs a terminal, and runs no program";
+        return Err(Error::usage(message).hint("to run one, name an app").field("app"));
     }
     if request.argv.first().map_or(request.tty.is_none(), String::is_empty) {
         return Err(Error::usage("there is nothing to run").field("argv"));

@@ -23,7 +23,7 @@ use super::store::{connect, explain, migrate};
 use crate::error::{Error, Result};
 use crate::wire::log::Line;
 use rusqlite::{Connection, OptionalExtension};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,8 +31,10 @@ use tokio::sync::{mpsc, watch};
 
 /// Bundles of lines on their way to the writer.
 const QUEUE: usize = 1024;
-/// Steps in which events are looked for, back and forth.
-const EVENT_STEPS: usize = 32;
+/// Steps in which the newest lines are looked for, back and forth, and how many bytes of
+/// them are given.
+const NEWEST_STEPS: usize = 32;
+const NEWEST_BYTES: usize = 1 << 20;
 /// Connections that are kept for the next reader.
 const IDLE: usize = 4;
 
@@ -163,30 +165,43 @@ impl Logs {
         lock(&self.told).counters.iter().map(|(app, counter)| (*app, *counter)).collect()
     }
 
-    /// The newest lines about what Max did with an app, the newest last; as far as they are
-    /// found in bounded time. `name` gives an app its name.
-    pub fn events(&self, app: i64, count: u64, name: &dyn Fn(i64) -> Option<String>) -> Result<Vec<Line>> {
-        let (select, filter) = (Select::App(app), Filter::of_events());
+    /// The newest lines that `filter` wants, the newest last; as far as they are found in
+    /// bounded time and space. `name` gives an app its name.
+    pub fn newest_lines(
+        &self,
+        select: Select,
+        filter: &Filter,
+        count: u64,
+        name: &dyn Fn(i64) -> Option<String>,
+    ) -> Result<Vec<Line>> {
         let mut tail = Tail { before: *self.newest.borrow(), wanted: count, more: count > 0 };
-        for _ in 0..EVENT_STEPS {
+        for _ in 0..NEWEST_STEPS {
             if !tail.more {
                 break;
             }
-            tail = self.tail(select, &filter, tail)?;
+            tail = self.tail(select, filter, tail)?;
         }
-        let (mut lines, mut after, mut more) = (Vec::new(), tail.before, true);
-        for _ in 0..EVENT_STEPS {
+        let (mut lines, mut size) = (VecDeque::new(), 0);
+        let (mut after, mut more) = (tail.before, true);
+        for _ in 0..NEWEST_STEPS {
             if !more {
                 break;
             }
             let mut take = |app: Option<i64>, seq: u64, head: &Head, text: &str| {
-                lines.push(head.line(seq, app.and_then(name), text));
+                size += text.len();
+                lines.push_back(head.line(seq, app.and_then(name), text));
+                while size > NEWEST_BYTES {
+                    size -= lines.pop_front().map_or(size, |line: Line| line.text.len());
+                }
                 true
             };
-            let found = self.scan(select, &filter, after, &mut take)?;
+            let found = self.scan(select, filter, after, &mut take)?;
             (after, more) = (found.after, found.more);
         }
-        Ok(lines)
+        // Some may have come since.
+        let over = lines.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+        lines.drain(..over);
+        Ok(lines.into())
     }
 
     /// Up to where retention has dropped lines; 0 when nothing was dropped.

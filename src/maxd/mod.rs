@@ -21,6 +21,7 @@ pub mod alerts;
 pub mod args;
 pub mod auth;
 pub mod build;
+pub mod console;
 pub mod control;
 pub mod dashboard;
 pub mod deploys;

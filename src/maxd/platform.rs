@@ -183,6 +183,7 @@ impl Platform {
             })
             .await?;
         if let Some((id, apps)) = deleted {
+            self.execs.forget_network(id);
             for app in &apps {
                 self.forget_app(app).await;
             }

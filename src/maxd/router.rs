@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use meter::Meter;
 use pool::Turn;
-pub use pool::{Place, Pool, Target};
+pub use pool::{Place, Pool, Seat, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -100,6 +100,14 @@ impl Routes {
     fn lead(&self, hostname: &str, traffic: Traffic) {
         if let Some(site) = self.write().get_mut(&canonical(hostname)) {
             site.traffic = traffic;
+        }
+    }
+
+    /// Who answers at a hostname: a release, and its instances. None when nobody does.
+    pub fn answering(&self, hostname: &str) -> Option<(u64, Vec<Seat>)> {
+        match &self.read().get(&canonical(hostname))?.traffic {
+            Traffic::Pool(pool) => Some((pool.release, pool.seats())),
+            Traffic::Nobody | Traffic::Stopped => None,
         }
     }
 

@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -107,6 +107,8 @@ struct App {
     shown: Mutex<Shown>,
     /// Cancelled when the app is removed.
     removed: CancellationToken,
+    /// Told when the app is to be stopped, whatever is under way.
+    stopping: Notify,
     /// Keepers at work, also those that end after a switch.
     tasks: TaskTracker,
 }
@@ -160,6 +162,17 @@ impl App {
             done = work => Ok(done),
         }
     }
+
+    /// The same, unless it is to be stopped.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.stopping.notified() => {
+                Err(Error::new(Kind::Conflict, "the app was stopped meanwhile"))
+            }
+            done = self.unless_removed(work) => done,
+        }
+    }
 }
 
 impl Supervisor {
@@ -194,6 +207,7 @@ impl Supervisor {
                 serving: Mutex::new(None),
                 shown: Mutex::new(Shown::Nothing(State::Empty)),
                 removed: self.ending.child_token(),
+                stopping: Notify::new(),
                 tasks: TaskTracker::new(),
             })
         };
@@ -205,6 +219,12 @@ impl Supervisor {
         let app = self.app(app);
         let set = app.unless_removed(Arc::clone(&app.set).lock_owned()).await?;
         Ok(Hold { parts: Arc::clone(&self.parts), app, set })
+    }
+
+    /// Holds the app to stop it: who holds it gives up what is being started.
+    pub async fn interrupt(&self, app: i64) -> Result<Hold> {
+        self.app(app).stopping.notify_waiters();
+        self.hold(app).await
     }
 
     /// Starts so many instances of the app's current release, and goes on trying. For the

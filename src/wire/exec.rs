@@ -138,8 +138,8 @@ pub struct Entry {
     pub id: u64,
     /// The network's name.
     pub network: String,
-    /// The app's name.
-    pub app: String,
+    /// The app's name; null for the network's console.
+    pub app: Option<String>,
     /// Who began it.
     pub user: String,
     /// Whether it had a terminal.

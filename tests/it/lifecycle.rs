@@ -20,7 +20,7 @@ const SETTINGS: &str = r#"{"build":"cc -O1 -pthread -o server server.c",
     "run":"while test -e wait; do sleep 0.01; done; test -e bad && exit 5; exec ./server"}"#;
 
 /// A server with such an app on it; and the directory of its release.
-fn moody() -> (Max, Rig, PathBuf) {
+pub fn moody() -> (Max, Rig, PathBuf) {
     let max = Max::start();
     let rig = max.rig("ada");
     rig.ok(&["create", "network", "blue"]);
@@ -288,6 +288,48 @@ fn a_change_behind_a_cut_is_made_once_and_goes_on_without_rig() {
     wait_for("it to be done", || {
         (events(&direct).iter().filter(|line| *line == "restarted by ada").count() == 2).then_some(())
     });
+}
+
+#[test]
+fn a_change_that_a_crash_of_maxd_cut_short_is_made_by_the_next_one() {
+    let (mut max, rig, dir) = moody();
+    fs::write(dir.join("wait"), "").unwrap();
+    let mut command = rig.command(&["scale", "app", "lab.blue", "2"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the new instance", || (pids(&rig).len() == 2).then_some(()));
+    assert_eq!(state(&rig), ("running".to_owned(), 1, 1));
+    max.kill();
+    max.serve();
+    // One instance, as it was before, until rig has come again.
+    fs::remove_file(dir.join("wait")).unwrap();
+    let code = wait_for("rig to end", || child.try_wait().unwrap());
+    assert_eq!(code.code(), Some(0));
+    assert_eq!(state(&rig).1, 2);
+    wait_for("both to run", || (state(&rig).2 == 2).then_some(()));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_is_being_started() {
+    let (max, rig, dir) = moody();
+    let waiting = |args: &[&str]| {
+        fs::write(dir.join("wait"), "").unwrap();
+        let begun = || events(&rig).iter().filter(|line| line.starts_with("started release 1 ")).count();
+        let before = begun();
+        let mut command = rig.command(args);
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for("the new instance", || (begun() > before).then_some(()));
+        rig.ok(&["stop", "app", "lab.blue"]);
+        let out = child.wait_with_output().unwrap();
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert_eq!((out.status.code(), text.as_str()), (Some(6), "rig: the app was stopped meanwhile\n"));
+        assert_eq!(state(&rig), ("stopped".to_owned(), 1, 0));
+    };
+    waiting(&["restart", "app", "lab.blue"]);
+    waiting(&["start", "app", "lab.blue"]);
+    fs::remove_file(dir.join("wait")).unwrap();
+    rig.ok(&["start", "app", "lab.blue"]);
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
 }
 
 #[test]

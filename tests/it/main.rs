@@ -14,6 +14,7 @@ mod bytes;
 mod channels;
 mod chaos;
 mod command;
+mod console;
 mod context;
 mod crash;
 mod dashboard;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::maxd::platform::Address;
-use crate::maxd::store::explain;
+use crate::maxd::store::{explain, held};
 use crate::time::rfc3339;
 use crate::wire::deploy::{Deploy, State};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -32,25 +32,22 @@ pub(super) fn fail(t: &Transaction<'_>, condition: &str, key: &str, reason: &str
     t.execute(&query, params![key, reason, rfc3339(SystemTime::now())]).map(drop).map_err(explain)
 }
 
-/// An app's newest deploy.
-pub fn newest_deploy(t: &Transaction<'_>, app: i64, address: &Address) -> Result<Option<Deploy>> {
-    find(t, "d.app = ?1 ORDER BY d.id DESC LIMIT 1", app, address)
+/// An app's newest deploys, the newest first.
+pub fn newest_deploys(t: &Transaction<'_>, app: i64, count: u64, address: &Address) -> Result<Vec<Deploy>> {
+    let mut query =
+        t.prepare(&format!("{DEPLOYS} WHERE d.app = ?1 ORDER BY d.id DESC LIMIT ?2")).map_err(explain)?;
+    let rows = query.query_map(params![app, held(count)], |row| document(row, address));
+    rows.and_then(Iterator::collect).map_err(explain)
 }
 
-pub(super) fn find(
-    t: &Transaction<'_>,
-    condition: &str,
-    key: i64,
-    address: &Address,
-) -> Result<Option<Deploy>> {
-    let query = format!(
-        "SELECT d.id, n.name, a.name, d.state, d.phase, d.error, d.release, d.kind, d.created_app, u.name,
-                d.created_at, d.finished_at
-         FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network JOIN users u ON u.id = d.user
-         WHERE {condition}"
-    );
-    t.query_row(&query, [key], |row| document(row, address)).optional().map_err(explain)
+pub(super) fn find(t: &Transaction<'_>, id: i64, address: &Address) -> Result<Option<Deploy>> {
+    let query = format!("{DEPLOYS} WHERE d.id = ?1");
+    t.query_row(&query, [id], |row| document(row, address)).optional().map_err(explain)
 }
+
+const DEPLOYS: &str = "SELECT d.id, n.name, a.name, d.state, d.phase, d.error, d.release, d.kind, d.created_app, u.name,
+            d.created_at, d.finished_at
+     FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network JOIN users u ON u.id = d.user";
 
 fn document(row: &Row<'_>, address: &Address) -> rusqlite::Result<Deploy> {
     let id: u64 = row.get(0)?;

@@ -59,7 +59,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         id: row.get(0)?,
         network: row.get(1)?,
-        app: row.get(2)?,
+        // That of a console is empty.
+        app: row.get::<_, Option<String>>(2)?.filter(|app| !app.is_empty()),
         user: row.get(3)?,
         tty: row.get(4)?,
         detached: row.get(5)?,

@@ -1,7 +1,8 @@
 //! The task of a session: starts the program, carries its bytes, and sees it end.
 
-use super::{Order, Session, shell};
+use super::{Order, Program, Session, shell};
 use crate::error::{Error, Kind, Result};
+use crate::maxd::console::Console;
 use crate::maxd::instance;
 use crate::maxd::platform::Platform;
 use crate::maxd::runtime::{self, Input, Job, Pipe, Streams, Task};
@@ -32,10 +33,18 @@ pub async fn run(
     platform: Arc<Platform>,
     session: Arc<Session>,
     request: Create,
-    release: Release,
+    program: Program,
     orders: mpsc::Receiver<Order>,
 ) {
-    let (code, reason) = match start(&platform, &request, &release).await {
+    let started: Result<Box<dyn Job>> = match program {
+        Program::Release(release) => start(&platform, &request, &release).await,
+        Program::Console(who) => {
+            let size = request.tty.as_ref().map_or((0, 0), |tty| (tty.columns, tty.rows));
+            let (network, size) = (request.network.clone(), shell::size(size.0, size.1));
+            Ok(Box::new(Console::open(Arc::clone(&platform), who, network, size)))
+        }
+    };
+    let (code, reason) = match started {
         Ok(job) => carry(&session, job, request.timeout_ms, orders).await,
         Err(error) => {
             session.flows().err.push(format!("{}\n", error.message()).as_bytes());

@@ -89,10 +89,10 @@ async fn each_stream_shows_its_own_lines_in_order() {
     assert_eq!(all(&logs, Select::Network(1)), "a A c d e f");
     assert_eq!(all(&logs, Select::Network(2)), "");
     let name = |app: i64| Some(format!("app{app}"));
-    let events = logs.events(1, 10, &name).unwrap();
+    let events = logs.newest_lines(Select::App(1), &Filter::of_events(), 10, &name).unwrap();
     let shown = events.iter().map(|line| (line.seq, line.app.as_deref(), line.text.as_str()));
     assert_eq!(shown.collect::<Vec<_>>(), [(7, Some("app1"), "f")]);
-    assert!(logs.events(1, 0, &name).unwrap().is_empty());
+    assert!(logs.newest_lines(Select::App(1), &Filter::of_events(), 0, &name).unwrap().is_empty());
     let after = |after| texts(&logs, Select::App(1), &Query { after: Some(after), ..Query::default() });
     assert_eq!((after(1), after(2), after(7)), ("A f".to_owned(), "f".to_owned(), String::new()));
     let tail = |tail| texts(&logs, Select::App(1), &Query { tail: Some(tail), ..Query::default() });

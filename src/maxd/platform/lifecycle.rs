@@ -182,7 +182,10 @@ impl Platform {
     /// it was so already.
     async fn apply(&self, row: &AppRow, change: Change) -> Result<(Hold, Option<String>)> {
         let app = row.id;
-        let mut hold = self.supervisor.hold(app).await?;
+        let mut hold = match change {
+            Change::Stop => self.supervisor.interrupt(app).await?,
+            _ => self.supervisor.hold(app).await?,
+        };
         let Some(row) = self.store.with(move |t| app_in_row(t, app)).await? else {
             drop(hold);
             self.supervisor.remove(app).await;

@@ -5,13 +5,15 @@ use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::alerts::Scope;
 use crate::maxd::auth::Identity;
-use crate::maxd::deploys::newest_deploy;
+use crate::maxd::deploys::newest_deploys;
+use crate::maxd::logs::{Filter, Select};
 use crate::maxd::metrics::Reading;
 use crate::maxd::supervisor::Status;
 use crate::wire::app::App;
 use crate::wire::deploy::Deploy;
 use crate::wire::log::Line;
 use crate::wire::{app, metrics, network};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// So many events stand in an app's status.
@@ -57,7 +59,7 @@ impl Platform {
             .store
             .with(move |t| {
                 let row = find_app(t, owner, &request.network, &request.app)?;
-                let deploy = newest_deploy(t, row.id, &address)?;
+                let deploy = newest_deploys(t, row.id, 1, &address)?.pop();
                 Ok((row, deploy))
             })
             .await?;
@@ -74,10 +76,62 @@ impl Platform {
     }
 
     async fn events(&self, row: &AppRow) -> Result<Vec<Line>> {
-        let (logs, app, name) = (Arc::clone(&self.logs), row.id, row.name.clone());
-        let read = move || logs.events(app, EVENTS, &|_| Some(name.clone()));
+        let names = HashMap::from([(row.id, row.name.clone())]);
+        self.lines_of(Select::App(row.id), names, Filter::of_events(), EVENTS).await
+    }
+
+    /// The newest lines of an app's log, or without one of its network's, that `filter`
+    /// wants; the newest last.
+    pub async fn newest_lines(
+        &self,
+        who: &Identity,
+        network: String,
+        app: Option<String>,
+        filter: Filter,
+        count: u64,
+    ) -> Result<Vec<Line>> {
+        let owner = who.user;
+        let found = self.store.with(move |t| match &app {
+            Some(app) => {
+                let row = find_app(t, owner, &network, app)?;
+                Ok((Select::App(row.id), vec![row]))
+            }
+            None => {
+                let id = find_network(t, owner, &network)?;
+                Ok((Select::Network(id), app_rows(t, owner, Some(id))?))
+            }
+        });
+        let (select, rows) = found.await?;
+        let names = rows.into_iter().map(|row| (row.id, row.name)).collect();
+        self.lines_of(select, names, filter, count).await
+    }
+
+    async fn lines_of(
+        &self,
+        select: Select,
+        names: HashMap<i64, String>,
+        filter: Filter,
+        count: u64,
+    ) -> Result<Vec<Line>> {
+        let logs = Arc::clone(&self.logs);
+        let read = move || logs.newest_lines(select, &filter, count, &|app| names.get(&app).cloned());
         let read = tokio::task::spawn_blocking(read).await;
         read.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its logs")))
+    }
+
+    /// An app's newest deploys, whatever became of them, the newest first.
+    pub async fn list_deploys(
+        &self,
+        who: &Identity,
+        request: app::Select,
+        count: u64,
+    ) -> Result<Vec<Deploy>> {
+        let (owner, address) = (who.user, self.address.clone());
+        let deploys = self.store.with(move |t| {
+            let row = find_app(t, owner, &request.network, &request.app)?;
+            newest_deploys(t, row.id, count, &address)
+        });
+        deploys.await
     }
 
     /// `app:metrics`.

@@ -34,6 +34,15 @@ pub enum Place {
     Files(PathBuf),
 }
 
+/// A target as it is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its port, unless it is a directory.
+    pub port: Option<u16>,
+    /// Whether its health check succeeds.
+    pub well: bool,
+}
+
 /// A request's target, which is not stopped while the token is held.
 pub struct Turn {
     /// Who answers.
@@ -92,6 +101,11 @@ impl Pool {
     /// Gives no more requests to `target`.
     pub fn remove(&self, target: &Arc<Target>) {
         self.targets().retain(|one| !Arc::ptr_eq(one, target));
+    }
+
+    /// Those that take part.
+    pub fn seats(&self) -> Vec<Seat> {
+        self.targets().iter().map(|one| Seat { port: one.port(), well: one.is_well() }).collect()
     }
 
     /// Who answers the next request, apart from those `tried` with it already.

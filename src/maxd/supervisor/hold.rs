@@ -44,7 +44,7 @@ impl Hold {
     /// when the future is dropped.
     pub async fn switch(&mut self, release: Release, count: u64) -> Result<Ending> {
         let app = Arc::clone(&self.app);
-        app.unless_removed(self.replace(release, count)).await?
+        app.unless_stopped(self.replace(release, count)).await?
     }
 
     async fn replace(&mut self, release: Release, count: u64) -> Result<Ending> {
@@ -76,7 +76,7 @@ impl Hold {
     /// what they have begun.
     pub async fn scale(&mut self, count: u64) -> Result<()> {
         let app = Arc::clone(&self.app);
-        app.unless_removed(self.resize(count)).await?
+        app.unless_stopped(self.resize(count)).await?
     }
 
     async fn resize(&mut self, count: u64) -> Result<()> {
