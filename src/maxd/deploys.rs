@@ -451,12 +451,13 @@ impl Work<'_> {
         let _ = tokio::task::spawn_blocking(move || sweep::remove(&directory)).await;
     }
 
-    /// Removes the releases that are no longer kept.
+    /// Removes the releases that are no longer kept, and in which nothing runs.
     async fn prune(&self) {
         let app = self.app;
         let kept = self.platform.store.with(move |t| kept_releases(t, app)).await;
-        let directory = self.platform.app_directory(app);
-        let pruned = tokio::task::spawn_blocking(move || sweep::prune(&directory, &kept?)).await;
+        let (directory, used) = (self.platform.app_directory(app), self.platform.execs.releases(app));
+        let pruned = tokio::task::spawn_blocking(move || sweep::prune(&directory, &[kept?, used].concat()));
+        let pruned = pruned.await;
         if let Ok(Err(error)) = pruned {
             say!("cannot remove old releases: {error}");
         }

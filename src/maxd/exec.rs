@@ -156,6 +156,15 @@ impl Execs {
         over(its.iter().filter(|session| session.document.detached)).await;
     }
 
+    /// The releases of an app in which something runs.
+    pub fn releases(&self, app: i64) -> Vec<u64> {
+        let all = self.all();
+        all.values()
+            .filter(|session| session.app == Some(app))
+            .filter_map(|session| session.document.release)
+            .collect()
+    }
+
     /// Ends the consoles of a network that is gone.
     pub fn forget_network(&self, network: i64) {
         let all = self.all();

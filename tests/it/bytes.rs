@@ -59,7 +59,7 @@ fn a_connection_that_does_not_come_back_is_255() {
     max.kill();
     let out = child.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(255));
-    assert!(text(&out.stderr).contains("the connection could not be made again for 60 s"));
+    assert!(text(&out.stderr).contains("the connection could not be made again for 1m"));
 }
 
 /// The size of what goes there and comes back.

@@ -188,3 +188,23 @@ fn its_lines_come_once_and_in_order_over_cuts() {
     assert!(last.starts_with("ended with exit code 3 after "), "{last}");
     assert_eq!(wait_for("rig to end", || child.try_wait().unwrap()).code(), Some(0));
 }
+
+#[test]
+fn it_keeps_its_files_over_any_number_of_deploys() {
+    let max = Max::start();
+    let rig = world(&max);
+    let id = detached(&rig, &["until [ -e go ]; do sleep 0.02; done; cat data.txt"]);
+    let site = crate::harness::site("new");
+    for _ in 0..7 {
+        rig.ok(&["deploy", site.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    }
+    let releases = max.data().join("apps/1");
+    assert!(!releases.join("2").exists());
+    std::fs::write(releases.join("1/go"), "").unwrap();
+    let (lines, last) = ended(&rig, &id, &[]);
+    assert_eq!(lines, "one\ntwo");
+    assert!(last.starts_with("ended with exit code 0 after "), "{last}");
+    // The next deploy removes what nobody uses any more.
+    rig.ok(&["deploy", site.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    wait_for("the release to be removed", || (!releases.join("1").exists()).then_some(()));
+}

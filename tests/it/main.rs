@@ -26,6 +26,7 @@ mod errors;
 mod exits;
 mod files;
 mod frames;
+mod fullscreen;
 mod help;
 mod instances;
 mod isolation;
