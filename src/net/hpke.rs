@@ -102,15 +102,23 @@ mod tests {
         assert_eq!(enc, bytes("37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431"));
         assert_eq!(
             message,
-            bytes("f938558b5d72f1a23810b4be2ab4f84331acc02fc97babc53a52ae8218a355a96d8770ac83d07bea87e13c512a")
+            bytes(
+                "f938558b5d72f1a23810b4be2ab4f84331acc02fc97babc53a52ae8218a355a96d8770ac83d07bea87e13c512a"
+            )
         );
     }
 
     /// What the crate opens of what we seal.
-    fn open(private: &<X25519 as hpke::Kem>::PrivateKey, info: &[u8], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    fn open(
+        private: &<X25519 as hpke::Kem>::PrivateKey,
+        info: &[u8],
+        aad: &[u8],
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
         let (enc, message) = sealed.split_at_checked(32)?;
         let enc = <X25519 as hpke::Kem>::EncappedKey::from_bytes(enc).ok()?;
-        single_shot_open::<AesGcm256, HkdfSha256, X25519>(&OpModeR::Base, private, &enc, info, message, aad).ok()
+        single_shot_open::<AesGcm256, HkdfSha256, X25519>(&OpModeR::Base, private, &enc, info, message, aad)
+            .ok()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::maxd::once::Once;
 use crate::maxd::plan::Run;
 use crate::maxd::store::explain;
 use crate::maxd::supervisor::Release;
-use crate::maxd::variables::{self, Scope, dotenv};
+use crate::maxd::variables::{self, Scope};
 use crate::wire::exec;
 use crate::wire::variable::{Applied, Change, Changed, Difference, Export, List, Query, Rollout, Select};
 use futures_util::future::join_all;
@@ -84,7 +84,7 @@ impl Platform {
             };
             let variables: Vec<_> =
                 rows.into_iter().map(|one| exec::Variable { name: one.name, value: one.value }).collect();
-            let text = dotenv::write(&variables);
+            let text = variables::write(&variables);
             Ok(Export { network, app, variables, text })
         };
         self.store.with(read).await
@@ -104,7 +104,7 @@ impl Platform {
             )
             .field("text"));
         }
-        let mut set = request.text.as_deref().map(dotenv::parse).transpose()?.unwrap_or_default();
+        let mut set = request.text.as_deref().map(variables::parse).transpose()?.unwrap_or_default();
         set.extend(request.set);
         let change = variables::Change { set, delete: request.delete, prune: request.prune };
         let (network, app, who) = (request.network, request.app, who.clone());
