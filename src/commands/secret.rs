@@ -40,8 +40,7 @@ pub const CREATE: Command = Command {
     run: create,
 };
 
-const FROM_SOURCE: Flag =
-    Flag { help: "the value is what this file holds; `-` is standard input", ..FROM_FILE };
+const FROM_SOURCE: Flag = Flag { help: "a file that holds it; `-` is standard input", ..FROM_FILE };
 
 /// `rig list secrets`.
 pub const LIST: Command = Command {
