@@ -129,7 +129,7 @@ mod tests {
             limits: Limits::default(),
         };
         let plain = vec![("MINE".to_owned(), "yes".to_owned())];
-        let env = Environment { plain, ..Environment::default() };
+        let env = Environment::without_secrets(plain);
         let hostname = "a.n.test".to_owned();
         let release = Release { network: 1, app: 2, number: 3, dir, hostname, plan: plan.clone(), env };
         let (lines, mut log) = mpsc::channel::<NewLine>(1);

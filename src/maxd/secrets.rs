@@ -269,7 +269,7 @@ fn wipe(bytes: &mut Vec<u8>) {
 #[derive(Clone, Default)]
 pub struct Environment {
     /// What is no secret.
-    pub plain: Vec<(String, String)>,
+    plain: Vec<(String, String)>,
     sealed: Option<Arc<Locked>>,
 }
 
@@ -296,6 +296,12 @@ impl Environment {
             }
         };
         Ok(Environment { plain, sealed })
+    }
+
+    /// An environment of a test's own.
+    #[cfg(test)]
+    pub fn without_secrets(plain: Vec<(String, String)>) -> Environment {
+        Environment { plain, sealed: None }
     }
 
     /// All of it, for a program that is started now.
