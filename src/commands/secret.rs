@@ -4,7 +4,6 @@
 use super::delete::YES;
 use super::list;
 use super::variable::{FROM_FILE, PRUNE, STAGE, agree, flags, place, read, scope, send};
-use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};
@@ -14,9 +13,8 @@ use crate::session::{self, Session};
 use crate::term::prompt::{hidden, possible};
 use crate::term::text::count;
 use crate::view::{Field, Show, at, field, number, text};
-use crate::wire::secret::{Change, INFO, Key, Sealed, about};
+use crate::wire::secret::{Change, INFO, Sealed, about};
 use crate::wire::{network, variable::Select};
-use miniserde::json;
 
 const VALUE: Flag =
     Flag { long: "value", short: None, value: "VALUE", help: "the value; others may see it there" };
@@ -205,10 +203,11 @@ fn seal(session: &Session, of: &Select, pairs: &[Pair], request: &mut Change) ->
     if pairs.is_empty() {
         return Ok(());
     }
-    let ask = json::to_string(&network::Select { network: of.network.clone() });
-    let key: Key = decode(&session.max()?.ask("secret:key", ask)?)?;
-    let public = base64::decode(&key.public_key).unwrap_or_default();
-    request.key = key.number;
+    let ask = network::Select { network: of.network.clone() };
+    // As a tree, which other commands read too: a struct would bring code of its own.
+    let key = session.max()?.document("secret:key", &ask)?;
+    let public = base64::decode(&text(&key, "public_key")).unwrap_or_default();
+    request.key = at(&key, "number").and_then(number).unwrap_or(0);
     request.set.clear();
     for (name, value) in pairs {
         if value.reveal().contains('\0') {
