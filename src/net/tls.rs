@@ -59,7 +59,7 @@ pub fn add(roots: &mut RootCertStore, name: &str, pem: &[u8]) -> Result<()> {
     let before = roots.len();
     let mut found = "holds no certificate";
     for certificate in certificates(&String::from_utf8_lossy(pem)) {
-        if !certificate.is_some_and(|bytes| roots.add(CertificateDer::from(bytes)).is_ok()) {
+        if certificate.is_none_or(|bytes| roots.add(CertificateDer::from(bytes)).is_err()) {
             found = "holds a certificate that cannot be read";
         }
     }
