@@ -4,7 +4,7 @@
 use super::columns::{COLUMNS, Order};
 use crate::term::keys::Key;
 use crate::view::{at, items, text};
-use miniserde::json::Value;
+use miniserde::json::{Object, Value};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
@@ -312,8 +312,12 @@ pub fn name(row: &Value) -> String {
 
 /// The names of a row, as a document.
 pub fn named(row: &Value) -> Value {
-    let member = |path: &str| (path.to_owned(), at(row, path).cloned().unwrap_or(Value::Null));
-    Value::Object(["network", "app"].into_iter().map(member).collect())
+    // One by one: to collect them would bring code that sorts.
+    let mut names = Object::new();
+    for path in ["network", "app"] {
+        names.insert(path.to_owned(), at(row, path).cloned().unwrap_or(Value::Null));
+    }
+    Value::Object(names)
 }
 
 /// The number at `path`; 0 when there is none.
