@@ -6,8 +6,8 @@
 
 use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
-use crate::maxd::auth::Identity;
-use crate::maxd::once::Once;
+use crate::maxd::access::Access;
+use crate::maxd::once::{Key, Once};
 use crate::maxd::plan::Run;
 use crate::maxd::store::explain;
 use crate::maxd::supervisor::{Hold, Release};
@@ -22,14 +22,14 @@ use tokio_util::task::TaskTracker;
 #[derive(Default)]
 pub struct Lifecycle {
     /// By user and key: the event, and the outcome once there is one.
-    running: Mutex<HashMap<(i64, String), (String, Outcome)>>,
+    running: Mutex<HashMap<Key, (String, Outcome)>>,
     tasks: TaskTracker,
 }
 
 type Outcome = watch::Receiver<Option<Result<App>>>;
 
 impl Lifecycle {
-    fn running(&self) -> MutexGuard<'_, HashMap<(i64, String), (String, Outcome)>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Key, (String, Outcome)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,22 +63,22 @@ impl Change {
 
 impl Platform {
     /// `app:start`.
-    pub async fn start_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+    pub async fn start_app(self: &Arc<Self>, who: &Access, once: Once, request: Select) -> Result<App> {
         self.change(who, once, request, Change::Start).await
     }
 
     /// `app:stop`.
-    pub async fn stop_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+    pub async fn stop_app(self: &Arc<Self>, who: &Access, once: Once, request: Select) -> Result<App> {
         self.change(who, once, request, Change::Stop).await
     }
 
     /// `app:restart`.
-    pub async fn restart_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+    pub async fn restart_app(self: &Arc<Self>, who: &Access, once: Once, request: Select) -> Result<App> {
         self.change(who, once, request, Change::Restart).await
     }
 
     /// `app:scale`.
-    pub async fn scale_app(self: &Arc<Self>, who: &Identity, once: Once, request: Scale) -> Result<App> {
+    pub async fn scale_app(self: &Arc<Self>, who: &Access, once: Once, request: Scale) -> Result<App> {
         let Scale { network, app, instances } = request;
         match instances {
             1..=INSTANCES_MAX => {}
@@ -98,7 +98,7 @@ impl Platform {
     /// Lets a task carry it out, unless one does already, and waits for the outcome.
     async fn change(
         self: &Arc<Self>,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: Select,
         change: Change,
@@ -132,14 +132,14 @@ impl Platform {
         done.unwrap_or_else(|| Err(Error::new(Kind::Internal, "the server failed at this request")))
     }
 
-    async fn carry_out(&self, who: &Identity, once: Once, request: Select, change: Change) -> Result<App> {
+    async fn carry_out(&self, who: &Access, once: Once, request: Select, change: Change) -> Result<App> {
         let once = Arc::new(once);
-        let (owner, known) = (who.user, Arc::clone(&once));
+        let (asks, known) = (who.clone(), Arc::clone(&once));
         let (kept, row) = self
             .store
             .with(move |t| match known.kept(t)? {
                 Some(app) => Ok((Some(app), None)),
-                None => Ok((None, Some(find_app(t, owner, &request.network, &request.app)?))),
+                None => Ok((None, Some(find_app(t, &asks, &request.network, &request.app)?))),
             })
             .await?;
         let Some(row) = row else {
@@ -250,7 +250,7 @@ impl Platform {
 /// A change that is carried out. Dropping it forgets that.
 struct UnderWay {
     platform: Arc<Platform>,
-    key: Option<(i64, String)>,
+    key: Option<Key>,
 }
 
 impl Drop for UnderWay {
