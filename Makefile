@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies soak interop fuzz lint demo docs static size static-test bench bench-frames bench-logs clean
+.PHONY: help build test test-real test-proxies test-fullscreen soak interop fuzz lint demo docs static size static-test bench bench-frames bench-logs bench-remote clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ test-real: ## deploy published projects (needs Node, Python and their package re
 
 soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
 	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes::
+
+test-fullscreen: ## vim in a shell over a line that breaks again and again (Debian: vim)
+	@command -v vim >/dev/null || { echo "make test-fullscreen needs vim (Debian: vim)" >&2; exit 1; }
+	$(CARGO) test --locked --features server --test it fullscreen:: -- --ignored
 
 interop: build ## the official Phoenix clients 1.7 and 1.8 against maxd (needs Node 20 and its package registry)
 	@command -v npm >/dev/null || { echo "make interop needs Node (Debian: nodejs, npm)" >&2; exit 1; }
@@ -139,6 +143,12 @@ bench-logs: static ## lines through maxd to rig against a bare WebSocket and pho
 	cd tests/interop && npm ci --no-audit --no-fund
 	$(CARGO) build --locked --profile server --features server --bin maxd
 	$(CARGO) bench --locked --bench logs
+
+bench-remote: static ## shells and commands against OpenSSH (Debian: openssh-server, openssh-client)
+	@for tool in sshd ssh ssh-keygen; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || { \
+		echo "make bench-remote needs $$tool (Debian: openssh-server openssh-client)" >&2; exit 1; }; done
+	$(CARGO) build --locked --profile server --features server --bin maxd
+	$(CARGO) bench --locked --bench remote
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -79,6 +79,21 @@ impl<T: 'static> Receiver<T> {
     }
 }
 
+/// Waits until one of two queues has a message or its end, or the time is over; whether one
+/// has.
+pub fn either<T, U>(one: &Receiver<T>, other: &Receiver<U>, timeout: Option<Duration>) -> bool {
+    let mut select = raw::Select::new();
+    select.recv(&one.0);
+    select.recv(&other.0);
+    match timeout {
+        Some(timeout) => select.ready_timeout(timeout).is_ok(),
+        None => {
+            select.ready();
+            true
+        }
+    }
+}
+
 /// Only `T` is ever sent to a `Receiver<T>`.
 fn open<T: 'static>(parcel: Parcel) -> Option<T> {
     parcel.downcast().ok().map(|message| *message)
@@ -87,6 +102,22 @@ fn open<T: 'static>(parcel: Parcel) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn either_queue_wakes_who_waits_for_both() {
+        let ((first, one), (second, other)) = (bounded::<u8>(1), bounded::<String>(1));
+        assert!(!either(&one, &other, Some(Duration::from_millis(1))));
+        std::thread::scope(|scope| {
+            scope.spawn(|| second.send("two".to_owned()));
+            assert!(either(&one, &other, None));
+        });
+        assert_eq!(other.try_recv(), Ok("two".to_owned()));
+        first.send(1).ok();
+        assert!(either(&one, &other, Some(Duration::ZERO)));
+        assert_eq!(one.recv(), Ok(1));
+        drop(first);
+        assert!(either(&one, &other, None));
+    }
 
     #[test]
     fn messages_arrive_in_order_and_ends_are_noticed() {

@@ -7,12 +7,14 @@ use crate::flow::Flow;
 use crate::json;
 use crate::net::base64;
 use crate::net::link::{Event, Events, Subscription};
+use crate::queue::Receiver;
 use crate::wire::exec::{
-    Arrived, Attach, Attached, Create, Eof, Exec, Exit, List, Resize, Signal, Taken, WINDOW,
+    Arrived, Attach, Attached, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, Taken, WINDOW,
 };
 use miniserde::json::Object;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What the program and the server say.
 pub enum Said {
@@ -59,8 +61,8 @@ pub struct Remote {
     place: Arc<Place>,
     /// Standard input that has not been acknowledged.
     input: Flow,
-    /// Output that was taken here and not acknowledged yet.
-    owed: usize,
+    /// Output that was taken here and not acknowledged yet: bytes, and pieces.
+    owed: (usize, usize),
 }
 
 /// The side that receives.
@@ -96,7 +98,7 @@ impl Remote {
         place.out.store(at.out, Ordering::Relaxed);
         place.err.store(at.err, Ordering::Relaxed);
         place.known.store(true, Ordering::Relaxed);
-        Ok(Remote { exec, subscription, place, input: Flow::at(at.input), owed: 0 })
+        Ok(Remote { exec, subscription, place, input: Flow::at(at.input), owed: (0, 0) })
     }
 
     /// The other side; once.
@@ -136,11 +138,11 @@ impl Remote {
         self.push("done", &Object::new())
     }
 
-    /// So much output was taken.
+    /// A piece of output of so many bytes was taken.
     pub fn took(&mut self, count: usize) -> Result<()> {
-        self.owed += count;
-        if self.owed >= WINDOW / 4 {
-            self.owed = 0;
+        self.owed = (self.owed.0 + count, self.owed.1 + 1);
+        if self.owed.0 >= WINDOW / 4 || self.owed.1 >= FRAMES / 4 {
+            self.owed = (0, 0);
             self.push("ack", &self.place.arrived())?;
         }
         Ok(())
@@ -179,31 +181,51 @@ impl Remote {
 }
 
 impl Incoming {
+    /// Waits until something is said, or there is something in another queue, or the time is
+    /// over; whether there is anything.
+    pub fn wait_or<T>(&self, other: &Receiver<T>, timeout: Option<Duration>) -> bool {
+        self.events.wait_or(other, timeout)
+    }
+
+    /// What is said next, if it is said already.
+    pub fn poll(&self) -> Result<Option<Said>> {
+        while let Some(event) = self.events.poll()? {
+            if let Some(said) = self.understand(event)? {
+                return Ok(Some(said));
+            }
+        }
+        Ok(None)
+    }
+
     /// What is said next.
     pub fn next(&self) -> Result<Said> {
         loop {
-            let Some(event) = self.events.recv(None)? else { continue };
-            let said = match event {
-                Event::Binary { event, payload } => self.bytes(&event, &payload),
-                Event::Message { event, payload } => match event.as_str() {
-                    "exit" => Some(Said::Exit(decode(&payload)?)),
-                    "ack" => Some(Said::Taken(decode::<Taken>(&payload)?.input)),
-                    event => {
-                        let data = json::member(&payload, "data").and_then(json::string);
-                        data.and_then(|data| self.bytes(event, &base64::decode(&data)?))
-                    }
-                },
-                Event::Lost(reason) => Some(Said::Lost(reason)),
-                Event::Restored(reply) => Some(Said::Restored(decode::<Attached>(&reply)?.input)),
-                Event::Refused(error) => return Err(error),
-                Event::Closed => {
-                    return Err(Error::new(Kind::Conflict, "another rig has taken this session over"));
-                }
-            };
-            if let Some(said) = said {
+            if let Some(event) = self.events.recv(None)?
+                && let Some(said) = self.understand(event)?
+            {
                 return Ok(said);
             }
         }
+    }
+
+    fn understand(&self, event: Event) -> Result<Option<Said>> {
+        Ok(match event {
+            Event::Binary { event, payload } => self.bytes(&event, &payload),
+            Event::Message { event, payload } => match event.as_str() {
+                "exit" => Some(Said::Exit(decode(&payload)?)),
+                "ack" => Some(Said::Taken(decode::<Taken>(&payload)?.input)),
+                event => {
+                    let data = json::member(&payload, "data").and_then(json::string);
+                    data.and_then(|data| self.bytes(event, &base64::decode(&data)?))
+                }
+            },
+            Event::Lost(reason) => Some(Said::Lost(reason)),
+            Event::Restored(reply) => Some(Said::Restored(decode::<Attached>(&reply)?.input)),
+            Event::Refused(error) => return Err(error),
+            Event::Closed => {
+                return Err(Error::new(Kind::Conflict, "another rig has taken this session over"));
+            }
+        })
     }
 
     /// Bytes behind their offset; what came before is left out.

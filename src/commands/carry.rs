@@ -2,9 +2,9 @@
 //! ended, over any number of connections.
 
 use super::escape::{Escapes, HELP, Step};
-use crate::api::exec::{Remote, Said};
+use crate::api::exec::{Incoming, Remote, Said};
 use crate::error::{Error, Kind, Result};
-use crate::queue::{RecvTimeoutError, Sender, bounded};
+use crate::queue::{Receiver, Sender, bounded};
 use crate::session::{Session, environment};
 use crate::sys::signals::STOPPED;
 use crate::sys::terminal;
@@ -50,7 +50,6 @@ pub enum How<'a> {
 }
 
 enum Input {
-    Said(Result<Said>),
     Bytes(Vec<u8>),
     End,
     Signal(i32),
@@ -119,10 +118,7 @@ struct Carrier<'a> {
 pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Result<End> {
     let (sender, inputs) = bounded(INPUTS);
     let (gate, unheard) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
-    if let Some(events) = remote.events() {
-        let said = sender.clone();
-        spawn(move || while said.send(Input::Said(events.next())).is_ok() {})?;
-    }
+    let incoming = remote.events().ok_or_else(|| Error::new(Kind::Internal, "nobody listens to Max"))?;
     let mut carrier = match how {
         How::Streams(sink, stdin) => {
             match stdin {
@@ -144,15 +140,7 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
     };
     carrier.listen(sender);
     let ended = loop {
-        let input = match carrier.patience() {
-            None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(patience) => inputs.recv_timeout(patience),
-        };
-        let step = match input {
-            Ok(input) => carrier.take(input),
-            Err(_) => carrier.wait_on(),
-        };
-        if let Some(end) = step.transpose() {
+        if let Some(end) = carrier.step(&incoming, &inputs).transpose() {
             break end;
         }
         if carrier.leaving.is_some_and(|until| carrier.gone_by(until)) {
@@ -214,43 +202,62 @@ impl Carrier<'_> {
         Ok(None)
     }
 
+    /// Waits for something and does what it asks for.
+    fn step(&mut self, incoming: &Incoming, inputs: &Receiver<Input>) -> Result<Option<End>> {
+        // First what is short: a key that ends a flood is not behind it.
+        if let Ok(input) = inputs.try_recv() {
+            return self.take(input);
+        }
+        if let Some(said) = incoming.poll()? {
+            return self.hear(said);
+        }
+        match incoming.wait_or(inputs, self.patience()) {
+            true => Ok(None),
+            false => self.wait_on(),
+        }
+    }
+
     fn take(&mut self, input: Input) -> Result<Option<End>> {
         match input {
             Input::Bytes(bytes) => return self.typed(bytes),
             Input::End => self.remote.finish()?,
             Input::Resized => self.resize()?,
             Input::Signal(signal) => self.signal(signal)?,
-            Input::Said(said) => match said? {
-                Said::Out(bytes) => self.output(true, &bytes)?,
-                Said::Err(bytes) => self.output(false, &bytes)?,
-                Said::Taken(input) => {
-                    let news = self.remote.acknowledged(input);
-                    self.gate.change(|waiting| *waiting = waiting.saturating_sub(news));
+        }
+        Ok(None)
+    }
+
+    fn hear(&mut self, said: Said) -> Result<Option<End>> {
+        match said {
+            Said::Out(bytes) => self.output(true, &bytes)?,
+            Said::Err(bytes) => self.output(false, &bytes)?,
+            Said::Taken(input) => {
+                let news = self.remote.acknowledged(input);
+                self.gate.change(|waiting| *waiting = waiting.saturating_sub(news));
+            }
+            Said::Lost(reason) => {
+                if self.screen.is_none() && self.lost.is_none() {
+                    let text = format!("connection to Max lost ({reason}); reconnecting");
+                    self.session.output.note(&text);
                 }
-                Said::Lost(reason) => {
-                    if self.screen.is_none() && self.lost.is_none() {
-                        let text = format!("connection to Max lost ({reason}); reconnecting");
-                        self.session.output.note(&text);
-                    }
-                    let since = self.lost.take().map_or_else(Instant::now, |(since, _)| since);
-                    self.lost = Some((since, reason));
+                let since = self.lost.take().map_or_else(Instant::now, |(since, _)| since);
+                self.lost = Some((since, reason));
+            }
+            Said::Restored(input) => {
+                self.lost = None;
+                let news = self.remote.resume(input)?;
+                self.gate.change(|waiting| *waiting = waiting.saturating_sub(news));
+                let redraw = self.screen.as_mut().map_or(Ok(false), raw::Remote::clear)?;
+                match redraw {
+                    true => self.redraw()?,
+                    // What was told meanwhile is lost.
+                    false => self.resize()?,
                 }
-                Said::Restored(input) => {
-                    self.lost = None;
-                    let news = self.remote.resume(input)?;
-                    self.gate.change(|waiting| *waiting = waiting.saturating_sub(news));
-                    let redraw = self.screen.as_mut().map_or(Ok(false), raw::Remote::clear)?;
-                    match redraw {
-                        true => self.redraw()?,
-                        // What was told meanwhile is lost.
-                        false => self.resize()?,
-                    }
-                }
-                Said::Exit(exit) => {
-                    self.remote.done()?;
-                    return Ok(Some(End::Exit(exit)));
-                }
-            },
+            }
+            Said::Exit(exit) => {
+                self.remote.done()?;
+                return Ok(Some(End::Exit(exit)));
+            }
         }
         Ok(None)
     }

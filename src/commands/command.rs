@@ -41,7 +41,8 @@ const DETACH: Flag = Flag {
     value: "",
     help: "print its number, and let it go on without rig",
 };
-const INSTANCE: Flag =
+/// `--instance`.
+pub const INSTANCE: Flag =
     Flag { long: "instance", short: None, value: "N", help: "beside this instance: its PORT is set" };
 const ALL: Flag = Flag {
     long: "all-instances",
@@ -106,13 +107,6 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 .hint("write for instance `--timeout 30s` or `2m`")
         })?),
     };
-    let instance = match matches.value(&INSTANCE) {
-        None => None,
-        Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Error::usage(format!("--instance takes a number, not '{text}'"))
-                .hint("for instance `--instance 2`")
-        })?),
-    };
     let alone = [&TTY, &INSTANCE, &DETACH].into_iter().find(|flag| matches.has(flag));
     if let Some(flag) = alone.filter(|_| matches.has(&ALL)) {
         let message = format!("--all-instances and --{} exclude each other", flag.long);
@@ -129,7 +123,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         keep: KEEP_DEFAULT.as_secs(),
         detach: Some(matches.has(&DETACH)),
-        instance,
+        instance: instance(matches)?,
     };
     if matches.has(&ALL) {
         return all::run(session, &create);
@@ -152,8 +146,19 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     };
     ended(session, id, &exit);
     match sink {
-        Sink::Collect(out, err) => session.output.document(&document(instance, &exit, out, err)),
+        Sink::Collect(out, err) => session.output.document(&document(create.instance, &exit, out, err)),
         Sink::Pass { .. } => Ok(()),
+    }
+}
+
+/// `--instance`.
+pub fn instance(matches: &Matches) -> Result<Option<u64>> {
+    match matches.value(&INSTANCE) {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            Error::usage(format!("--instance takes a number, not '{text}'"))
+                .hint("for instance `--instance 2`")
+        }),
     }
 }
 

@@ -15,6 +15,7 @@ mod login;
 mod logs;
 mod shell;
 mod status;
+mod variable;
 
 use crate::cli::Command;
 
@@ -28,7 +29,9 @@ pub static COMMANDS: &[Command] = &[
     create::WEBHOOK,
     create::MEMBER,
     create::TOKEN,
+    variable::CREATE,
     deploy::DEPLOY,
+    variable::APPLY,
     lifecycle::START,
     lifecycle::STOP,
     lifecycle::RESTART,
@@ -44,6 +47,7 @@ pub static COMMANDS: &[Command] = &[
     logs::NETWORK,
     list::APPS,
     list::NETWORKS,
+    variable::LIST,
     list::ALERTS,
     list::WEBHOOKS,
     list::MEMBERS,
@@ -55,7 +59,10 @@ pub static COMMANDS: &[Command] = &[
     delete::WEBHOOK,
     delete::MEMBER,
     delete::TOKEN,
+    variable::DELETE,
     delete::SESSION,
+    variable::EXPORT,
+    variable::IMPORT,
     context::LIST,
     context::USE,
     context::DELETE,

@@ -1,6 +1,7 @@
 //! `rig shell`: a login shell in an app, or a network's console, on the terminal rig is in.
 
 use super::carry::{End, How, OURS, carry, has_terminal, tty};
+use super::command::{INSTANCE, instance};
 use crate::api::exec::Remote;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
@@ -30,7 +31,7 @@ pub const SHELL: Command = Command {
             `rig command`. With --network alone, what opens is the network's console, in Max itself: \
             it lists apps, events and logs, restarts and scales; `help` there says the rest.",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
-    flags: &[&session::NETWORK, &KEEP, &ATTACH, &NO_ESCAPE],
+    flags: &[&session::NETWORK, &INSTANCE, &KEEP, &ATTACH, &NO_ESCAPE],
     examples: &[
         ("A shell beside the app of this directory", "rig shell"),
         ("One that waits through a longer tunnel", "rig shell web.blue --keep 15m"),
@@ -65,7 +66,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 tty: Some(tty()),
                 timeout_ms: None,
                 detach: None,
-                instance: None,
+                instance: instance(matches)?,
                 keep: keep(matches)?.as_secs(),
             };
             Remote::create(session.max()?, &create)?
@@ -89,10 +90,8 @@ fn place(session: &Session, matches: &Matches) -> Result<(String, Option<String>
 }
 
 fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
-    if matches.arg(0).is_some() || matches.has(&KEEP) {
-        return Err(Error::usage(
-            "--attach goes to a session that is there: it takes neither an app nor --keep",
-        ));
+    if matches.arg(0).is_some() || matches.has(&KEEP) || matches.has(&INSTANCE) {
+        return Err(Error::usage("--attach goes to a session that is there, and takes nothing else"));
     }
     let number = id.parse().map_err(|_| {
         Error::usage(format!("'{id}' is no session's number")).hint("see `rig list sessions`")

@@ -17,7 +17,7 @@ use super::dial::Route;
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::phx::client::ChannelId;
-use crate::queue::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crate::queue::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, either};
 use crate::redact::Secret;
 use crate::sys::thread::{USUAL, start};
 use crate::sys::wait::Waiter;
@@ -267,6 +267,20 @@ impl Link {
 }
 
 impl Events {
+    /// Waits until there is an event, or something in another queue, or the time is over.
+    pub fn wait_or<T>(&self, other: &Receiver<T>, timeout: Option<Duration>) -> bool {
+        either(&self.0, other, timeout)
+    }
+
+    /// The next event, if there is one.
+    pub fn poll(&self) -> Result<Option<Event>> {
+        match self.0.try_recv() {
+            Ok(event) => Ok(Some(event)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(ended()),
+        }
+    }
+
     /// The next event; none when `timeout` is over before it comes.
     pub fn recv(&self, timeout: Option<Duration>) -> Result<Option<Event>> {
         let received = match timeout {

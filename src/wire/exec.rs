@@ -7,6 +7,8 @@ use miniserde::{Deserialize, Serialize};
 /// The most bytes of a stream that are on their way: sent and not acknowledged. Who sends
 /// keeps them, and sends them again behind a cut.
 pub const WINDOW: usize = 256 * 1024;
+/// The most frames of output that are on their way, however short they are.
+pub const FRAMES: usize = 1024;
 /// The most bytes in one frame.
 pub const PIECE: usize = 16 * 1024;
 

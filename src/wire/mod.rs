@@ -17,6 +17,7 @@ pub mod member;
 pub mod metrics;
 pub mod network;
 pub mod token;
+pub mod variable;
 pub mod webhook;
 
 use crate::error::{Error, Kind};

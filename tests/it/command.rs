@@ -208,3 +208,20 @@ fn a_second_client_is_refused_what_is_not_kept() {
     rig.ok(&["delete", "session", &id]);
     assert_eq!(wait_for("rig to end", || child.try_wait().unwrap()).code(), Some(143));
 }
+
+#[test]
+fn a_reader_that_stops_loses_nothing_however_short_the_pieces() {
+    let max = Max::start();
+    let rig = world(&max);
+    let line = "i=0; while [ $i -lt 120000 ]; do printf .; i=$((i+1)); done; touch ended";
+    let mut command = rig.command(&["command", "web.blue", "--no-stdin", line]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("all to be written", || {
+        (rig.run(&["command", "web.blue", "test -e ended"]).code == 0).then_some(())
+    });
+    let mut out = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
+    let rest = child.wait_with_output().unwrap();
+    assert_eq!((rest.status.code(), text(&rest.stderr)), (Some(0), String::new()));
+    assert!(out.len() == 120_000 && out.iter().all(|byte| *byte == b'.'), "{}", out.len());
+}

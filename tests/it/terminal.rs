@@ -78,6 +78,14 @@ impl Terminal {
         contents.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
+    /// What is on the screen with its colours, a row a line.
+    pub fn formatted(&self) -> String {
+        let seen = self.seen.lock().unwrap();
+        let screen = seen.screen.screen();
+        let rows = screen.rows_formatted(0, screen.size().1.get());
+        rows.map(|row| row + "\n").collect()
+    }
+
     /// Whether the alternate screen is shown, and whether the cursor is hidden.
     pub fn is_full(&self) -> (bool, bool) {
         let seen = self.seen.lock().unwrap();

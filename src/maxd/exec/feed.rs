@@ -2,19 +2,25 @@
 
 use super::{Order, Session, missing, shell};
 use crate::error::{Error, Kind, Result};
+use crate::flow::Flow;
 use crate::maxd::access::{Access, admit};
 use crate::maxd::outlet::{Gone, Outlet};
 use crate::maxd::platform::Platform;
 use crate::maxd::socket::{Body, Push};
-use crate::wire::exec::{Arrived, Attach, Attached, Eof, Resize, Signal, Taken};
+use crate::wire::exec::{Arrived, Attach, Attached, Eof, FRAMES, PIECE, Resize, Signal, Taken};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use miniserde::json;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+
+/// How long a client waits to hear that what it has sent has arrived, when that is little.
+const UNTOLD: Duration = Duration::from_millis(20);
 
 /// A client at a session.
 pub struct Client {
@@ -24,7 +30,11 @@ pub struct Client {
     number: u64,
     /// Offsets behind what was sent.
     sent: Arrived,
+    /// Bytes of both streams up to the end of each frame that has not been acknowledged.
+    frames: VecDeque<u64>,
+    /// What the client knows of standard input, and what it should.
     told: u64,
+    taken: u64,
     /// Its end was sent.
     ended: bool,
     /// The client has everything.
@@ -104,7 +114,18 @@ pub async fn join(
     session.changed();
     let (platform, who) = (Arc::clone(platform), who.clone());
     let (sent, told) = (Arrived { out: place.out, err: place.err }, place.input);
-    let client = Client { platform, session, who, number, sent, told, ended: false, done: false };
+    let client = Client {
+        platform,
+        session,
+        who,
+        number,
+        sent,
+        frames: VecDeque::new(),
+        told,
+        taken: told,
+        ended: false,
+        done: false,
+    };
     Ok((json::to_string(&place), Box::new(client)))
 }
 
@@ -140,6 +161,10 @@ async fn carry(client: &mut Client, outlet: &Outlet, inputs: &mut mpsc::Receiver
         }
         tokio::select! {
             _ = changes.changed() => {}
+            // Not for each key: the echo comes first.
+            () = sleep(UNTOLD), if client.taken != client.told => if client.acknowledge(outlet).await.is_err() {
+                return Ok(());
+            },
             input = inputs.recv() => match input {
                 Some(input) => { client.take(&input)? },
                 None => return Ok(()),
@@ -158,7 +183,10 @@ impl Client {
     async fn step(&mut self, outlet: &Outlet) -> Result<bool, Gone> {
         let (out, err, input) = {
             let flows = self.session.flows();
-            (flows.out.piece(self.sent.out), flows.err.piece(self.sent.err), flows.input.acknowledged())
+            let room = self.frames.len() < FRAMES;
+            let piece = |flow: &Flow, at| if room { flow.piece(at) } else { None };
+            let (out, err) = (piece(&flows.out, self.sent.out), piece(&flows.err, self.sent.err));
+            (out, err, flows.input.acknowledged())
         };
         let mut sent = false;
         for (event, piece, at) in [("out", out, &mut self.sent.out), ("err", err, &mut self.sent.err)] {
@@ -169,9 +197,12 @@ impl Client {
                 sent = true;
             }
         }
-        if input != self.told {
-            self.told = input;
-            outlet.push("ack", &json::to_string(&Taken { input })).await?;
+        if sent {
+            self.frames.push_back(self.sent.out + self.sent.err);
+        }
+        self.taken = input;
+        if self.taken - self.told >= PIECE as u64 {
+            self.acknowledge(outlet).await?;
         }
         if let (false, false, Some(exit)) = (sent, self.ended, self.session.exit.get())
             && (exit.out, exit.err) == (self.sent.out, self.sent.err)
@@ -180,6 +211,12 @@ impl Client {
             self.ended = true;
         }
         Ok(sent)
+    }
+
+    /// Tells how much of standard input the program has got.
+    async fn acknowledge(&mut self, outlet: &Outlet) -> Result<(), Gone> {
+        self.told = self.taken;
+        outlet.push("ack", &json::to_string(&Taken { input: self.taken })).await
     }
 
     fn take(&mut self, push: &Push) -> Result<()> {
@@ -199,6 +236,9 @@ impl Client {
             }
             "ack" => {
                 let ack: Arrived = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                while self.frames.front().is_some_and(|end| *end <= ack.out.saturating_add(ack.err)) {
+                    self.frames.pop_front();
+                }
                 let mut flows = self.session.flows();
                 flows.out.acknowledge(ack.out).map_err(broken)?;
                 flows.err.acknowledge(ack.err).map_err(broken)?;
