@@ -174,7 +174,8 @@ fn token(session: &Session, matches: &Matches) -> Result<()> {
 
 fn member(session: &Session, matches: &Matches) -> Result<()> {
     let network = session.network(matches, None)?.to_string();
-    let (user, role) = (matches.arg(0).unwrap_or_default().to_owned(), matches.value(&ROLE).map(str::to_owned));
+    let (user, role) =
+        (matches.arg(0).unwrap_or_default().to_owned(), matches.value(&ROLE).map(str::to_owned));
     let request = member::Create { network, user, role };
     let answer = session.max()?.document("member:create", &request).map_err(about_flag)?;
     if session.output.json {

@@ -158,14 +158,14 @@ pub const AUDIT: Command = Command {
 
 const OF_APP: Flag =
     Flag { long: "app", short: Some('a'), value: "APP", help: "only in this app (APP or APP.NETWORK)" };
-const WHAT: Flag =
-    Flag { long: "what", short: None, value: "WHAT", help: "only these, such as `command` or `member_added`" };
-const BEGAN_SINCE: Flag = Flag {
-    long: "since",
+const WHAT: Flag = Flag {
+    long: "what",
     short: None,
-    value: "TIME",
-    help: "only those since then: `24h` ago, or RFC 3339",
+    value: "WHAT",
+    help: "only these, such as `command` or `member_added`",
 };
+const BEGAN_SINCE: Flag =
+    Flag { long: "since", short: None, value: "TIME", help: "only those since then: `24h` ago, or RFC 3339" };
 const LIMIT: Flag =
     Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
 const BEFORE: Flag =

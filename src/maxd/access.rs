@@ -194,7 +194,8 @@ impl Access {
 
 /// A user's role in a network; none when the network is to look as if it did not exist.
 pub fn role(t: &Transaction<'_>, who: &Identity, network: i64) -> Result<Option<Level>> {
-    let query = "SELECT level FROM members WHERE user = ?1 AND network = ?3 AND network = ifnull(?2, network)";
+    let query =
+        "SELECT level FROM members WHERE user = ?1 AND network = ?3 AND network = ifnull(?2, network)";
     let found = t.query_row(query, params![who.user, who.network, network], |row| row.get(0));
     Ok(found.optional().map_err(explain)?.map(Level::held))
 }
@@ -203,7 +204,8 @@ pub fn role(t: &Transaction<'_>, who: &Identity, network: i64) -> Result<Option<
 pub fn roles(t: &Transaction<'_>, who: &Identity) -> Result<Vec<(i64, Level)>> {
     let query = "SELECT network, level FROM members WHERE user = ?1 AND network = ifnull(?2, network)";
     let mut query = t.prepare_cached(query).map_err(explain)?;
-    let rows = query.query_map(params![who.user, who.network], |row| Ok((row.get(0)?, Level::held(row.get(1)?))));
+    let rows =
+        query.query_map(params![who.user, who.network], |row| Ok((row.get(0)?, Level::held(row.get(1)?))));
     rows.and_then(Iterator::collect).map_err(explain)
 }
 

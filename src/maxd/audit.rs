@@ -115,7 +115,8 @@ fn note_unless(t: &Transaction<'_>, note: Note, since: SystemTime) -> Result<()>
 /// Forgets what is long over.
 pub fn forget_old(t: &Transaction<'_>) -> Result<()> {
     let old = rfc3339(SystemTime::now().checked_sub(KNOWN).unwrap_or(UNIX_EPOCH));
-    let query = format!("DELETE FROM audit WHERE coalesce(ended_at, CASE WHEN NOT {LASTS} THEN started_at END) < ?1");
+    let query =
+        format!("DELETE FROM audit WHERE coalesce(ended_at, CASE WHEN NOT {LASTS} THEN started_at END) < ?1");
     t.execute(&query, [old]).map(drop).map_err(explain)
 }
 

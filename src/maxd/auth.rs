@@ -273,7 +273,8 @@ struct Pair {
 impl Pair {
     /// Neither lasts longer than its API token, which ends at `end`.
     fn new(now: SystemTime, lifetime: Duration, session: Duration, end: Option<i64>) -> Result<Pair> {
-        let left = end.map_or(Duration::MAX, |end| Duration::from_secs(end.saturating_sub(unix(now)).max(0) as u64));
+        let left =
+            end.map_or(Duration::MAX, |end| Duration::from_secs(end.saturating_sub(unix(now)).max(0) as u64));
         let (lifetime, session) = (lifetime.min(left), session.min(left));
         let (access_expires, expires) = (now + lifetime, now + session);
         let (access, refresh) = (format!("acc_{}", random(24)?), format!("ref_{}", random(24)?));

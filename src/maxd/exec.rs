@@ -364,10 +364,9 @@ impl Platform {
 pub fn note_killed(t: &Transaction<'_>) -> Result<Vec<NewLine>> {
     let lines = detached::killed(t)?;
     let now = rfc3339(SystemTime::now());
-    let query = format!("UPDATE audit SET ended_at = ?1, reason = 'killed' WHERE ended_at IS NULL AND {LASTS}");
-    t.execute(&query, [now])
-        .map(|_| lines)
-        .map_err(explain)
+    let query =
+        format!("UPDATE audit SET ended_at = ?1, reason = 'killed' WHERE ended_at IS NULL AND {LASTS}");
+    t.execute(&query, [now]).map(|_| lines).map_err(explain)
 }
 
 fn missing(id: u64) -> Error {

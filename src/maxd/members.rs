@@ -34,7 +34,8 @@ impl Platform {
                     let network = find_network(t, &asks, &request.network)?;
                     let user = user_named(t, &request.user)?;
                     let change = set(t, &asks, network, (user, &request.user), role)?;
-                    let member = find(t, network, user)?.ok_or_else(|| missing(&request.user, &request.network))?;
+                    let member =
+                        find(t, network, user)?.ok_or_else(|| missing(&request.user, &request.network))?;
                     Ok((member, change))
                 })
             })

@@ -130,7 +130,8 @@ mod tests {
         store
             .run(|t| t.execute("INSERT INTO users(name, created_at) VALUES ('ada', '')", []).map_err(explain))
             .unwrap();
-        let who = |scope, network| Identity { user: 1, name: String::new(), session: 1, token: 1, scope, network };
+        let who =
+            |scope, network| Identity { user: 1, name: String::new(), session: 1, token: 1, scope, network };
         let ask = |who: &Identity, event: &str, payload: &str, answer: Result<&str>| {
             let once = Once::new(&who.asks(event)?, payload)?;
             store.run(|t| {

@@ -95,11 +95,9 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let found = t
-                        .query_row(
-                            &format!("{ROWS} WHERE w.id = ?1"),
-                            [held(id)],
-                            |row| Ok((document(row)?, row.get(8)?)),
-                        )
+                        .query_row(&format!("{ROWS} WHERE w.id = ?1"), [held(id)], |row| {
+                            Ok((document(row)?, row.get(8)?))
+                        })
                         .optional()
                         .map_err(explain)?;
                     let (webhook, network): (Webhook, i64) = found.ok_or_else(|| missing(id))?;

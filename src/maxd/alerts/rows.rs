@@ -33,8 +33,7 @@ pub struct Active {
     pub alert: Alert,
 }
 
-const ROWS: &str =
-    "SELECT a.id, a.cause, a.app, a.network, a.release, n.name, a.app_name, a.message,
+const ROWS: &str = "SELECT a.id, a.cause, a.app, a.network, a.release, n.name, a.app_name, a.message,
             a.since, a.resolved_at
      FROM alerts a LEFT JOIN networks n ON n.id = a.network";
 

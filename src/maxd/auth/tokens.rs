@@ -103,12 +103,15 @@ pub fn user_named(t: &Transaction<'_>, name: &str) -> Result<i64> {
     let found = t.query_row("SELECT id FROM users WHERE name = ?1", [name], |row| row.get(0));
     found.optional().map_err(explain)?.ok_or_else(|| {
         Error::new(Kind::NotFound, format!("user '{name}' does not exist"))
-            .hint(format!("a user begins with a token, made on the server: `maxd token create --user {name}`"))
+            .hint(format!(
+                "a user begins with a token, made on the server: `maxd token create --user {name}`"
+            ))
             .field("user")
     })
 }
 
-const ROWS: &str = "SELECT a.id, a.name, a.prefix, a.level, n.name, a.created_at, a.used_at, a.expires, a.revoked_at
+const ROWS: &str =
+    "SELECT a.id, a.name, a.prefix, a.level, n.name, a.created_at, a.used_at, a.expires, a.revoked_at
      FROM api_tokens a JOIN users u ON u.id = a.user LEFT JOIN networks n ON n.id = a.network";
 
 fn document(row: &Row<'_>) -> rusqlite::Result<Token> {
@@ -121,7 +124,9 @@ fn document(row: &Row<'_>) -> rusqlite::Result<Token> {
         network: row.get(4)?,
         created_at: row.get(5)?,
         used_at: row.get(6)?,
-        expires_at: row.get::<_, Option<u64>>(7)?.map(|expires| rfc3339(UNIX_EPOCH + Duration::from_secs(expires))),
+        expires_at: row
+            .get::<_, Option<u64>>(7)?
+            .map(|expires| rfc3339(UNIX_EPOCH + Duration::from_secs(expires))),
         current: false,
     })
 }
@@ -138,7 +143,8 @@ pub fn list_tokens(store: &Store, user: &str) -> Result<Vec<(Token, Option<Strin
 /// Revokes a user's API token and with it every session it opened.
 pub fn revoke_token(store: &Store, user: &str, id: i64, now: SystemTime) -> Result<()> {
     store.run(|t| {
-        let query = "SELECT u.id FROM api_tokens a JOIN users u ON u.id = a.user WHERE u.name = ?1 AND a.id = ?2";
+        let query =
+            "SELECT u.id FROM api_tokens a JOIN users u ON u.id = a.user WHERE u.name = ?1 AND a.id = ?2";
         let found = t.query_row(query, params![user, id], |row| row.get(0)).optional().map_err(explain)?;
         let user: i64 = found.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("user '{user}' has no token {id}"))
@@ -171,12 +177,14 @@ impl Platform {
         let made = self.store.with(move |t| {
             let sees = who.also("network:status")?;
             let (mut document, made) = once.run(t, || {
-                let network = request.network.as_deref().map(|name| find_network(t, &sees, name)).transpose()?;
+                let network =
+                    request.network.as_deref().map(|name| find_network(t, &sees, name)).transpose()?;
                 let expires = bounds(t, &who, network, wanted)?;
                 let (id, token) = insert(t, New { user: who.user, name, level, network, expires }, now)?;
                 let document = own(t, &who, id)?.ok_or_else(|| missing(id as u64))?;
                 let about = Some(describe(&document));
-                let note = Note { user: who.user, token: Some(who.token), what: What::TokenCreated, network, about };
+                let note =
+                    Note { user: who.user, token: Some(who.token), what: What::TokenCreated, network, about };
                 audit::note(t, note)?;
                 Ok((document, token))
             })?;
@@ -192,7 +200,8 @@ impl Platform {
     pub async fn list_own_tokens(&self, who: &Access) -> Result<List> {
         let who = who.clone();
         let tokens = self.store.with(move |t| {
-            let rest = "WHERE a.user = ?1 AND a.revoked_at IS NULL AND (?2 IS NULL OR a.network = ?2) ORDER BY a.id";
+            let rest =
+                "WHERE a.user = ?1 AND a.revoked_at IS NULL AND (?2 IS NULL OR a.network = ?2) ORDER BY a.id";
             let mut query = t.prepare(&format!("{ROWS} {rest}")).map_err(explain)?;
             let rows = query.query_map(params![who.user, who.network], document);
             let tokens: Vec<Token> = rows.and_then(Iterator::collect).map_err(explain)?;
@@ -215,7 +224,10 @@ impl Platform {
                     let ended = end(t, held(id), SystemTime::now())?;
                     let about = Some(describe(&token));
                     let by = Some(who.token);
-                    audit::note(t, Note { user: who.user, token: by, what: What::TokenDeleted, network, about })?;
+                    audit::note(
+                        t,
+                        Note { user: who.user, token: by, what: What::TokenDeleted, network, about },
+                    )?;
                     Ok((token, ended))
                 })
             })
@@ -242,19 +254,29 @@ fn anew(t: &Transaction<'_>, id: u64) -> Result<String> {
     let query = "UPDATE api_tokens SET hash = ?2, prefix = ?3 WHERE id = ?1 AND used_at IS NULL AND revoked_at IS NULL";
     match t.execute(query, params![held(id), hash(&token), token.get(..PREFIX)]).map_err(explain)? {
         1 => Ok(token),
-        _ => Err(Error::new(Kind::Conflict, format!("token {id} was made by this request before, and was used"))
-            .hint("make another one")
-            .field("idempotency_key")),
+        _ => Err(Error::new(
+            Kind::Conflict,
+            format!("token {id} was made by this request before, and was used"),
+        )
+        .hint("make another one")
+        .field("idempotency_key")),
     }
 }
 
 /// Refuses a token that may more than the one that makes it; when the new one ends.
-fn bounds(t: &Transaction<'_>, who: &Access, network: Option<i64>, wanted: Option<i64>) -> Result<Option<i64>> {
+fn bounds(
+    t: &Transaction<'_>,
+    who: &Access,
+    network: Option<i64>,
+    wanted: Option<i64>,
+) -> Result<Option<i64>> {
     if let (Some(own), None) = (who.network, network) {
         let query = "SELECT name FROM networks WHERE id = ?1";
         let name: String = t.query_row(query, [own], |row| row.get(0)).map_err(explain)?;
         let message = format!("this token is for network '{name}' alone, and can't make one for all");
-        return Err(Error::new(Kind::Forbidden, message).hint(format!("add --network {name}")).field("network"));
+        return Err(Error::new(Kind::Forbidden, message)
+            .hint(format!("add --network {name}"))
+            .field("network"));
     }
     let own: Option<i64> = t
         .query_row("SELECT expires FROM api_tokens WHERE id = ?1", [who.token], |row| row.get(0))
@@ -266,9 +288,11 @@ fn bounds(t: &Transaction<'_>, who: &Access, network: Option<i64>, wanted: Optio
         return Err(Error::new(Kind::Forbidden, message).hint("leave out --expires").field("expires"));
     }
     let count: u64 = t
-        .query_row("SELECT count(*) FROM api_tokens WHERE user = ?1 AND revoked_at IS NULL", [who.user], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT count(*) FROM api_tokens WHERE user = ?1 AND revoked_at IS NULL",
+            [who.user],
+            |row| row.get(0),
+        )
         .map_err(explain)?;
     if count >= MOST {
         let message = format!("you have {MOST} tokens already");

@@ -124,12 +124,7 @@ impl Platform {
     }
 
     /// An app's newest deploys, whatever became of them, the newest first.
-    pub async fn list_deploys(
-        &self,
-        who: &Access,
-        request: app::Select,
-        count: u64,
-    ) -> Result<Vec<Deploy>> {
+    pub async fn list_deploys(&self, who: &Access, request: app::Select, count: u64) -> Result<Vec<Deploy>> {
         let (who, address) = (who.clone(), self.address.clone());
         let deploys = self.store.with(move |t| {
             let row = find_app(t, &who, &request.network, &request.app)?;

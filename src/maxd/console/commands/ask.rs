@@ -146,7 +146,8 @@ pub async fn releases(call: &Call) -> Result<Answer> {
 pub async fn events(call: &Call) -> Result<Answer> {
     let (network, app, count) = (call.network.clone(), call.arg(0).map(str::to_owned), call.lines(1)?);
     let events = Filter::of_events();
-    let lines = call.platform.newest_lines(&call.who.asks("topic logs")?, network, app, events, count).await?;
+    let lines =
+        call.platform.newest_lines(&call.who.asks("topic logs")?, network, app, events, count).await?;
     let mut table = Table::with_text(&["WHEN", "APP", "EVENT"]);
     for line in lines {
         table.row([ago(Some(&line.time)), line.app.unwrap_or_default(), line.text]);
@@ -157,7 +158,10 @@ pub async fn events(call: &Call) -> Result<Answer> {
 /// `logs`.
 pub async fn logs(call: &Call) -> Result<Answer> {
     let (network, app, count) = (call.network.clone(), call.arg(0).map(str::to_owned), call.lines(1)?);
-    let lines = call.platform.newest_lines(&call.who.asks("topic logs")?, network, app, Filter::default(), count).await?;
+    let lines = call
+        .platform
+        .newest_lines(&call.who.asks("topic logs")?, network, app, Filter::default(), count)
+        .await?;
     let mut table = Table::with_text(&[]);
     for line in lines {
         let clock = line.time.get(11..19).unwrap_or_default();
