@@ -101,13 +101,18 @@ impl Level {
         self.row().1
     }
 
-    /// The level whose scope or role this word is.
+    fn word(self, field: &str) -> &'static str {
+        if field == "role" { self.role() } else { self.scope() }
+    }
+
+    /// The level whose word this is, as the `field` (`role` or `scope`) of a request.
     pub fn named(field: &'static str, word: &str) -> Result<Level> {
-        let of = |row: &(Level, &'static str, &'static str)| if field == "role" { row.2 } else { row.1 };
-        let found = LEVELS.iter().find(|row| of(row) == word);
-        found.map(|row| row.0).ok_or_else(|| {
-            let words: Vec<&str> = LEVELS.iter().map(of).collect();
-            Error::usage(format!("{field} takes {}, not '{word}'", words.join(", "))).field(field)
+        let mut all = LEVELS.iter().map(|row| row.0);
+        all.find(|level| level.word(field) == word).ok_or_else(|| {
+            let words: Vec<&str> = LEVELS.iter().map(|row| row.0.word(field)).collect();
+            Error::usage(format!("{field} takes {}, not '{word}'", words.join(", ")))
+                .hint(format!("for instance `--{field} {}`", Deploy.word(field)))
+                .field(field)
         })
     }
 

@@ -147,7 +147,9 @@ impl Platform {
             && !WORDS.iter().any(|row| row.1 == what)
         {
             let words: Vec<&str> = WORDS.iter().map(|row| row.1).collect();
-            return Err(Error::usage(format!("what takes {}, not '{what}'", words.join(", "))).field("what"));
+            return Err(Error::usage(format!("what takes {}, not '{what}'", words.join(", ")))
+                .hint("for instance `--what refused`")
+                .field("what"));
         }
         let since = match &request.since {
             Some(text) => instant("since", text, SystemTime::now())?,
