@@ -141,7 +141,7 @@ const SESSION_FIELDS: &[Field] = &[
 pub const AUDIT: Command = Command {
     words: "list audit",
     aliases: &[],
-    summary: "List who did what: commands, logins, tokens, members, refusals",
+    summary: "List who did what: commands, logins, changes of access",
     about: "Of the last 90 days, the newest first: what you did, and in networks you own what others \
             did; also with apps that were deleted. What was run, read or written is not kept. A token that \
             is used without a login counts as a login once an hour.",

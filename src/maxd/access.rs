@@ -125,7 +125,7 @@ impl Level {
 /// Somebody who asks for something.
 #[derive(Clone)]
 pub struct Access {
-    who: Identity,
+    who: Arc<Identity>,
     what: &'static str,
     least: Level,
     /// The network in which that was refused.
@@ -145,7 +145,7 @@ impl Identity {
     pub fn asks(&self, what: &str) -> Result<Access> {
         match LEAST.iter().find(|row| row.0 == what) {
             Some((what, Some(least))) => {
-                Ok(Access { who: self.clone(), what, least: *least, refused: Arc::default() })
+                Ok(Access { who: Arc::new(self.clone()), what, least: *least, refused: Arc::default() })
             }
             _ => Err(unknown(what)),
         }
