@@ -13,6 +13,7 @@ mod lifecycle;
 mod list;
 mod login;
 mod logs;
+mod secret;
 mod shell;
 mod status;
 mod variable;
@@ -30,6 +31,7 @@ pub static COMMANDS: &[Command] = &[
     create::MEMBER,
     create::TOKEN,
     variable::CREATE,
+    secret::CREATE,
     deploy::DEPLOY,
     variable::APPLY,
     lifecycle::START,
@@ -48,6 +50,7 @@ pub static COMMANDS: &[Command] = &[
     list::APPS,
     list::NETWORKS,
     variable::LIST,
+    secret::LIST,
     list::ALERTS,
     list::WEBHOOKS,
     list::MEMBERS,
@@ -60,9 +63,12 @@ pub static COMMANDS: &[Command] = &[
     delete::MEMBER,
     delete::TOKEN,
     variable::DELETE,
+    secret::DELETE,
     delete::SESSION,
     variable::EXPORT,
     variable::IMPORT,
+    secret::IMPORT,
+    secret::ROTATE,
     context::LIST,
     context::USE,
     context::DELETE,

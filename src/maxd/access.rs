@@ -47,6 +47,11 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("var:apply", Some(Deploy)),
     ("var:list", Some(Read)),
     ("var:export", Some(Read)),
+    // Made when it is asked for first, and of use for a change alone.
+    ("secret:key", Some(Deploy)),
+    ("secret:change", Some(Deploy)),
+    ("secret:list", Some(Read)),
+    ("secret:rotate", Some(Admin)),
     ("deploy:create", Some(Deploy)),
     ("deploy:status", Some(Read)),
     ("alert:list", Some(Read)),

@@ -2,6 +2,7 @@
 //! who asks, so that one he is no member of is simply not found.
 
 mod lifecycle;
+mod secrets;
 mod status;
 mod under_way;
 mod variables;
@@ -21,6 +22,7 @@ use super::once::Once;
 use super::plan::Run;
 use super::router::Routes;
 use super::runtime::Runtime;
+use super::secrets::Vault;
 use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
@@ -66,6 +68,8 @@ impl Address {
 pub struct Platform {
     /// The state.
     pub store: Arc<Store>,
+    /// What opens secrets.
+    pub vault: Arc<Vault>,
     /// Users and sessions.
     pub auth: Auth,
     /// The lines.

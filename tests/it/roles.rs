@@ -110,6 +110,8 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
     let change =
         |preview| with(json!({"set": [], "delete": [], "prune": false, "stage": false, "preview": preview}));
     let deploy = json!({"create": false, "source_bytes": 1, "files": 1});
+    let mut secrets = change(false);
+    secrets["key"] = json!(1);
     let run = |more: Value| {
         let mut all = with(json!({"argv": ["true"], "env": [], "keep": 0}));
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -124,6 +126,10 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
         ("webhook:list", READ, blue.clone(), 0),
         ("member:list", READ, blue.clone(), 0),
         ("var:list", READ, web.clone(), 0),
+        ("secret:list", READ, web.clone(), 0),
+        ("secret:key", DEPLOY, blue.clone(), 0),
+        ("secret:rotate", ADMIN, blue.clone(), 0),
+        ("secret:change", DEPLOY, secrets, 0),
         ("var:export", READ, with(json!({"own": false})), 0),
         ("app:start", DEPLOY, web.clone(), 0),
         ("app:stop", DEPLOY, web.clone(), 0),
