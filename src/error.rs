@@ -182,6 +182,9 @@ pub fn io_reason(source: &std::io::Error) -> String {
     if let Some(at) = text.find(" (os error") {
         text.truncate(at);
     }
+    if cfg!(windows) && text.ends_with('.') {
+        text.pop();
+    }
     let lower = text.get(..1).map(str::to_ascii_lowercase);
     if let Some(lower) = lower {
         text.replace_range(..1, &lower);

@@ -6,14 +6,14 @@ use crate::api::exec::{Incoming, Remote, Said};
 use crate::error::{Error, Kind, Result};
 use crate::queue::{Receiver, Sender, bounded};
 use crate::session::{Session, environment};
-use crate::sys::signals::STOPPED;
+use crate::sys::signals::{self, STOPPED};
 use crate::sys::terminal;
 use crate::sys::thread::{SMALL, start};
 use crate::term::raw;
 use crate::term::{on_interrupt, on_resize, on_signal};
 use crate::time::human;
 use crate::wire::exec::{Exit, PIECE, Select, Tty, WINDOW};
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -346,7 +346,7 @@ impl Carrier<'_> {
             let message = format!("ended by signal {signal} while the connection was lost");
             return Err(Error::new(Kind::Unreachable, message).hint(back(&self.remote)));
         }
-        self.remote.signal(signal)
+        self.remote.signal(signals::number(signal))
     }
 }
 
@@ -356,12 +356,7 @@ fn read_input(sender: Sender<Input>, gate: Arc<Gate>) -> Result<()> {
         let mut buffer = vec![0; PIECE];
         loop {
             gate.wait();
-            let read = loop {
-                match io::stdin().lock().read(&mut buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => break read.unwrap_or(0),
-                }
-            };
+            let read = terminal::read(&mut buffer).unwrap_or(0);
             let bytes = buffer.get(..read).unwrap_or(&[]).to_vec();
             gate.change(|waiting| *waiting += bytes.len());
             let last = bytes.is_empty();
