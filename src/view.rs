@@ -13,6 +13,8 @@ use std::time::SystemTime;
 pub enum Show {
     /// As it is; a line is left out when it is null.
     Plain,
+    /// As it is, but no more of it than fits beside other columns.
+    Brief,
     /// A state, in its colour.
     State,
     /// An instant, as how long ago it was.
@@ -32,6 +34,9 @@ pub enum Show {
     /// A number out of the one at another path: `2/3`.
     Of(&'static str),
 }
+
+/// The most characters of [`Show::Brief`].
+const BRIEF: usize = 40;
 
 /// A member of a document.
 #[derive(Clone, Copy)]
@@ -168,6 +173,10 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
     let text = match field.show {
         Show::State => return Some(Cell { colour: state_colour(&text), text: text.replace('_', " ") }),
         Show::Plain | Show::Marks => text,
+        Show::Brief => match text.char_indices().nth(BRIEF) {
+            Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+            None => text,
+        },
         Show::Ago => ago(&text, now),
         Show::Bytes => bytes(count),
         Show::Cores => percent(count, 1000),

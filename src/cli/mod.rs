@@ -34,6 +34,9 @@ pub struct Arg {
 /// How the name of an argument begins that takes everything behind `--`.
 pub const REST: &str = "--";
 
+/// How the name of an argument ends that may be given several times.
+pub const MORE: &str = "...";
+
 /// A command.
 pub struct Command {
     /// The words that call it: `create network`.

@@ -1,7 +1,7 @@
 //! From arguments to an [`Invocation`]. Touches nothing outside: no file, no
 //! environment, no terminal.
 
-use super::{Arg, Command, Flag, GLOBAL, HELP, Matches, OUTPUT, REST, VERSION};
+use super::{Arg, Command, Flag, GLOBAL, HELP, MORE, Matches, OUTPUT, REST, VERSION};
 use crate::error::{Error, Result};
 use crate::suggest;
 use lexopt::Arg as Token;
@@ -168,7 +168,8 @@ fn check(command: &'static Command, matches: &Matches) -> Result<()> {
         }
     }
     let most = command.args.iter().filter(|arg| !arg.name.starts_with(REST)).count();
-    if let Some(extra) = matches.args.get(most) {
+    let many = command.args.iter().any(|arg| arg.name.ends_with(MORE) && !arg.name.starts_with(REST));
+    if let Some(extra) = matches.args.get(most).filter(|_| !many) {
         return Err(Error::usage(format!("`rig {}` does not take '{extra}'", command.words)).hint(hint()));
     }
     let mut required = command.args.iter().filter(|arg| arg.required).map(|arg: &Arg| arg.name);

@@ -10,7 +10,8 @@ use crate::wire::{app, exec, network, webhook};
 use miniserde::json::Value;
 use std::path::Path;
 
-const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
+/// `--yes`.
+pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
 
 /// `rig delete app`.
 pub const APP: Command = Command {

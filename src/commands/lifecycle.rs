@@ -142,7 +142,7 @@ fn select(name: &AppName) -> Select {
     Select { network: name.network.to_string(), app: name.app.to_string() }
 }
 
-/// Asks for a change and waits until it is made.
+/// Asks for a change of an app and waits until it is made.
 fn change(
     session: &Session,
     name: &AppName,
@@ -151,17 +151,30 @@ fn change(
     done: &str,
 ) -> Result<Value> {
     let AppName { network, app } = name;
+    let (late, see) = (format!("app '{app}' was not {done}"), format!("`rig status app {app}.{network}`"));
+    carry(session, event, request, &late, &see)
+}
+
+/// Asks for something that takes as long as apps do, and waits until it is done. `late` says
+/// what was not, and `see` where to look then.
+pub fn carry(
+    session: &Session,
+    event: &str,
+    request: &dyn Serialize,
+    late: &str,
+    see: &str,
+) -> Result<Value> {
     let (limit, max) = (session.limit.unwrap_or(LIMIT), session.max()?);
     // Nothing goes on in a Max that can't be reached.
     max.welcome::<Welcome>()?;
-    on_interrupt(&format!("that goes on in Max; see `rig status app {app}.{network}`"));
+    on_interrupt(&format!("that goes on in Max; see {see}"));
     let began = Instant::now();
     let answer = max.ask_within(limit, event, json::to_string(request)).map_err(|error| {
         if ![Kind::TimedOut, Kind::Unreachable].contains(&error.kind()) || began.elapsed() < limit {
             return error;
         }
-        Error::new(Kind::TimedOut, format!("app '{app}' was not {done} in time; that goes on in Max"))
-            .hint(format!("see `rig status app {app}.{network}`, or give it longer with --timeout"))
+        Error::new(Kind::TimedOut, format!("{late} in time; that goes on in Max"))
+            .hint(format!("see {see}, or give it longer with --timeout"))
     });
     on_interrupt("");
     decode(&answer?)

@@ -274,7 +274,8 @@ fn only(matches: &Matches, flag: &'static Flag) -> Result<Option<String>> {
     }
 }
 
-fn show(session: &Session, answer: &Value, path: &str, fields: &[Field], none: &str) -> Result<()> {
+/// A table of the items at `path`; `none` is said when there are none.
+pub fn show(session: &Session, answer: &Value, path: &str, fields: &[Field], none: &str) -> Result<()> {
     if session.output.json {
         return session.output.document(answer);
     }

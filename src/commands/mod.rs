@@ -15,6 +15,7 @@ mod login;
 mod logs;
 mod shell;
 mod status;
+mod variable;
 
 use crate::cli::Command;
 
@@ -26,7 +27,9 @@ pub static COMMANDS: &[Command] = &[
     create::NETWORK,
     create::APP,
     create::WEBHOOK,
+    variable::CREATE,
     deploy::DEPLOY,
+    variable::APPLY,
     lifecycle::START,
     lifecycle::STOP,
     lifecycle::RESTART,
@@ -42,6 +45,7 @@ pub static COMMANDS: &[Command] = &[
     logs::NETWORK,
     list::APPS,
     list::NETWORKS,
+    variable::LIST,
     list::ALERTS,
     list::WEBHOOKS,
     list::SESSIONS,
@@ -49,7 +53,10 @@ pub static COMMANDS: &[Command] = &[
     delete::APP,
     delete::NETWORK,
     delete::WEBHOOK,
+    variable::DELETE,
     delete::SESSION,
+    variable::EXPORT,
+    variable::IMPORT,
     context::LIST,
     context::USE,
     context::DELETE,

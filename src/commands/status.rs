@@ -88,6 +88,10 @@ const DEPLOY_FIELDS: &[Field] = &[
     field("began", "deploy.created_at", Show::Ago),
 ];
 
+/// The columns of what is staged.
+pub const STAGED_FIELDS: &[Field] =
+    &[field("staged", "name", Show::Plain), field("change", "change", Show::Plain)];
+
 const EVENT_FIELDS: &[Field] = &[
     field("when", "time", Show::Ago),
     field("instance", "instance", Show::Plain),
@@ -100,6 +104,7 @@ const APP_SECTIONS: Sections = &[
     (APP_STATUS, ""),
     (ALERT_FIELDS, "alerts"),
     (INSTANCE_FIELDS, "instances"),
+    (STAGED_FIELDS, "staged"),
     (DEPLOY_FIELDS, ""),
     (EVENT_FIELDS, "events"),
 ];

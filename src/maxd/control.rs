@@ -4,7 +4,7 @@ use super::auth::Identity;
 use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
-use crate::wire::{alert, app, deploy, exec, metrics, network, webhook};
+use crate::wire::{alert, app, deploy, exec, metrics, network, variable, webhook};
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 
@@ -49,6 +49,14 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         "webhook:delete" => {
             write(platform.delete_webhook(who, once()?, read::<webhook::Select>(event, payload)?).await)
         }
+        "var:change" => {
+            write(platform.change_variables(who, once()?, read::<variable::Change>(event, payload)?).await)
+        }
+        "var:apply" => {
+            write(platform.apply_variables(who, once()?, read::<variable::Select>(event, payload)?).await)
+        }
+        "var:list" => write(platform.list_variables(who, read::<variable::Select>(event, payload)?).await),
+        "var:export" => write(platform.export_variables(who, read::<variable::Query>(event, payload)?).await),
         "exec:create" => {
             write(platform.create_exec(who, once()?, read::<exec::Create>(event, payload)?).await)
         }

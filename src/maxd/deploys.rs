@@ -15,6 +15,7 @@ use super::queue::{Queues, Turn};
 use super::store::{disk, explain, held};
 use super::supervisor::{Hold, Release};
 use super::sweep;
+use super::variables;
 use crate::archive::{Limits, unpack};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -168,7 +169,7 @@ impl Platform {
     pub async fn fail_upload(&self, upload: Upload, error: &Error) {
         let path = upload.path.clone();
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
-        if let Err(error) = self.end(&upload.deploy, State::Uploading, Err(error)).await {
+        if let Err(error) = self.end(&upload.deploy, State::Uploading, upload.app, Err(error)).await {
             say!("cannot record that deploy {} failed: {error}", upload.deploy.id);
         }
     }
@@ -239,7 +240,7 @@ impl Platform {
             work.clear().await;
         }
         // Nobody stops or scales the app before it is on the disk that it runs.
-        let ended = self.end(&deploy, state, result.as_ref().map(|_| number)).await;
+        let ended = self.end(&deploy, state, app, result.as_ref()).await;
         drop(result);
         match ended {
             Ok(true) => work.prune().await,
@@ -254,14 +255,21 @@ impl Platform {
 
     /// Records the end of a deploy: the release that serves, or why not. False when its app
     /// is gone.
-    async fn end(&self, deploy: &Deploy, phase: State, result: Result<u64, &Error>) -> Result<bool> {
+    async fn end(
+        &self,
+        deploy: &Deploy,
+        phase: State,
+        app: i64,
+        result: Result<&Served, &Error>,
+    ) -> Result<bool> {
         let id = deploy.id;
         let error = result.as_ref().err().map(|error| error.message().to_owned());
-        let release = result.ok();
+        let served = result.ok().map(|served| (served.number, served.variables.clone()));
         let known = self.store.with(move |t| {
             let now = rfc3339(SystemTime::now());
-            let changed = match release {
-                Some(release) => {
+            let changed = match served {
+                Some((release, variables)) => {
+                    variables::apply(t, app, &variables)?;
                     t.execute(
                         "UPDATE apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
                         params![id, release, now],
@@ -308,6 +316,14 @@ impl Platform {
     }
 }
 
+/// A release that serves. The app is held, since it is not on the disk yet what runs.
+struct Served {
+    number: u64,
+    /// The rows it runs with.
+    variables: Vec<i64>,
+    _hold: Hold,
+}
+
 /// One deploy being carried out.
 struct Work<'a> {
     platform: &'a Arc<Platform>,
@@ -319,8 +335,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// All of it; the app is held, since it is not on the disk yet what runs.
-    async fn all(&self, archive: &Path, state: &mut State) -> Result<Hold> {
+    /// All of it.
+    async fn all(&self, archive: &Path, state: &mut State) -> Result<Served> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
         let unpacked = self.unpack(archive).await?;
@@ -339,7 +355,7 @@ impl Work<'_> {
         self.say(format!("recognised: {}", plan.kind)).await;
         let (id, recorded) = (self.deploy.id, plan.clone());
         self.platform.store.with(move |t| recorded.record(t, id)).await?;
-        let release = Release {
+        let mut release = Release {
             network: self.network,
             app: self.app,
             number: self.number,
@@ -348,17 +364,26 @@ impl Work<'_> {
             plan,
             env: Vec::new(),
         };
+        let (network, app) = (self.network, self.app);
+        let wanted = move |t: &Transaction<'_>| variables::wanted(t, network, app);
         if !release.plan.build.is_empty() {
             self.enter(state, State::Building).await?;
+            release.env = variables::environment(&self.platform.store.with(wanted).await?);
             build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
         }
         self.enter(state, State::Starting).await?;
         self.say(format!("starting release {}", self.number)).await;
         let mut hold = self.platform.supervisor.hold(self.app).await?;
-        let app = self.app;
-        let row = self.platform.store.with(move |t| app_in_row(t, app)).await?;
+        // Nobody changes what the app runs with meanwhile; during the build somebody may have.
+        let found = self.platform.store.with(move |t| Ok((app_in_row(t, app)?, wanted(t)?)));
+        let (row, variables) = found.await?;
+        release.env = variables::environment(&variables);
         hold.switch(release, row.map_or(1, |row| row.instances)).await?;
-        Ok(hold)
+        Ok(Served {
+            number: self.number,
+            variables: variables.iter().map(|one| one.id).collect(),
+            _hold: hold,
+        })
     }
 
     /// Waits until the app is deleted: then nothing of it goes on.

@@ -53,6 +53,7 @@ pub mod supervisor;
 mod sweep;
 pub mod tls;
 pub mod trial;
+pub mod variables;
 pub mod webhooks;
 pub mod ws;
 

@@ -3,8 +3,10 @@
 
 mod lifecycle;
 mod status;
+mod under_way;
+mod variables;
 
-pub use lifecycle::Lifecycle;
+pub use under_way::Lifecycle;
 
 use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};

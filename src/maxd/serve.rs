@@ -23,6 +23,7 @@ use super::supervisor::{Release, Supervisor};
 use super::sweep;
 use super::tls;
 use super::trial::{self, Trial};
+use super::variables;
 use super::webhooks::{Webhooks, deliver};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::sys::signals;
@@ -284,7 +285,9 @@ fn recover(platform: &Platform) -> Result<()> {
         let plan = platform.store.run(|t| Plan::recorded(t, row.id, number));
         match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
             Ok(plan) => {
-                let (network, app, env) = (row.network_id, row.id, Vec::new());
+                let (network, app) = (row.network_id, row.id);
+                let applied = platform.store.run(|t| variables::applied(t, app))?;
+                let env = variables::environment(&applied);
                 let release = Release { network, app, number, dir, hostname, plan, env };
                 match row.stopped {
                     true => platform.supervisor.rest(&release),

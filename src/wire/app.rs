@@ -5,6 +5,7 @@ use super::alert::Alert;
 use super::deploy::Deploy;
 use super::log::Line;
 use super::metrics::{Traffic, Usage};
+use super::variable::Difference;
 use miniserde::{Deserialize, Serialize};
 
 /// `app:create`, `app:status`, `app:start`, `app:stop`, `app:restart` and `app:delete`: one
@@ -154,4 +155,6 @@ pub struct Status {
     pub events: Vec<Line>,
     /// What is wrong at the moment.
     pub alerts: Vec<Alert>,
+    /// The variables that its instances do not have as they were set.
+    pub staged: Vec<Difference>,
 }

@@ -56,7 +56,10 @@ fn a_wrong_command_line_says_what_is_meant() {
     let table: &[(&[&str], &str)] = &[
         (&["crate"], "rig: there is no command `rig crate`\n  did you mean `rig create`?\n"),
         (&["xyzzy"], "rig: there is no command `rig xyzzy`\n  see `rig --help`\n"),
-        (&["create"], "rig: `rig create` what? One of: network, app, webhook\n  see `rig create --help`\n"),
+        (
+            &["create"],
+            "rig: `rig create` what? One of: network, app, webhook, var\n  see `rig create --help`\n",
+        ),
         (&["create", "ap"], "rig: there is no command `rig create ap`\n  did you mean `rig create app`?\n"),
         (&["create", "app"], "rig: `rig create app` needs APP\n  see `rig create app --help`\n"),
         (

@@ -51,6 +51,7 @@ fn documents_have_the_documented_members() {
     let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
     check("History", &history);
     check("Deploy", &status["deploy"]);
+    variables(&rig);
     let status = rig.json(&["status", "network", "blue"]);
     check("Network status", &status);
     check("Usage", &status["usage"]);
@@ -78,6 +79,21 @@ fn documents_have_the_documented_members() {
     check("Error", &serde_json::from_str(&ran.stderr).unwrap());
     let home = crate::login::logged_in(&max, "ada");
     check("Logout", &home.json(&["logout"]));
+}
+
+fn variables(rig: &Rig) {
+    let changed = rig.json(&["create", "var", "A=1", "-a", "web.blue"]);
+    check("Changed", &changed);
+    check("Difference", &changed["changes"][0]);
+    check("Rollout", &changed["apps"][0]);
+    check("Difference", &changed["apps"][0]["changes"][0]);
+    check("Changed", &rig.json(&["create", "var", "A=2", "--stage", "-a", "web.blue"]));
+    let list = rig.json(&["list", "vars", "-a", "web.blue"]);
+    check("Variables", &list);
+    check("Variable", &list["variables"][0]);
+    check("Difference", &list["staged"][0]);
+    check("Export", &rig.json(&["export", "vars", "-a", "web.blue"]));
+    check("Applied", &rig.json(&["apply", "web.blue"]));
 }
 
 fn alerts_and_webhooks(rig: &Rig) {

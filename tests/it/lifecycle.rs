@@ -39,12 +39,12 @@ fn state(rig: &Rig) -> (String, u64, u64) {
     (app["state"].as_str().unwrap().to_owned(), number("instances"), number("running"))
 }
 
-fn pids(rig: &Rig) -> Vec<u64> {
+pub fn pids(rig: &Rig) -> Vec<u64> {
     let status = status(rig);
     status["instances"].as_array().unwrap().iter().filter_map(|one| one["pid"].as_u64()).collect()
 }
 
-fn events(rig: &Rig) -> Vec<String> {
+pub fn events(rig: &Rig) -> Vec<String> {
     let log = rig.json(&["logs", "app", "lab.blue", "--tail", "10000"]);
     let lines = log["lines"].as_array().unwrap().iter().filter(|line| line["source"] == "event");
     lines.map(|line| line["text"].as_str().unwrap().to_owned()).collect()
@@ -52,11 +52,11 @@ fn events(rig: &Rig) -> Vec<String> {
 
 /// Counts the answers of each port.
 #[derive(Default)]
-struct Tally(Mutex<BTreeMap<String, usize>>);
+pub struct Tally(Mutex<BTreeMap<String, usize>>);
 
 impl Tally {
     /// Waits until of a hundred answers in a row so many ports had their part.
-    fn spread(&self, ports: usize) {
+    pub fn spread(&self, ports: usize) {
         self.0.lock().unwrap().clear();
         wait_for("every instance to be asked", || {
             let mut counts = self.0.lock().unwrap();
@@ -75,7 +75,7 @@ impl Tally {
 
 /// Does `work` while four visitors ask all the time with these methods, each of whom must be
 /// answered.
-fn under_load(max: &Max, methods: &[&str], work: impl FnOnce(&Tally)) {
+pub fn under_load(max: &Max, methods: &[&str], work: impl FnOnce(&Tally)) {
     let (done, tally) = (AtomicBool::new(false), Tally::default());
     std::thread::scope(|scope| {
         let visitors: Vec<_> = (0..4)

@@ -53,4 +53,5 @@ mod supervise;
 mod terminal;
 mod tidy;
 mod tls;
+mod vars;
 mod webhooks;

@@ -1,8 +1,6 @@
 //! The use-cases that change how an app runs: start, stop, restart, scale.
 //!
-//! They take as long as the app does, so each is carried out in a task of its own, which a
-//! lost connection does not end. A request that comes again with its key gets the outcome
-//! of the task that is under way, or the answer that was kept.
+//! They take as long as the app does ([`under_way`](super::under_way)).
 
 use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
@@ -13,32 +11,7 @@ use crate::maxd::store::explain;
 use crate::maxd::supervisor::{Hold, Release};
 use crate::wire::app::{App, INSTANCES_MAX, Scale, Select};
 use rusqlite::params;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
-
-/// What is under way; nothing by default.
-#[derive(Default)]
-pub struct Lifecycle {
-    /// By user and key: the event, and the outcome once there is one.
-    running: Mutex<HashMap<(i64, String), (String, Outcome)>>,
-    tasks: TaskTracker,
-}
-
-type Outcome = watch::Receiver<Option<Result<App>>>;
-
-impl Lifecycle {
-    fn running(&self) -> MutexGuard<'_, HashMap<(i64, String), (String, Outcome)>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until all have ended, which they do by themselves when maxd stops.
-    pub async fn ended(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
+use std::sync::Arc;
 
 /// A change of how an app runs.
 #[derive(Clone, Copy)]
@@ -95,7 +68,6 @@ impl Platform {
         self.change(who, once, Select { network, app }, Change::Scale(instances)).await
     }
 
-    /// Lets a task carry it out, unless one does already, and waits for the outcome.
     async fn change(
         self: &Arc<Self>,
         who: &Identity,
@@ -103,33 +75,11 @@ impl Platform {
         request: Select,
         change: Change,
     ) -> Result<App> {
-        let mut outcome = {
-            let key = once.key();
-            let mut running = self.lifecycle.running();
-            let known = key.as_ref().and_then(|key| running.get(key));
-            match known {
-                Some((event, outcome)) => {
-                    once.check(event)?;
-                    outcome.clone()
-                }
-                None => {
-                    let (told, outcome) = watch::channel(None);
-                    if let Some(key) = &key {
-                        running.insert(key.clone(), (once.event().to_owned(), outcome.clone()));
-                    }
-                    let under_way = UnderWay { platform: Arc::clone(self), key };
-                    let who = who.clone();
-                    self.lifecycle.tasks.spawn(async move {
-                        let done = under_way.platform.carry_out(&who, once, request, change).await;
-                        told.send_replace(Some(done));
-                        drop(under_way);
-                    });
-                    outcome
-                }
-            }
+        let who = who.clone();
+        let work = |platform: Arc<Platform>, once| async move {
+            platform.carry_out(&who, once, request, change).await
         };
-        let done = outcome.wait_for(Option::is_some).await.ok().and_then(|done| done.clone());
-        done.unwrap_or_else(|| Err(Error::new(Kind::Internal, "the server failed at this request")))
+        self.carry(once, work).await
     }
 
     async fn carry_out(&self, who: &Identity, once: Once, request: Select, change: Change) -> Result<App> {
@@ -247,26 +197,12 @@ impl Platform {
     }
 }
 
-/// A change that is carried out. Dropping it forgets that.
-struct UnderWay {
-    platform: Arc<Platform>,
-    key: Option<(i64, String)>,
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.platform.lifecycle.running().remove(key);
-        }
-    }
-}
-
 /// `3 instances`.
 fn instances(count: u64) -> String {
     format!("{count} instance{}", if count == 1 { "" } else { "s" })
 }
 
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(Kind::NotFound, "the app was deleted")
 }
 

@@ -1,6 +1,7 @@
 //! The use-cases that only look: what apps and networks do at the moment, and what they
 //! have done.
 
+use super::variables::staged;
 use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::alerts::Scope;
@@ -12,6 +13,7 @@ use crate::maxd::supervisor::Status;
 use crate::wire::app::App;
 use crate::wire::deploy::Deploy;
 use crate::wire::log::Line;
+use crate::wire::variable::Difference;
 use crate::wire::{app, metrics, network};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,12 +57,13 @@ impl Platform {
     /// `app:status`.
     pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
         let (owner, address) = (who.user, self.address.clone());
-        let (row, deploy): (AppRow, Option<Deploy>) = self
+        let (row, deploy, staged): (AppRow, Option<Deploy>, Vec<Difference>) = self
             .store
             .with(move |t| {
                 let row = find_app(t, owner, &request.network, &request.app)?;
                 let deploy = newest_deploys(t, row.id, 1, &address)?.pop();
-                Ok((row, deploy))
+                let staged = staged(t, &row)?;
+                Ok((row, deploy, staged))
             })
             .await?;
         let Status { mut instances, checks, .. } = self.supervisor.status(row.id);
@@ -72,7 +75,7 @@ impl Platform {
         let usage = instances.iter().any(|instance| instance.usage.is_some()).then_some(usage);
         let events = self.events(&row).await?;
         let alerts = self.alerts.active(Scope::App(row.id));
-        Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts })
+        Ok(app::Status { app, instances, deploy, usage, traffic, checks, events, alerts, staged })
     }
 
     async fn events(&self, row: &AppRow) -> Result<Vec<Line>> {

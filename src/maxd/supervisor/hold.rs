@@ -38,6 +38,11 @@ impl Hold {
         self.set.is_some()
     }
 
+    /// Has what starts next, while the app has no instances, be this release.
+    pub fn equip(&self, release: &Release) {
+        self.app.serves(release);
+    }
+
     /// Starts so many instances of the release and, once all are healthy, gives them the
     /// app's traffic in place of those before, which then end by themselves. When one never
     /// becomes healthy those go on serving, and nothing of the new ones is left. So it is

@@ -1,0 +1,304 @@
+//! The use-cases of variables: change, list, export, and bringing apps to run with them.
+
+use super::lifecycle::gone;
+use super::{AppRow, Platform, app_in_row, app_rows, find_app, find_network};
+use crate::error::{Error, Kind, Result};
+use crate::maxd::auth::Identity;
+use crate::maxd::once::Once;
+use crate::maxd::plan::Run;
+use crate::maxd::store::explain;
+use crate::maxd::supervisor::Release;
+use crate::maxd::variables::{self, Scope, dotenv};
+use crate::wire::exec;
+use crate::wire::variable::{Applied, Change, Changed, Difference, Export, List, Query, Rollout, Select};
+use futures_util::future::join_all;
+use rusqlite::Transaction;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// So many apps of a network are brought to its new variables at the same time.
+const AT_ONCE: usize = 4;
+/// So many names stand in an event.
+const NAMES: usize = 20;
+/// The longest text of variables, in bytes.
+const TEXT_MAX: usize = 1 << 20;
+
+/// Which apps a request is about.
+struct Place {
+    scope: Scope,
+    /// Those that have a release, or the one that was named.
+    apps: Vec<AppRow>,
+}
+
+/// The scope that is named, and its apps.
+fn place(t: &Transaction<'_>, owner: i64, network: &str, app: Option<&str>) -> Result<Place> {
+    if let Some(app) = app {
+        let row = find_app(t, owner, network, app)?;
+        let scope = Scope { network: row.network_id, app: Some(row.id) };
+        return Ok(Place { scope, apps: vec![row] });
+    }
+    let network = find_network(t, owner, network)?;
+    let apps = app_rows(t, owner, Some(network))?.into_iter().filter(|row| row.release.is_some());
+    Ok(Place { scope: Scope { network, app: None }, apps: apps.collect() })
+}
+
+/// What an app's instances do not have as they shall: nothing before its first release.
+pub(super) fn staged(t: &Transaction<'_>, row: &AppRow) -> Result<Vec<Difference>> {
+    if row.release.is_none() {
+        return Ok(Vec::new());
+    }
+    let wanted = variables::wanted(t, row.network_id, row.id)?;
+    Ok(variables::differences(&variables::applied(t, row.id)?, &wanted))
+}
+
+impl Platform {
+    /// `var:list`.
+    pub async fn list_variables(&self, who: &Identity, request: Select) -> Result<List> {
+        let owner = who.user;
+        let read = move |t: &Transaction<'_>| {
+            let Select { network, app } = request;
+            let Place { scope, apps } = place(t, owner, &network, app.as_deref())?;
+            let (all, staged) = match (scope.app, apps.first()) {
+                (Some(id), Some(row)) => (variables::wanted(t, scope.network, id)?, staged(t, row)?),
+                _ => (variables::own(t, scope)?, Vec::new()),
+            };
+            let of_network = variables::own(t, Scope { app: None, ..scope })?;
+            let variables = all.iter().map(|one| {
+                let overrides = one.own && of_network.iter().any(|other| other.name == one.name);
+                one.document(overrides, staged.iter().any(|other| other.name == one.name))
+            });
+            Ok(List { network, app, variables: variables.collect(), staged })
+        };
+        self.store.with(read).await
+    }
+
+    /// `var:export`.
+    pub async fn export_variables(&self, who: &Identity, request: Query) -> Result<Export> {
+        let owner = who.user;
+        let read = move |t: &Transaction<'_>| {
+            let Query { network, app, own } = request;
+            let scope = place(t, owner, &network, app.as_deref())?.scope;
+            let rows = match scope.app {
+                Some(id) if !own => variables::wanted(t, scope.network, id)?,
+                _ => variables::own(t, scope)?,
+            };
+            let variables: Vec<_> =
+                rows.into_iter().map(|one| exec::Variable { name: one.name, value: one.value }).collect();
+            let text = dotenv::write(&variables);
+            Ok(Export { network, app, variables, text })
+        };
+        self.store.with(read).await
+    }
+
+    /// `var:change`.
+    pub async fn change_variables(
+        self: &Arc<Self>,
+        who: &Identity,
+        once: Once,
+        request: Change,
+    ) -> Result<Changed> {
+        if request.text.as_ref().is_some_and(|text| text.len() > TEXT_MAX) {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("a text of variables has at most {TEXT_MAX} bytes"),
+            )
+            .field("text"));
+        }
+        let mut set = request.text.as_deref().map(dotenv::parse).transpose()?.unwrap_or_default();
+        set.extend(request.set);
+        let change = variables::Change { set, delete: request.delete, prune: request.prune };
+        let (network, app, who) = (request.network, request.app, who.clone());
+        if request.preview {
+            let (changes, unchanged) = self.preview(&who, network.clone(), app.clone(), change).await?;
+            return Ok(Changed { network, app, changes, unchanged, apps: Vec::new() });
+        }
+        let stage = request.stage;
+        let work = |platform: Arc<Platform>, once: Once| async move {
+            let (owner, by, once) = (who.user, who.name.clone(), Arc::new(once));
+            let known = Arc::clone(&once);
+            let named = (network.clone(), app.clone());
+            let made = move |t: &Transaction<'_>| {
+                if let Some(kept) = known.kept::<Changed>(t)? {
+                    return Ok(Err(kept));
+                }
+                let Place { scope, apps } = place(t, owner, &named.0, named.1.as_deref())?;
+                Ok(Ok((change.make(t, scope, &by)?, scope, apps)))
+            };
+            let ((changes, unchanged), scope, rows) = match platform.store.with(made).await? {
+                Ok(made) => made,
+                Err(kept) => return Ok(kept),
+            };
+            if !changes.is_empty() {
+                let later = if stage { ", staged" } else { "" };
+                let text = format!("variables changed by {}: {}{later}", who.name, told(&changes));
+                platform.event(scope.network, scope.app, text).await;
+            }
+            let apps = match stage {
+                true => platform.staged_for(rows).await?,
+                false => platform.roll_out(&who, rows).await,
+            };
+            let answer = move || Ok((Changed { network, app, changes, unchanged, apps }, ()));
+            Ok(platform.store.with(move |t| once.run(t, answer)).await?.0)
+        };
+        self.carry(once, work).await
+    }
+
+    /// What a change would make different; it is not made.
+    async fn preview(
+        &self,
+        who: &Identity,
+        network: String,
+        app: Option<String>,
+        change: variables::Change,
+    ) -> Result<(Vec<Difference>, u64)> {
+        let (owner, by) = (who.user, who.name.clone());
+        let made = move |t: &Transaction<'_>| {
+            let scope = place(t, owner, &network, app.as_deref())?.scope;
+            t.execute_batch("SAVEPOINT preview").map_err(explain)?;
+            let made = change.make(t, scope, &by);
+            t.execute_batch("ROLLBACK TO preview; RELEASE preview").map_err(explain)?;
+            made
+        };
+        self.store.with(made).await
+    }
+
+    /// `var:apply`.
+    pub async fn apply_variables(
+        self: &Arc<Self>,
+        who: &Identity,
+        once: Once,
+        request: Select,
+    ) -> Result<Applied> {
+        let who = who.clone();
+        let work = |platform: Arc<Platform>, once: Once| async move {
+            let Select { network, app } = request;
+            let (owner, once) = (who.user, Arc::new(once));
+            let (known, named) = (Arc::clone(&once), (network.clone(), app.clone()));
+            let found = move |t: &Transaction<'_>| match known.kept::<Applied>(t)? {
+                Some(kept) => Ok(Err(kept)),
+                None => place(t, owner, &named.0, named.1.as_deref()).map(Ok),
+            };
+            let rows = match platform.store.with(found).await? {
+                Ok(place) => place.apps,
+                Err(kept) => return Ok(kept),
+            };
+            let apps = platform.roll_out(&who, rows).await;
+            let answer = move || Ok((Applied { network, app, apps }, ()));
+            Ok(platform.store.with(move |t| once.run(t, answer)).await?.0)
+        };
+        self.carry(once, work).await
+    }
+
+    /// Those of the apps for which something is staged.
+    async fn staged_for(&self, rows: Vec<AppRow>) -> Result<Vec<Rollout>> {
+        let read = move |t: &Transaction<'_>| {
+            let mut apps = Vec::new();
+            for row in rows {
+                let changes = staged(t, &row)?;
+                if !changes.is_empty() {
+                    apps.push(rollout(&row, "staged", changes));
+                }
+            }
+            Ok(apps)
+        };
+        self.store.with(read).await
+    }
+
+    /// Brings apps to run with what they shall; one that fails does not keep the others
+    /// from it.
+    async fn roll_out(&self, who: &Identity, rows: Vec<AppRow>) -> Vec<Rollout> {
+        let turns = Semaphore::new(AT_ONCE);
+        let all = join_all(rows.iter().map(|row| async {
+            let _turn = turns.acquire().await;
+            let mut stopping = self.stopping.clone();
+            let done = tokio::select! {
+                biased;
+                done = self.bring(row) => done,
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    Err((Error::new(Kind::Failed, "maxd was stopped before"), Vec::new()))
+                }
+            };
+            self.outcome(who, row, done).await
+        }));
+        all.await.into_iter().flatten().collect()
+    }
+
+    /// Says what came of one app; none when nothing was different for it.
+    async fn outcome(
+        &self,
+        who: &Identity,
+        row: &AppRow,
+        done: Result<Option<Rollout>, (Error, Vec<Difference>)>,
+    ) -> Option<Rollout> {
+        let (network, app) = (row.network_id, Some(row.id));
+        match done {
+            Ok(done) => {
+                if done.as_ref().is_some_and(|done| done.state == "restarted") {
+                    self.event(network, app, format!("restarted with its variables by {}", who.name)).await;
+                }
+                done
+            }
+            Err((error, changes)) => {
+                let text = format!("not restarted with its variables, as {} asked: {error}", who.name);
+                self.event(network, app, text).await;
+                let message = format!("app '{}' does not run with its variables: {error}", row.name);
+                let more = error.hint_text().map_or(String::new(), |hint| format!("; {hint}"));
+                let name = format!("{}.{}", row.name, row.network);
+                let hint = format!(
+                    "what ran goes on as it was, and they are staged: correct them, or `rig apply {name}` tries again{more}"
+                );
+                let (error, hint) = (Some(message), Some(hint));
+                Some(Rollout { error, hint, ..rollout(row, "failed", changes) })
+            }
+        }
+    }
+
+    /// Starts new instances of an app with what it shall run with, and switches to them. Where
+    /// nothing runs, what starts next has it.
+    async fn bring(&self, row: &AppRow) -> Result<Option<Rollout>, (Error, Vec<Difference>)> {
+        let plain = |error| (error, Vec::new());
+        let (network, app) = (row.network_id, row.id);
+        let mut hold = self.supervisor.hold(app).await.map_err(plain)?;
+        let read = move |t: &Transaction<'_>| {
+            let row = app_in_row(t, app)?.ok_or_else(gone)?;
+            Ok((row, variables::wanted(t, network, app)?, variables::applied(t, app)?))
+        };
+        let (row, wanted, applied) = self.store.with(read).await.map_err(plain)?;
+        let changes = variables::differences(&applied, &wanted);
+        let Some(release) = hold.release() else {
+            // Its first deploy takes them.
+            return Ok((!changes.is_empty()).then(|| rollout(&row, "ready", changes)));
+        };
+        let release = Release { env: variables::environment(&wanted), ..release };
+        let runs = hold.runs() && release.plan.run != Run::Static;
+        let mut ending = None;
+        if runs && !changes.is_empty() {
+            match hold.switch(release, row.instances).await {
+                Ok(old) => ending = Some(old),
+                Err(error) => return Err((error, changes)),
+            }
+        } else if !runs {
+            hold.equip(&release);
+        }
+        let ids: Vec<i64> = wanted.iter().map(|one| one.id).collect();
+        let kept = self.store.with(move |t| variables::apply(t, app, &ids)).await;
+        kept.map_err(|error| (error, changes.clone()))?;
+        if let Some(ending) = ending {
+            ending.ended().await;
+        }
+        let state = if runs { "restarted" } else { "ready" };
+        Ok((!changes.is_empty()).then(|| rollout(&row, state, changes)))
+    }
+}
+
+fn rollout(row: &AppRow, state: &str, changes: Vec<Difference>) -> Rollout {
+    Rollout { app: row.name.clone(), state: state.to_owned(), error: None, hint: None, changes }
+}
+
+/// `A added, B removed`.
+fn told(changes: &[Difference]) -> String {
+    let names = changes.iter().take(NAMES).map(|one| format!("{} {}", one.name, one.change));
+    let more = changes.len().saturating_sub(NAMES);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    names.chain(more).collect::<Vec<_>>().join(", ")
+}
