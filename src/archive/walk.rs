@@ -121,7 +121,7 @@ fn ignored(stack: &Stack, path: &Path, directory: bool) -> bool {
     verdict.unwrap_or(false)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;

@@ -134,6 +134,12 @@ mod tests {
     }
 
     #[test]
+    fn by_default_the_directory_is_below_the_home() {
+        assert_eq!(with(&[(HOME.0, "home")]), Some(Path::new("home").join(HOME.1)));
+    }
+
+    #[test]
+    #[cfg(unix)]
     fn the_directory_is_the_first_that_is_named() {
         assert_eq!(with(&[]), None);
         assert_eq!(with(&[("HOME", "/h")]), Some(PathBuf::from("/h/.config/rig")));

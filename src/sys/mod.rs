@@ -20,3 +20,6 @@ use windows::console;
 
 pub mod terminal;
 pub mod thread;
+
+#[cfg(test)]
+mod wait_tests;

@@ -50,3 +50,30 @@ pub fn first(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStrea
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::TcpListener;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn the_address_that_answers_is_the_one() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [gone, alive.local_addr().unwrap()];
+        assert_eq!(first(&addresses, soon()).unwrap().peer_addr().unwrap(), addresses[1]);
+    }
+
+    #[test]
+    fn when_all_fail_the_reason_is_theirs() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(first(&[gone, gone], soon()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(first(&[], soon()).unwrap_err().kind(), ErrorKind::AddrNotAvailable);
+        assert_eq!(first(&[gone], Instant::now()).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+}

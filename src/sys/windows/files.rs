@@ -36,3 +36,13 @@ pub fn special(_: FileType) -> &'static str {
 pub fn bytes(path: &Path) -> impl AsRef<[u8]> {
     path.to_string_lossy().replace('\\', "/").into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_path_are_separated_by_slashes() {
+        assert_eq!(bytes(Path::new("a\\b/c")).as_ref(), b"a/b/c");
+    }
+}

@@ -24,7 +24,6 @@ impl Waiter {
     pub fn new() -> io::Result<Waiter> {
         let (rope, bell) = pair()?;
         rope.set_nodelay(true)?;
-        rope.set_nonblocking(true)?;
         bell.set_nonblocking(true)?;
         Ok(Waiter { bell, rope, rings: AtomicBool::new(false) })
     }
@@ -48,7 +47,8 @@ impl Waiter {
     /// Wakes the sleeper, or keeps the next sleep from beginning.
     pub fn wake(&self) {
         if !self.rings.swap(true, Ordering::SeqCst) {
-            // There is always room for one byte.
+            // There is always room for one byte. The rope blocks all the same: a socket that
+            // does not may refuse what it had room for, and then nobody would be woken.
             let _ = (&self.rope).write(&[1]);
         }
     }
