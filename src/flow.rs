@@ -44,9 +44,10 @@ impl Flow {
         self.kept.extend(bytes);
     }
 
-    /// Adds bytes that begin at `offset`; what is there already is passed over.
+    /// Adds bytes that begin at `offset`; what is there already is passed over, and so is
+    /// what lies behind a hole: all that was not acknowledged comes again.
     pub fn push_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Broken> {
-        let known = self.end().checked_sub(offset).ok_or(Broken)?;
+        let Some(known) = self.end().checked_sub(offset) else { return Ok(()) };
         let fresh = usize::try_from(known).ok().and_then(|known| bytes.get(known..)).unwrap_or(&[]);
         // A client that keeps to the window never has more.
         if fresh.len() > self.room() || (self.ended && !fresh.is_empty()) {
@@ -106,13 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_twice_counts_once_and_holes_are_refused() {
+    fn what_comes_twice_counts_once_and_what_follows_a_hole_not_at_all() {
         let mut flow = Flow::default();
         flow.push_at(0, b"abc").unwrap();
         flow.push_at(1, b"bcde").unwrap();
         flow.push_at(0, b"ab").unwrap();
         assert_eq!(flow.piece(0).unwrap(), b"abcde");
-        assert_eq!(flow.push_at(6, b"x"), Err(Broken));
+        flow.push_at(6, b"x").unwrap();
+        assert_eq!(flow.piece(0).unwrap(), b"abcde");
         assert_eq!(flow.push_at(5, &vec![0; WINDOW]), Err(Broken));
         flow.finish();
         assert_eq!(flow.push_at(5, b"x"), Err(Broken));

@@ -48,7 +48,11 @@ fn main() -> ExitCode {
     // Ctrl-C reaches rig and maxd too; here it only must not keep the files from being
     // removed.
     let _ = STOP.set(stop);
-    signals::watch(|_| stop_now());
+    signals::watch(|signal| match signal {
+        signals::RESIZED => {}
+        signals::STOPPED => signals::suspend(),
+        _ => stop_now(),
+    });
     let ended = Demo::new().and_then(|mut demo| {
         let ended = demo.run().and_then(|()| demo.stay(&stopped));
         ended.map_err(|error| format!("the step '{}' failed: {error}\n{}", demo.step, demo.log()).into())

@@ -148,12 +148,15 @@ impl Remote {
         Ok(())
     }
 
-    /// So many bytes of standard input have arrived; how many of them are news.
-    pub fn acknowledged(&mut self, input: u64) -> usize {
-        let room = self.input.room();
+    /// So many bytes of standard input have arrived.
+    pub fn acknowledged(&mut self, input: u64) {
         // One that has got more than there was is mistaken.
         let _ = self.input.acknowledge(input);
-        self.input.room() - room
+    }
+
+    /// How many bytes of standard input may be sent now.
+    pub fn room(&self) -> usize {
+        self.input.room()
     }
 
     /// Whether all of standard input that was sent has arrived.
@@ -161,18 +164,22 @@ impl Remote {
         self.input.room() == WINDOW
     }
 
-    /// Sends again what was lost; how many bytes had arrived.
-    pub fn resume(&mut self, input: u64) -> Result<usize> {
-        let news = self.acknowledged(input);
+    /// Sends again what was lost.
+    pub fn resume(&mut self, input: u64) -> Result<()> {
+        self.acknowledged(input);
+        // What was taken between the join and this is known to nobody, and it may be all that
+        // the server waits for.
+        self.owed = (0, 0);
+        self.push("ack", &self.place.arrived())?;
         let mut at = self.input.acknowledged();
         while let Some(piece) = self.input.piece(at) {
             self.push_piece(at, &piece)?;
             at += piece.len() as u64;
         }
-        if self.input.ended() {
-            self.finish()?;
+        match self.input.ended() {
+            true => self.finish(),
+            false => Ok(()),
         }
-        Ok(news)
     }
 
     fn push(&self, event: &str, payload: &dyn miniserde::Serialize) -> Result<()> {

@@ -12,10 +12,10 @@ use crate::sys::thread::{SMALL, start};
 use crate::term::raw;
 use crate::term::{on_interrupt, on_resize, on_signal};
 use crate::time::human;
-use crate::wire::exec::{Exit, PIECE, Select, Tty, WINDOW};
+use crate::wire::exec::{Exec, Exit, PIECE, Select, Tty};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The exit code of rig's own failures.
@@ -50,8 +50,10 @@ pub enum How<'a> {
 }
 
 enum Input {
-    Bytes(Vec<u8>),
-    End,
+    /// What an escape asks for.
+    Step(Step),
+    /// Standard input could not be sent.
+    Failed(Error),
     Signal(i32),
     Resized,
 }
@@ -68,8 +70,7 @@ pub fn tty() -> Tty {
 }
 
 /// How to come back to a session.
-fn back(remote: &Remote) -> String {
-    let exec = &remote.exec;
+fn back(exec: &Exec) -> String {
     let keep = human(Duration::from_secs(exec.keep));
     match exec.tty {
         true => format!("session {} waits {keep} for `rig shell --attach {}`", exec.id, exec.id),
@@ -77,37 +78,36 @@ fn back(remote: &Remote) -> String {
     }
 }
 
-/// Standard input that is read and has not arrived.
-#[derive(Default)]
-struct Gate {
-    waiting: Mutex<usize>,
-    changed: Condvar,
+/// The sending side, shared with the thread that reads standard input: what is typed is on
+/// its way without waking another thread.
+struct Shared {
+    remote: Mutex<Remote>,
+    /// Standard input may go on.
+    room: Condvar,
 }
 
-impl Gate {
-    fn change(&self, change: impl FnOnce(&mut usize)) {
-        change(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_one();
+impl Shared {
+    fn remote(&self) -> MutexGuard<'_, Remote> {
+        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is room for one more piece.
     fn wait(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while *waiting + PIECE > WINDOW {
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut remote = self.remote();
+        while remote.room() < PIECE {
+            remote = self.room.wait(remote).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 struct Carrier<'a> {
     session: &'a Session,
-    remote: Remote,
-    gate: Arc<Gate>,
+    exec: Exec,
+    shared: Arc<Shared>,
     /// Signals that nobody has heard yet.
     unheard: Arc<AtomicUsize>,
     sink: Option<Sink<'a>>,
     screen: Option<raw::Remote>,
-    escapes: Option<Escapes>,
     /// Since when there is no connection, and why.
     lost: Option<(Instant, String)>,
     /// The user leaves: until then rig waits for what was typed before to arrive.
@@ -117,35 +117,32 @@ struct Carrier<'a> {
 /// Carries bytes both ways until the program has ended, or the user has seen enough.
 pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Result<End> {
     let (sender, inputs) = bounded(INPUTS);
-    let (gate, unheard) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
     let incoming = remote.events().ok_or_else(|| Error::new(Kind::Internal, "nobody listens to Max"))?;
-    let mut carrier = match how {
-        How::Streams(sink, stdin) => {
-            match stdin {
-                true => read_input(sender.clone(), Arc::clone(&gate))?,
-                false => remote.finish()?,
-            }
-            let (screen, escapes) = (None, None);
-            let (lost, leaving) = (None, None);
-            Carrier { session, remote, gate, unheard, sink: Some(sink), screen, escapes, lost, leaving }
-        }
+    let (exec, unheard) = (remote.exec.clone(), Arc::default());
+    let (sink, screen, stdin, escapes) = match how {
+        How::Streams(sink, stdin) => (Some(sink), None, stdin, None),
         How::Terminal(escapes) => {
             let screen = raw::Remote::open(&environment("TERM").unwrap_or_default())?;
-            on_interrupt(&back(&remote));
-            read_input(sender.clone(), Arc::clone(&gate))?;
-            let (screen, escapes) = (Some(screen), escapes.then(Escapes::new));
-            let (lost, leaving) = (None, None);
-            Carrier { session, remote, gate, unheard, sink: None, screen, escapes, lost, leaving }
+            on_interrupt(&back(&exec));
+            (None, Some(screen), true, escapes.then(Escapes::new))
         }
     };
+    if !stdin {
+        remote.finish()?;
+    }
+    let shared = Arc::new(Shared { remote: Mutex::new(remote), room: Condvar::new() });
+    if stdin {
+        read_input(sender.clone(), Arc::clone(&shared), escapes)?;
+    }
+    let mut carrier = Carrier { session, exec, shared, unheard, sink, screen, lost: None, leaving: None };
     carrier.listen(sender);
     let ended = loop {
         if let Some(end) = carrier.step(&incoming, &inputs).transpose() {
             break end;
         }
         if carrier.leaving.is_some_and(|until| carrier.gone_by(until)) {
-            let text = back(&carrier.remote);
-            break carrier.leave(&text);
+            let text = back(&carrier.exec);
+            break Ok(carrier.leave(&text));
         }
     };
     on_signal(None);
@@ -179,19 +176,19 @@ impl Carrier<'_> {
             return Some(until.saturating_duration_since(Instant::now()));
         }
         let (since, _) = self.lost.as_ref()?;
-        let keep = Duration::from_secs(self.remote.exec.keep);
+        let keep = Duration::from_secs(self.exec.keep);
         let limit = if self.screen.is_some() && since.elapsed() < UNSEEN { UNSEEN.min(keep) } else { keep };
         Some(limit.saturating_sub(since.elapsed()))
     }
 
     /// Whether who leaves need not stay.
     fn gone_by(&self, until: Instant) -> bool {
-        self.lost.is_some() || self.remote.settled() || Instant::now() >= until
+        self.lost.is_some() || self.shared.remote().settled() || Instant::now() >= until
     }
 
     /// There is no connection, and nothing has come for a while.
     fn wait_on(&mut self) -> Result<Option<End>> {
-        let keep = Duration::from_secs(self.remote.exec.keep);
+        let keep = Duration::from_secs(self.exec.keep);
         let Some((since, reason)) = &self.lost else { return Ok(None) };
         if since.elapsed() >= keep {
             let message = format!("the connection could not be made again for {}", human(keep));
@@ -219,8 +216,8 @@ impl Carrier<'_> {
 
     fn take(&mut self, input: Input) -> Result<Option<End>> {
         match input {
-            Input::Bytes(bytes) => return self.typed(bytes),
-            Input::End => self.remote.finish()?,
+            Input::Step(step) => return self.escape(step),
+            Input::Failed(error) => return Err(error),
             Input::Resized => self.resize()?,
             Input::Signal(signal) => self.signal(signal)?,
         }
@@ -232,8 +229,8 @@ impl Carrier<'_> {
             Said::Out(bytes) => self.output(true, &bytes)?,
             Said::Err(bytes) => self.output(false, &bytes)?,
             Said::Taken(input) => {
-                let news = self.remote.acknowledged(input);
-                self.gate.change(|waiting| *waiting = waiting.saturating_sub(news));
+                self.shared.remote().acknowledged(input);
+                self.shared.room.notify_one();
             }
             Said::Lost(reason) => {
                 if self.screen.is_none() && self.lost.is_none() {
@@ -245,8 +242,8 @@ impl Carrier<'_> {
             }
             Said::Restored(input) => {
                 self.lost = None;
-                let news = self.remote.resume(input)?;
-                self.gate.change(|waiting| *waiting = waiting.saturating_sub(news));
+                self.shared.remote().resume(input)?;
+                self.shared.room.notify_one();
                 let redraw = self.screen.as_mut().map_or(Ok(false), raw::Remote::clear)?;
                 match redraw {
                     true => self.redraw()?,
@@ -255,7 +252,7 @@ impl Carrier<'_> {
                 }
             }
             Said::Exit(exit) => {
-                self.remote.done()?;
+                self.shared.remote().done()?;
                 return Ok(Some(End::Exit(exit)));
             }
         }
@@ -268,53 +265,40 @@ impl Carrier<'_> {
             (None, Some(sink)) => sink(is_out, bytes)?,
             (None, None) => {}
         }
-        self.remote.took(bytes.len())
+        self.shared.remote().took(bytes.len())
     }
 
-    fn typed(&mut self, bytes: Vec<u8>) -> Result<Option<End>> {
-        let read = bytes.len();
-        let steps = match &mut self.escapes {
-            Some(escapes) => escapes.take(&bytes),
-            None => vec![Step::Send(bytes)],
-        };
-        let mut sent = 0;
-        for step in steps {
-            match step {
-                Step::Send(bytes) => {
-                    sent += bytes.len();
-                    self.remote.send(&bytes)?;
+    fn escape(&mut self, step: Step) -> Result<Option<End>> {
+        match step {
+            // That is sent by who reads it.
+            Step::Send(_) => {}
+            Step::End => {
+                let id = self.exec.id;
+                let left = self.leave(&match self.lost {
+                    None => format!("session {id} was ended"),
+                    Some(_) => back(&self.exec),
+                });
+                if self.lost.is_none() {
+                    self.session.max()?.document("exec:delete", &Select { id })?;
                 }
-                Step::End => {
-                    let id = self.remote.exec.id;
-                    let text = match self.lost {
-                        None => format!("session {id} was ended"),
-                        Some(_) => back(&self.remote),
-                    };
-                    let left = self.leave(&text);
-                    if self.lost.is_none() {
-                        self.session.max()?.document("exec:delete", &Select { id })?;
-                    }
-                    self.session.exit_code.set(OURS);
-                    return left.map(Some);
-                }
-                Step::Leave => self.leaving = Some(Instant::now() + LAST_WORDS),
-                Step::Suspend => self.suspend()?,
-                Step::Help => self.screen.as_ref().map_or(Ok(()), |screen| screen.say(HELP))?,
+                self.session.exit_code.set(OURS);
+                return Ok(Some(left));
             }
+            Step::Leave => self.leaving = Some(Instant::now() + LAST_WORDS),
+            Step::Suspend => self.suspend()?,
+            Step::Help => self.screen.as_ref().map_or(Ok(()), |screen| screen.say(HELP))?,
         }
-        // What was an escape goes nowhere.
-        self.gate.change(|waiting| *waiting = (*waiting + sent).saturating_sub(read));
         Ok(None)
     }
 
     /// Gives the terminal back before the program has ended.
-    fn leave(&mut self, text: &str) -> Result<End> {
+    fn leave(&mut self, text: &str) -> End {
         if let Some(screen) = self.screen.take() {
             // Behind whatever stands in the line.
             let _ = screen.say("");
         }
         self.session.output.note(text);
-        Ok(End::Left)
+        End::Left
     }
 
     fn suspend(&mut self) -> Result<()> {
@@ -325,14 +309,14 @@ impl Carrier<'_> {
     /// A program draws its screen again when that has another size.
     fn redraw(&mut self) -> Result<()> {
         if let Some((columns, rows)) = self.screen.as_ref().and_then(|_| terminal::size()) {
-            self.remote.resize((columns, rows.saturating_sub(1).max(1)))?;
+            self.shared.remote().resize((columns, rows.saturating_sub(1).max(1)))?;
         }
         self.resize()
     }
 
     fn resize(&mut self) -> Result<()> {
         match self.screen.as_ref().and_then(|_| terminal::size()) {
-            Some(size) => self.remote.resize(size),
+            Some(size) => self.shared.remote().resize(size),
             None => Ok(()),
         }
     }
@@ -344,23 +328,42 @@ impl Carrier<'_> {
         }
         if self.lost.is_some() {
             let message = format!("ended by signal {signal} while the connection was lost");
-            return Err(Error::new(Kind::Unreachable, message).hint(back(&self.remote)));
+            return Err(Error::new(Kind::Unreachable, message).hint(back(&self.exec)));
         }
-        self.remote.signal(signals::number(signal))
+        self.shared.remote().signal(signals::number(signal))
     }
 }
 
-/// Reads standard input piece by piece, as there is room.
-fn read_input(sender: Sender<Input>, gate: Arc<Gate>) -> Result<()> {
+/// Reads standard input piece by piece, as there is room, and sends it. What is meant for rig
+/// goes to `sender`.
+fn read_input(sender: Sender<Input>, shared: Arc<Shared>, mut escapes: Option<Escapes>) -> Result<()> {
     spawn(move || {
         let mut buffer = vec![0; PIECE];
         loop {
-            gate.wait();
+            shared.wait();
             let read = terminal::read(&mut buffer).unwrap_or(0);
-            let bytes = buffer.get(..read).unwrap_or(&[]).to_vec();
-            gate.change(|waiting| *waiting += bytes.len());
-            let last = bytes.is_empty();
-            if sender.send(if last { Input::End } else { Input::Bytes(bytes) }).is_err() || last {
+            let bytes = buffer.get(..read).unwrap_or(&[]);
+            let steps = match &mut escapes {
+                _ if bytes.is_empty() => Vec::new(),
+                Some(escapes) => escapes.take(bytes),
+                None => vec![Step::Send(bytes.to_vec())],
+            };
+            for step in steps {
+                let input = match step {
+                    Step::Send(bytes) => match shared.remote().send(&bytes) {
+                        Ok(()) => continue,
+                        Err(error) => Input::Failed(error),
+                    },
+                    step => Input::Step(step),
+                };
+                if sender.send(input).is_err() {
+                    return;
+                }
+            }
+            if read == 0 {
+                if let Err(error) = shared.remote().finish() {
+                    let _ = sender.send(Input::Failed(error));
+                }
                 return;
             }
         }

@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Sessions of one user, and in one app, at a time.
 const OF_USER: usize = 500;
@@ -66,8 +66,12 @@ pub struct Session {
     keep: Duration,
     began: Instant,
     flows: Mutex<Flows>,
-    /// Bumped whenever something has changed.
+    /// Bumped whenever something has changed, but for new input.
     changes: watch::Sender<u64>,
+    /// Told of new input.
+    typed: Notify,
+    /// How much of its input the program has got, so far as that is worth telling.
+    got: AtomicU64,
     orders: mpsc::Sender<Order>,
     exit: OnceLock<Exit>,
     /// Counts the clients; only the newest is served.
@@ -253,6 +257,8 @@ impl Platform {
                 began: Instant::now(),
                 flows: Mutex::default(),
                 changes: watch::Sender::default(),
+                typed: Notify::new(),
+                got: AtomicU64::new(0),
                 orders,
                 exit: OnceLock::new(),
                 client: AtomicU64::new(0),

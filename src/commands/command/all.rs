@@ -160,7 +160,7 @@ fn carry(session: &Session, all: &mut [One], inputs: &Receiver<Input>, unheard: 
                 one.err.take(&bytes, &mut |bytes| sink.take(false, bytes))?;
                 one.remote.took(bytes.len())?;
             }
-            Said::Taken(input) => drop(one.remote.acknowledged(input)),
+            Said::Taken(input) => one.remote.acknowledged(input),
             Said::Lost(reason) => {
                 one.lost = true;
                 if lost.is_none() {

@@ -7,20 +7,16 @@ use crate::maxd::auth::Identity;
 use crate::maxd::outlet::{Gone, Outlet};
 use crate::maxd::platform::Platform;
 use crate::maxd::socket::{Body, Push};
-use crate::wire::exec::{Arrived, Attach, Attached, Eof, FRAMES, PIECE, Resize, Signal, Taken};
+use crate::wire::exec::{Arrived, Attach, Attached, Eof, FRAMES, Resize, Signal, Taken};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use miniserde::json;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-
-/// How long a client waits to hear that what it has sent has arrived, when that is little.
-const UNTOLD: Duration = Duration::from_millis(20);
 
 /// A client at a session.
 pub struct Client {
@@ -32,9 +28,8 @@ pub struct Client {
     sent: Arrived,
     /// Bytes of both streams up to the end of each frame that has not been acknowledged.
     frames: VecDeque<u64>,
-    /// What the client knows of standard input, and what it should.
+    /// What the client knows of standard input.
     told: u64,
-    taken: u64,
     /// Its end was sent.
     ended: bool,
     /// The client has everything.
@@ -118,7 +113,6 @@ pub fn join(
         sent,
         frames: VecDeque::new(),
         told,
-        taken: told,
         ended: false,
         done: false,
     };
@@ -157,10 +151,6 @@ async fn carry(client: &mut Client, outlet: &Outlet, inputs: &mut mpsc::Receiver
         }
         tokio::select! {
             _ = changes.changed() => {}
-            // Not for each key: the echo comes first.
-            () = sleep(UNTOLD), if client.taken != client.told => if client.acknowledge(outlet).await.is_err() {
-                return Ok(());
-            },
             input = inputs.recv() => match input {
                 Some(input) => { client.take(&input)? },
                 None => return Ok(()),
@@ -177,12 +167,12 @@ impl Client {
 
     /// Sends something, if there is something to send.
     async fn step(&mut self, outlet: &Outlet) -> Result<bool, Gone> {
-        let (out, err, input) = {
+        let (out, err) = {
             let flows = self.session.flows();
             let room = self.frames.len() < FRAMES;
             let piece = |flow: &Flow, at| if room { flow.piece(at) } else { None };
             let (out, err) = (piece(&flows.out, self.sent.out), piece(&flows.err, self.sent.err));
-            (out, err, flows.input.acknowledged())
+            (out, err)
         };
         let mut sent = false;
         for (event, piece, at) in [("out", out, &mut self.sent.out), ("err", err, &mut self.sent.err)] {
@@ -196,9 +186,10 @@ impl Client {
         if sent {
             self.frames.push_back(self.sent.out + self.sent.err);
         }
-        self.taken = input;
-        if self.taken - self.told >= PIECE as u64 {
-            self.acknowledge(outlet).await?;
+        let input = self.session.got.load(Ordering::Relaxed);
+        if input > self.told {
+            self.told = input;
+            outlet.push("ack", &json::to_string(&Taken { input })).await?;
         }
         if let (false, false, Some(exit)) = (sent, self.ended, self.session.exit.get())
             && (exit.out, exit.err) == (self.sent.out, self.sent.err)
@@ -209,15 +200,9 @@ impl Client {
         Ok(sent)
     }
 
-    /// Tells how much of standard input the program has got.
-    async fn acknowledge(&mut self, outlet: &Outlet) -> Result<(), Gone> {
-        self.told = self.taken;
-        outlet.push("ack", &json::to_string(&Taken { input: self.taken })).await
-    }
-
     fn take(&mut self, push: &Push) -> Result<()> {
         let malformed = || Error::usage(format!("'{}' is malformed", push.event));
-        let broken = |_| Error::usage("a stream of bytes has a hole, or is beyond its window");
+        let broken = |_| Error::usage("a stream of bytes is beyond its window or its end");
         match push.event.as_str() {
             "in" => {
                 let bytes = match &push.payload {
@@ -229,6 +214,8 @@ impl Client {
                 };
                 let (offset, bytes) = bytes.split_first_chunk::<8>().ok_or_else(malformed)?;
                 self.session.flows().input.push_at(u64::from_be_bytes(*offset), bytes).map_err(broken)?;
+                self.session.typed.notify_one();
+                return Ok(());
             }
             "ack" => {
                 let ack: Arrived = json::from_str(push.payload.text()).map_err(|_| malformed())?;
@@ -244,6 +231,7 @@ impl Client {
                 let mut flows = self.session.flows();
                 if flows.input.end() == eof.at {
                     flows.input.finish();
+                    self.session.typed.notify_one();
                 }
             }
             "signal" => {

@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Between two tries to signal a program that is just being started.
 const AGAIN: Duration = Duration::from_millis(20);
+/// How long a client waits to hear that little of what it has sent has arrived.
+const UNTOLD: Duration = Duration::from_millis(20);
 /// Ctrl-D.
 const END_OF_FILE: u8 = 4;
 /// What shells answer for what can't be run.
@@ -227,11 +229,9 @@ async fn read(session: Arc<Session>, mut pipe: Pipe, out: bool) {
 /// From the client into the program. One that reads no more makes no difference to the
 /// client.
 async fn write(session: Arc<Session>, input: Input, terminal: bool) {
-    let mut changes = session.changes.subscribe();
-    let mut input = Some(input);
+    let (mut input, mut untold) = (Some(input), 0);
     loop {
         let (piece, at, ended) = {
-            changes.mark_unchanged();
             let flows = session.flows();
             let at = flows.input.acknowledged();
             (flows.input.piece(at), at, flows.input.ended())
@@ -244,7 +244,10 @@ async fn write(session: Arc<Session>, input: Input, terminal: bool) {
                     input = None;
                 }
                 let _ = session.flows().input.acknowledge(at + piece.len() as u64);
-                session.changed();
+                untold += piece.len();
+                if untold >= PIECE {
+                    untold = tell(&session);
+                }
             }
             None if ended => {
                 // A terminal has no end; this key says that there is no more (termios(3)).
@@ -253,11 +256,18 @@ async fn write(session: Arc<Session>, input: Input, terminal: bool) {
                 }
                 return;
             }
-            None => {
-                if changes.changed().await.is_err() {
-                    return;
-                }
-            }
+            None => tokio::select! {
+                () = session.typed.notified() => {}
+                // Not for each key: its echo comes first.
+                () = sleep(UNTOLD), if untold > 0 => untold = tell(&session),
+            },
         }
     }
+}
+
+/// Lets the client hear how much has arrived; nothing is untold then.
+fn tell(session: &Session) -> usize {
+    session.got.store(session.flows().input.acknowledged(), Ordering::Relaxed);
+    session.changed();
+    0
 }
