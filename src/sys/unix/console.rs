@@ -73,7 +73,8 @@ pub fn raw(modes: &mut Modes) {
 pub fn writable(limit: Duration) -> bool {
     let mut ready = [watch(libc::STDOUT_FILENO, libc::POLLOUT)];
     let _ = poll(&mut ready, Some(limit));
-    ready.iter().any(|one| one.revents & libc::POLLOUT != 0)
+    // macOS' poll says of some terminals that it doesn't know them (poll(2), "Bugs").
+    ready.iter().any(|one| one.revents & (libc::POLLOUT | libc::POLLNVAL) != 0)
 }
 
 /// Reads what is typed, or what else is standard input; 0 at its end.

@@ -40,7 +40,7 @@ unsafe extern "system" fn handle(event: u32) -> BOOL {
     tell(signal);
     // When this returns Windows ends rig, which somebody may have something to do before;
     // it ends rig anyway after some seconds.
-    while last {
+    if last {
         std::thread::sleep(Duration::from_secs(60));
     }
     1
