@@ -24,9 +24,9 @@ const BULK: u64 = 200;
 const BULKS: usize = 3;
 /// What rig should take of OpenSSH's time (of bulk: reach of its speed), and must.
 const GOAL_ECHO: f64 = 1.0;
-const MOST_ECHO: f64 = 2.0;
+const MOST_ECHO: f64 = 3.0;
 const GOAL_LATE_ECHO: f64 = 1.0;
-const MOST_LATE_ECHO: f64 = 4.0;
+const MOST_LATE_ECHO: f64 = 8.0;
 const GOAL_BULK: f64 = 0.5;
 const LEAST_BULK: f64 = 0.25;
 const GOAL_COMMAND: f64 = 0.5;

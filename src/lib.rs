@@ -5,6 +5,7 @@
 //! is what the two say to each other.
 
 // Words everyone shares, without I/O.
+pub mod dotenv;
 pub mod error;
 pub mod json;
 pub mod name;

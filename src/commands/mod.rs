@@ -13,6 +13,7 @@ mod lifecycle;
 mod list;
 mod login;
 mod logs;
+mod secret;
 mod shell;
 mod status;
 mod variable;
@@ -28,6 +29,7 @@ pub static COMMANDS: &[Command] = &[
     create::APP,
     create::WEBHOOK,
     variable::CREATE,
+    secret::CREATE,
     deploy::DEPLOY,
     variable::APPLY,
     lifecycle::START,
@@ -46,6 +48,7 @@ pub static COMMANDS: &[Command] = &[
     list::APPS,
     list::NETWORKS,
     variable::LIST,
+    secret::LIST,
     list::ALERTS,
     list::WEBHOOKS,
     list::SESSIONS,
@@ -54,9 +57,12 @@ pub static COMMANDS: &[Command] = &[
     delete::NETWORK,
     delete::WEBHOOK,
     variable::DELETE,
+    secret::DELETE,
     delete::SESSION,
     variable::EXPORT,
     variable::IMPORT,
+    secret::IMPORT,
+    secret::ROTATE,
     context::LIST,
     context::USE,
     context::DELETE,

@@ -6,32 +6,37 @@ use super::lifecycle::carry;
 use super::list;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::{count, push_safe_lines};
 use crate::view::{Field, Show, at, field, items, text};
 use crate::wire::exec::Variable;
 use crate::wire::variable::{Change, Query, Select};
+use miniserde::Serialize;
 use miniserde::json::Value;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-const FROM_FILE: Flag = Flag {
+/// `--from-file`.
+pub const FROM_FILE: Flag = Flag {
     long: "from-file",
     short: None,
     value: "FILE",
     help: "also those in this dotenv file; `-` is standard input",
 };
 
-const STAGE: Flag = Flag {
+/// `--stage`.
+pub const STAGE: Flag = Flag {
     long: "stage",
     short: None,
     value: "",
     help: "restart nothing: `rig apply` or the next deploy does",
 };
 
-const PRUNE: Flag =
+/// `--prune`.
+pub const PRUNE: Flag =
     Flag { long: "prune", short: None, value: "", help: "delete those that are not in the file" };
 
 const OWN: Flag = Flag { long: "own", short: None, value: "", help: "without those of the app's network" };
@@ -146,7 +151,7 @@ const FIELDS: &[Field] = &[
 const FILE_MAX: u64 = 1 << 20;
 
 /// The app that is named, or with `--network` alone the network.
-fn scope(session: &Session, matches: &Matches, given: Option<&str>) -> Result<Select> {
+pub fn scope(session: &Session, matches: &Matches, given: Option<&str>) -> Result<Select> {
     let named = given.is_some() || matches.has(&session::APP);
     if !named && matches.has(&session::NETWORK) {
         return Ok(Select { network: session.network(matches, None)?.to_string(), app: None });
@@ -156,7 +161,7 @@ fn scope(session: &Session, matches: &Matches, given: Option<&str>) -> Result<Se
 }
 
 /// `app web of network blue`, `network blue`.
-fn place(of: &Select) -> String {
+pub fn place(of: &Select) -> String {
     match &of.app {
         Some(app) => format!("app {app} of network {}", of.network),
         None => format!("network {}", of.network),
@@ -190,29 +195,39 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
         return Err(Error::usage("`rig create var` needs KEY=VALUE or --from-file")
             .hint("see `rig create var --help`"));
     }
-    let text = file.map(read).transpose()?;
+    let text = file.map(content).transpose()?;
     let request = change_of(&of, matches);
-    send(session, &of, &Change { set, text, ..request }, file)
+    send(session, &of, "var:change", &Change { set, text, ..request }, file)
 }
 
 fn delete(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let request = change_of(&of, matches);
-    send(session, &of, &Change { delete: matches.args.clone(), ..request }, None)
+    send(session, &of, "var:change", &Change { delete: matches.args.clone(), ..request }, None)
 }
 
 fn import(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let file = matches.arg(0);
-    let content = file.map(read).transpose()?;
-    let request = Change { text: content, prune: matches.has(&PRUNE), ..change_of(&of, matches) };
+    let text = file.map(content).transpose()?;
+    let request = Change { text, prune: matches.has(&PRUNE), ..change_of(&of, matches) };
     if matches.has(&YES) {
-        return send(session, &of, &request, file);
+        return send(session, &of, "var:change", &request, file);
     }
     possible(&session.output, "--yes")?;
     let request = Change { preview: true, ..request };
     let preview = session.max()?.document("var:change", &request).map_err(|error| about(error, file))?;
-    let changes = items(&preview, "changes");
+    agree(session, &of, &preview)?;
+    send(session, &of, "var:change", &Change { preview: false, ..request }, file)
+}
+
+fn content(path: &str) -> Result<String> {
+    Ok(read(path)?.reveal().to_owned())
+}
+
+/// Shows what would change and asks whether it shall.
+pub fn agree(session: &Session, of: &Select, preview: &Value) -> Result<()> {
+    let changes = items(preview, "changes");
     for one in changes {
         let mark = match text(one, "change").as_str() {
             "added" => '+',
@@ -221,13 +236,11 @@ fn import(session: &Session, matches: &Matches) -> Result<()> {
         };
         session.output.note(&format!("{mark} {}", text(one, "name")));
     }
-    if !changes.is_empty() {
-        let question = format!("make {} for {}?", count(changes.len() as u64, "change"), place(&of));
-        if !confirm(&session.output, &question, "--yes")? {
-            return Err(Error::new(Kind::Failed, "nothing was changed"));
-        }
+    let question = format!("make {} for {}?", count(changes.len() as u64, "change"), place(of));
+    match changes.is_empty() || confirm(&session.output, &question, "--yes")? {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Failed, "nothing was changed")),
     }
-    send(session, &of, &Change { preview: false, ..request }, file)
 }
 
 /// A request that changes nothing yet.
@@ -245,18 +258,22 @@ fn change_of(of: &Select, matches: &Matches) -> Change {
 }
 
 /// A text file, or standard input.
-fn read(path: &str) -> Result<String> {
+pub fn read(path: &str) -> Result<Secret> {
     let failed = |error| Error::io("read", path, &error);
-    let mut bytes = Vec::new();
+    // So much at once that what grows leaves no copies behind.
+    let mut bytes = Vec::with_capacity(FILE_MAX as usize + 1);
     let file: &mut dyn Read = match path {
         "-" => &mut io::stdin().lock(),
         _ => &mut File::open(path).map_err(failed)?,
     };
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_MAX {
+    let read = file.take(FILE_MAX + 1).read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).map(Secret::new);
+    read.map_err(failed)?;
+    let text = text.map_err(|_| Error::usage(format!("'{path}' is not valid UTF-8")))?;
+    if text.reveal().len() as u64 > FILE_MAX {
         return Err(Error::new(Kind::TooLarge, format!("'{path}' has more than {FILE_MAX} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| Error::usage(format!("'{path}' is not valid UTF-8")))
+    Ok(text)
 }
 
 /// What is wrong with a line of a file names the file.
@@ -271,10 +288,16 @@ fn about(error: Error, file: Option<&str>) -> Error {
 }
 
 /// Asks for the change and tells what came of it.
-fn send(session: &Session, of: &Select, request: &Change, file: Option<&str>) -> Result<()> {
+pub fn send(
+    session: &Session,
+    of: &Select,
+    event: &str,
+    request: &dyn Serialize,
+    file: Option<&str>,
+) -> Result<()> {
     let late = format!("{} was not changed", place(of));
     let see = format!("`rig list vars {}`", flags(of));
-    let answer = carry(session, "var:change", request, &late, &see).map_err(|error| about(error, file))?;
+    let answer = carry(session, event, request, &late, &see).map_err(|error| about(error, file))?;
     if !session.output.json {
         let (mut set, mut gone) = (Vec::new(), Vec::new());
         for one in items(&answer, "changes") {
@@ -294,7 +317,7 @@ fn send(session: &Session, of: &Select, request: &Change, file: Option<&str>) ->
 }
 
 /// `--app web --network blue`, `--network blue`.
-fn flags(of: &Select) -> String {
+pub fn flags(of: &Select) -> String {
     match &of.app {
         Some(_) => format!("--app {}", argument(of)),
         None => argument(of),

@@ -48,7 +48,7 @@ async fn run(
     tokio::fs::create_dir_all(&cache)
         .await
         .map_err(|error| Error::io("create", &cache.to_string_lossy(), &error))?;
-    let env = environment(&cache, &release.env);
+    let env = environment(&cache, release.env.open()?);
     let (dir, limits) = (release.dir.clone(), Limits::default());
     let task = Task {
         argv: shell(command),
@@ -75,7 +75,7 @@ async fn run(
 }
 
 /// The user's variables win over these.
-fn environment(cache: &Path, user: &[(String, String)]) -> Vec<(String, String)> {
+fn environment(cache: &Path, user: Vec<(String, String)>) -> Vec<(String, String)> {
     let at = |name: &str| cache.join(name).to_string_lossy().into_owned();
     let mut env = [
         ("CI", "1".to_owned()),
@@ -93,7 +93,7 @@ fn environment(cache: &Path, user: &[(String, String)]) -> Vec<(String, String)>
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec();
-    env.extend_from_slice(user);
+    env.extend(user);
     env
 }
 
@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::maxd::plan::{Health, Run};
     use crate::maxd::runtime::process::Process;
+    use crate::maxd::secrets::Environment;
 
     /// Runs the commands; what the log got, and how it ended.
     async fn build_with(commands: &[&str], limit: Duration) -> (Vec<String>, Result<()>) {
@@ -127,7 +128,8 @@ mod tests {
             health: Health::default(),
             limits: Limits::default(),
         };
-        let env = vec![("MINE".to_owned(), "yes".to_owned())];
+        let plain = vec![("MINE".to_owned(), "yes".to_owned())];
+        let env = Environment::without_secrets(plain);
         let hostname = "a.n.test".to_owned();
         let release = Release { network: 1, app: 2, number: 3, dir, hostname, plan: plan.clone(), env };
         let (lines, mut log) = mpsc::channel::<NewLine>(1);

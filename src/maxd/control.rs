@@ -4,7 +4,7 @@ use super::auth::Identity;
 use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
-use crate::wire::{alert, app, deploy, exec, metrics, network, variable, webhook};
+use crate::wire::{alert, app, deploy, exec, metrics, network, secret, variable, webhook};
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 
@@ -57,6 +57,14 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         }
         "var:list" => write(platform.list_variables(who, read::<variable::Select>(event, payload)?).await),
         "var:export" => write(platform.export_variables(who, read::<variable::Query>(event, payload)?).await),
+        "secret:key" => write(platform.secret_key(who, read::<secret::Select>(event, payload)?).await),
+        "secret:change" => {
+            write(platform.change_secrets(who, once()?, read::<secret::Change>(event, payload)?).await)
+        }
+        "secret:list" => write(platform.list_secrets(who, read::<variable::Select>(event, payload)?).await),
+        "secret:rotate" => {
+            write(platform.rotate_key(who, once()?, read::<secret::Select>(event, payload)?).await)
+        }
         "exec:create" => {
             write(platform.create_exec(who, once()?, read::<exec::Create>(event, payload)?).await)
         }

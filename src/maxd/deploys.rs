@@ -12,6 +12,7 @@ use super::line::NewLine;
 use super::once::Once;
 use super::platform::{Platform, app_in_row, find_app, find_network, insert_app};
 use super::queue::{Queues, Turn};
+use super::secrets::Environment;
 use super::store::{disk, explain, held};
 use super::supervisor::{Hold, Release};
 use super::sweep;
@@ -362,13 +363,17 @@ impl Work<'_> {
             dir: self.directory.clone(),
             hostname: self.platform.address.hostname(&self.deploy.network, &self.deploy.app),
             plan,
-            env: Vec::new(),
+            env: Environment::default(),
         };
         let (network, app) = (self.network, self.app);
-        let wanted = move |t: &Transaction<'_>| variables::wanted(t, network, app);
+        let vault = Arc::clone(&self.platform.vault);
+        let wanted = move |t: &Transaction<'_>| {
+            let wanted = variables::wanted(t, network, app)?;
+            Ok((variables::environment(t, &vault, network, &wanted)?, variables::rows_of(&wanted)))
+        };
         if !release.plan.build.is_empty() {
             self.enter(state, State::Building).await?;
-            release.env = variables::environment(&self.platform.store.with(wanted).await?);
+            release.env = self.platform.store.with(wanted.clone()).await?.0;
             build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
         }
         self.enter(state, State::Starting).await?;
@@ -376,14 +381,10 @@ impl Work<'_> {
         let mut hold = self.platform.supervisor.hold(self.app).await?;
         // Nobody changes what the app runs with meanwhile; during the build somebody may have.
         let found = self.platform.store.with(move |t| Ok((app_in_row(t, app)?, wanted(t)?)));
-        let (row, variables) = found.await?;
-        release.env = variables::environment(&variables);
+        let (row, (env, variables)) = found.await?;
+        release.env = env;
         hold.switch(release, row.map_or(1, |row| row.instances)).await?;
-        Ok(Served {
-            number: self.number,
-            variables: variables.iter().map(|one| one.id).collect(),
-            _hold: hold,
-        })
+        Ok(Served { number: self.number, variables, _hold: hold })
     }
 
     /// Waits until the app is deleted: then nothing of it goes on.

@@ -87,7 +87,7 @@ impl Instance {
         journal: &Journal,
     ) -> Result<Instance> {
         let port = Ports::take(ports).map_err(|error| Error::io("get", "a free port", &error))?;
-        let mut env = environment(release);
+        let mut env = environment(release)?;
         env.extend(place(port.number));
         let (argv, dir, limits) = (shell(command), release.dir.clone(), release.plan.limits);
         let task = Task {
@@ -165,11 +165,11 @@ pub fn place(port: u16) -> [(String, String); 2] {
 }
 
 /// What every program of a release finds in its environment, besides its own port.
-pub fn environment(release: &Release) -> Vec<(String, String)> {
+pub fn environment(release: &Release) -> Result<Vec<(String, String)>> {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let mut env: Vec<_> = DEFAULTS.iter().map(pair).collect();
-    env.extend_from_slice(&release.env);
-    env
+    env.extend(release.env.open()?);
+    Ok(env)
 }
 
 /// Why an instance did not become healthy.

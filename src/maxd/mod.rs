@@ -44,6 +44,7 @@ mod queue;
 mod ready;
 pub mod router;
 pub mod runtime;
+pub mod secrets;
 pub mod serve;
 pub mod socket;
 pub mod sockets;

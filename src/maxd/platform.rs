@@ -2,6 +2,7 @@
 //! somebody else is looked up with its owner, so that it is simply not found.
 
 mod lifecycle;
+mod secrets;
 mod status;
 mod under_way;
 mod variables;
@@ -19,6 +20,7 @@ use super::once::Once;
 use super::plan::Run;
 use super::router::Routes;
 use super::runtime::Runtime;
+use super::secrets::Vault;
 use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
@@ -64,6 +66,8 @@ impl Address {
 pub struct Platform {
     /// The state.
     pub store: Arc<Store>,
+    /// What opens secrets.
+    pub vault: Arc<Vault>,
     /// Users and sessions.
     pub auth: Auth,
     /// The lines.

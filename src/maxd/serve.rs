@@ -17,6 +17,7 @@ use super::platform::{Address, Platform, all_apps};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
+use super::secrets::{self, Vault};
 use super::sockets::Sockets;
 use super::store::{Store, disk, make_private};
 use super::supervisor::{Release, Supervisor};
@@ -208,6 +209,7 @@ async fn assemble(
     stopping: watch::Receiver<bool>,
 ) -> Result<Arc<Platform>> {
     let store = Store::open(&data.join("state.db"))?;
+    let vault = Vault::open(&data, std::env::var(secrets::VARIABLE).ok(), &store)?;
     let killed = store.run(exec::note_killed)?;
     let (logs, lines) = Logs::open(&data.join("logs.db"), args.keep)?;
     for line in killed {
@@ -236,6 +238,7 @@ async fn assemble(
     let webhooks = Webhooks::new(args.webhook_private, args.webhook_ca.as_deref(), trial.second)?;
     let platform = Platform {
         store,
+        vault,
         auth,
         logs,
         lines,
@@ -286,8 +289,10 @@ fn recover(platform: &Platform) -> Result<()> {
         match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
             Ok(plan) => {
                 let (network, app) = (row.network_id, row.id);
-                let applied = platform.store.run(|t| variables::applied(t, app))?;
-                let env = variables::environment(&applied);
+                let env = platform.store.run(|t| {
+                    let applied = variables::applied(t, app)?;
+                    variables::environment(t, &platform.vault, network, &applied)
+                })?;
                 let release = Release { network, app, number, dir, hostname, plan, env };
                 match row.stopped {
                     true => platform.supervisor.rest(&release),

@@ -23,6 +23,7 @@ use super::line::NewLine;
 use super::plan::Plan;
 use super::router::Routes;
 use super::runtime::Runtime;
+use super::secrets::Environment;
 use crate::error::{Error, Kind, Result};
 use crate::wire::app::{self, State};
 use set::Set;
@@ -49,8 +50,8 @@ pub struct Release {
     pub hostname: String,
     /// How it is built and run.
     pub plan: Plan,
-    /// The user's variables.
-    pub env: Vec<(String, String)>,
+    /// The user's variables and secrets.
+    pub env: Environment,
 }
 
 /// What an app does at the moment.

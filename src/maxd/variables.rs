@@ -1,5 +1,5 @@
-//! The variables of apps and networks: which names and sizes there are, what is wanted and
-//! what the instances run with.
+//! The variables of apps and networks, secret ones too: which names and sizes there are, what
+//! is wanted and what the instances run with.
 //!
 //! ```text
 //! var:change ──▶ wanted ── rolled out ──▶ applied
@@ -10,16 +10,14 @@
 //! app runs with it. So it is known at any time, also after a crash, what an app runs with
 //! and what is only staged.
 
-pub mod dotenv;
+mod rows;
 
-use super::store::explain;
+pub use rows::{Change, Content, Scope, Setting, Variable, applied, apply, differences, environment, own};
+pub use rows::{rows_of, sealed_in, wanted};
+
+use crate::dotenv;
 use crate::error::{Error, Kind, Result};
-use crate::time::rfc3339;
 use crate::wire::exec;
-use crate::wire::variable::{self, Difference};
-use rusqlite::{Row, Transaction, params};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
 
 /// The longest value, in bytes.
 pub const VALUE_MAX: usize = 64 << 10;
@@ -67,12 +65,16 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_value(name: &str, value: &str) -> Result<()> {
-    if value.len() > VALUE_MAX {
-        let message =
-            format!("the value of '{name}' has {} bytes; at most {VALUE_MAX} are taken", value.len());
-        return Err(Error::new(Kind::TooLarge, message).field("value"));
+fn check_size(name: &str, size: usize) -> Result<()> {
+    if size <= VALUE_MAX {
+        return Ok(());
     }
+    let message = format!("the value of '{name}' has {size} bytes; at most {VALUE_MAX} are taken");
+    Err(Error::new(Kind::TooLarge, message).field("value"))
+}
+
+fn check_value(name: &str, value: &str) -> Result<()> {
+    check_size(name, value.len())?;
     if value.contains('\0') {
         let message = format!("the value of '{name}' holds a zero byte, which no environment can");
         return Err(Error::usage(message).field("value"));
@@ -80,214 +82,51 @@ fn check_value(name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whose variables.
-#[derive(Clone, Copy)]
-pub struct Scope {
-    /// The network's row.
-    pub network: i64,
-    /// The app's; none for those of all of the network's apps.
-    pub app: Option<i64>,
+/// Reads variables in dotenv's syntax.
+pub fn parse(text: &str) -> Result<Vec<exec::Variable>> {
+    let entries = dotenv::parse(text)?.into_iter().map(|dotenv::Entry { line, name, value }| {
+        check_name(&name).map_err(|error| {
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            dotenv::wrong(line, &format!("can't be taken: {}", error.message())).hint(hint)
+        })?;
+        Ok(exec::Variable { name, value })
+    });
+    entries.collect()
 }
 
-/// A variable's row.
-pub struct Variable {
-    /// The row.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// It is the app's own.
-    pub own: bool,
-    updated_by: String,
-    updated_at: String,
+/// Writes variables in dotenv's syntax, so that [`parse`] gives them again, and other readers do as far as they
+/// can.
+pub fn write(variables: &[exec::Variable]) -> String {
+    variables.iter().map(|one| format!("{}={}\n", one.name, quote(&one.value))).collect()
 }
 
-impl Variable {
-    /// As it is told, but for what depends on others.
-    pub fn document(&self, overrides: bool, staged: bool) -> variable::Variable {
-        variable::Variable {
-            name: self.name.clone(),
-            value: self.value.clone(),
-            from: if self.own { "app" } else { "network" }.to_owned(),
-            overrides,
-            staged,
-            updated_by: self.updated_by.clone(),
-            updated_at: self.updated_at.clone(),
+fn quote(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
+    if value.chars().all(plain) {
+        return value.to_owned();
+    }
+    // What stands in single quotes is the same everywhere, but for these.
+    if !value.contains(['\'', '\\', '\r']) {
+        return format!("'{value}'");
+    }
+    let mut out = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' | '$' | '`' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
         }
     }
-}
-
-const COLUMNS: &str = "SELECT v.id, v.name, v.value, v.app IS NOT NULL, v.updated_by, v.updated_at
-     FROM variables v";
-
-fn read(row: &Row<'_>) -> rusqlite::Result<Variable> {
-    Ok(Variable {
-        id: row.get(0)?,
-        name: row.get(1)?,
-        value: row.get(2)?,
-        own: row.get(3)?,
-        updated_by: row.get(4)?,
-        updated_at: row.get(5)?,
-    })
-}
-
-fn rows(t: &Transaction<'_>, filter: &str, values: impl rusqlite::Params) -> Result<Vec<Variable>> {
-    let mut query = t.prepare(&format!("{COLUMNS} {filter} ORDER BY v.name")).map_err(explain)?;
-    let rows = query.query_map(values, read);
-    rows.and_then(Iterator::collect).map_err(explain)
-}
-
-/// The variables of this scope itself, by name.
-pub fn own(t: &Transaction<'_>, scope: Scope) -> Result<Vec<Variable>> {
-    rows(t, "WHERE v.network = ?1 AND v.app IS ?2 AND v.current", params![scope.network, scope.app])
-}
-
-/// What an app shall run with, by name: its own and, of other names, its network's.
-pub fn wanted(t: &Transaction<'_>, network: i64, app: i64) -> Result<Vec<Variable>> {
-    let filter = "WHERE v.network = ?1 AND v.current AND (v.app = ?2 OR v.app IS NULL AND NOT EXISTS
-         (SELECT 1 FROM variables o WHERE o.app = ?2 AND o.name = v.name AND o.current))";
-    rows(t, filter, params![network, app])
-}
-
-/// What an app runs with, or did when it was stopped, by name.
-pub fn applied(t: &Transaction<'_>, app: i64) -> Result<Vec<Variable>> {
-    rows(t, "WHERE v.id IN (SELECT variable FROM applied WHERE app = ?1)", [app])
-}
-
-/// From now on the app runs with these rows. What nobody runs with any more is forgotten.
-pub fn apply(t: &Transaction<'_>, app: i64, variables: &[i64]) -> Result<()> {
-    t.execute("DELETE FROM applied WHERE app = ?1", [app]).map_err(explain)?;
-    for id in variables {
-        // The app may be gone with all of its.
-        let insert = "INSERT INTO applied(app, variable)
-             SELECT a.id, v.id FROM apps a, variables v WHERE a.id = ?1 AND v.id = ?2";
-        t.execute(insert, params![app, id]).map_err(explain)?;
-    }
-    forget_unused(t)
-}
-
-fn forget_unused(t: &Transaction<'_>) -> Result<()> {
-    t.execute("DELETE FROM variables WHERE NOT current AND id NOT IN (SELECT variable FROM applied)", [])
-        .map(drop)
-        .map_err(explain)
-}
-
-/// As a program finds them.
-pub fn environment(variables: &[Variable]) -> Vec<(String, String)> {
-    variables.iter().map(|one| (one.name.clone(), one.value.clone())).collect()
-}
-
-/// What it takes from one to the other, by name.
-pub fn differences(before: &[Variable], after: &[Variable]) -> Vec<Difference> {
-    let by_name = |all: &[Variable]| -> BTreeMap<String, String> {
-        all.iter().map(|one| (one.name.clone(), one.value.clone())).collect()
-    };
-    let (before, after) = (by_name(before), by_name(after));
-    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let change = |name: &String| match (before.get(name), after.get(name)) {
-        (Some(old), Some(new)) if old == new => None,
-        (Some(_), Some(_)) => Some("changed"),
-        (None, _) => Some("added"),
-        (_, None) => Some("removed"),
-    };
-    let told = |name: &String| Some(Difference { name: name.clone(), change: change(name)?.to_owned() });
-    names.into_iter().filter_map(told).collect()
-}
-
-/// A change of the variables of one scope.
-pub struct Change {
-    /// Those to set; of two of one name the last counts.
-    pub set: Vec<exec::Variable>,
-    /// Those to delete.
-    pub delete: Vec<String>,
-    /// Whether all others are deleted.
-    pub prune: bool,
-}
-
-impl Change {
-    /// Makes it: what is different, and how many were so already. Refused as a whole.
-    pub fn make(&self, t: &Transaction<'_>, scope: Scope, by: &str) -> Result<(Vec<Difference>, u64)> {
-        let before = own(t, scope)?;
-        let now = rfc3339(SystemTime::now());
-        let set: BTreeMap<&str, &str> =
-            self.set.iter().map(|one| (one.name.as_str(), one.value.as_str())).collect();
-        for (name, value) in &set {
-            check_name(name)?;
-            check_value(name, value)?;
-        }
-        for name in &self.delete {
-            if !before.iter().any(|one| one.name == *name) {
-                return Err(missing(t, scope, name)?);
-            }
-        }
-        let unchanged = |one: &Variable| set.get(one.name.as_str()) == Some(&one.value.as_str());
-        let kept: BTreeSet<&str> =
-            before.iter().filter(|one| unchanged(one)).map(|one| one.name.as_str()).collect();
-        for one in &before {
-            let name = one.name.as_str();
-            let replaced = set.contains_key(name) && !kept.contains(name);
-            let gone = !set.contains_key(name) && (self.prune || self.delete.contains(&one.name));
-            if replaced || gone {
-                t.execute("UPDATE variables SET current = 0 WHERE id = ?1", [one.id]).map_err(explain)?;
-            }
-        }
-        for (name, value) in set.iter().filter(|(name, _)| !kept.contains(*name)) {
-            t.execute(
-                "INSERT INTO variables(network, app, name, value, updated_by, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![scope.network, scope.app, name, value, by, now],
-            )
-            .map_err(explain)?;
-        }
-        forget_unused(t)?;
-        let after = own(t, scope)?;
-        check_limits(t, scope, &after)?;
-        Ok((differences(&before, &after), kept.len() as u64))
-    }
-}
-
-fn missing(t: &Transaction<'_>, scope: Scope, name: &str) -> Result<Error> {
-    let of_network = match scope.app {
-        Some(_) => own(t, Scope { app: None, ..scope })?.iter().any(|one| one.name == name),
-        None => false,
-    };
-    let error = Error::new(Kind::NotFound, format!("there is no variable '{name}'")).field("delete");
-    Ok(match of_network {
-        true => error.hint("the network has it: delete it there, with --network alone"),
-        false => error.hint("see `rig list vars`"),
-    })
-}
-
-/// Refuses more than an app can have, whose variables are its own and its network's.
-fn check_limits(t: &Transaction<'_>, scope: Scope, own: &[Variable]) -> Result<()> {
-    fits(own, "")?;
-    let mut query = t
-        .prepare("SELECT id, name FROM apps WHERE network = ?1 AND (?2 IS NULL OR id = ?2)")
-        .map_err(explain)?;
-    let apps = query.query_map(params![scope.network, scope.app], |row| Ok((row.get(0)?, row.get(1)?)));
-    let apps: Vec<(i64, String)> = apps.and_then(Iterator::collect).map_err(explain)?;
-    for (app, name) in apps {
-        fits(&wanted(t, scope.network, app)?, &format!(" in app '{name}'"))?;
-    }
-    Ok(())
-}
-
-fn fits(variables: &[Variable], place: &str) -> Result<()> {
-    let total: usize = variables.iter().map(|one| one.name.len() + one.value.len()).sum();
-    let message = if variables.len() > COUNT_MAX {
-        format!("there would be {} variables{place}; at most {COUNT_MAX} are taken", variables.len())
-    } else if total > TOTAL_MAX {
-        format!("the variables would have {total} bytes together{place}; at most {TOTAL_MAX} are taken")
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(Kind::TooLarge, message).hint("keep what is large in a file of the app").field("set"))
+    out.push('"');
+    out
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use nanorand::{Rng, WyRand};
 
     #[test]
     fn names_are_those_of_an_environment_and_not_max_s_own() {
@@ -299,5 +138,90 @@ mod tests {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert!(check_name(&"a".repeat(NAME_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_name_that_can_t_be_is_told_with_its_line() {
+        for (text, message) in [
+            ("a.b=1", "line 1 can't be taken: 'a.b' is no variable's name"),
+            ("a='\n'\n2a=1", "line 3 can't be taken: '2a' is no variable's name"),
+            ("PORT=80", "line 1 can't be taken: 'PORT' is Max's own: it tells an instance where to listen"),
+        ] {
+            let error = parse(text).err().unwrap();
+            assert_eq!((error.message(), error.field_name()), (message, Some("text")), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_needs_no_quotes_has_none() {
+        for (value, text) in [
+            ("", "a=\n"),
+            ("postgres://u:p@h:5432/d", "a=postgres://u:p@h:5432/d\n"),
+            ("two words", "a='two words'\n"),
+            ("a#b", "a='a#b'\n"),
+            ("$HOME \"x\"\ny", "a='$HOME \"x\"\ny'\n"),
+            ("it's $5\r\n\\", "a=\"it's \\$5\\r\\n\\\\\"\n"),
+        ] {
+            let one = exec::Variable { name: "a".to_owned(), value: value.to_owned() };
+            assert_eq!(write(&[one]), text);
+        }
+    }
+
+    /// Any value but one with a zero byte, which no environment can hold.
+    fn arbitrary(random: &mut WyRand) -> String {
+        const PIECES: &[&str] = &[
+            "\n",
+            "\r",
+            "\r\n",
+            "'",
+            "\"",
+            "`",
+            "\\",
+            "\\n",
+            "\\\\",
+            "$",
+            "${A}",
+            "#",
+            " #",
+            " ",
+            "\t",
+            "=",
+            "é",
+            "漢",
+            "🦀",
+            "\u{feff}",
+            "\u{a0}",
+            "\u{1b}[31m",
+            "\u{7f}",
+            "x",
+            "export ",
+            "A=1",
+            "\u{2028}",
+            "\u{1}",
+        ];
+        let count = match random.generate_range(0..10_u8) {
+            0 => 20_000,
+            _ => random.generate_range(0..12_usize),
+        };
+        let mut value: String = (0..count).map(|_| PIECES[random.generate_range(0..PIECES.len())]).collect();
+        while value.len() > VALUE_MAX {
+            value.pop();
+        }
+        value
+    }
+
+    #[test]
+    fn arbitrary_values_survive_export_and_import() {
+        let mut random = WyRand::new_seed(7);
+        for round in 0..2000 {
+            let variables: Vec<_> = (0..random.generate_range(0..4_u8))
+                .map(|n| exec::Variable { name: format!("V_{n}"), value: arbitrary(&mut random) })
+                .collect();
+            let text = write(&variables);
+            let again = parse(&text).unwrap_or_else(|error| panic!("round {round}: {error}\n{text}"));
+            let same = again.len() == variables.len()
+                && again.iter().zip(&variables).all(|(a, b)| a.name == b.name && a.value == b.value);
+            assert!(same, "round {round}: {text:?}");
+        }
     }
 }

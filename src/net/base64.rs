@@ -21,13 +21,18 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     for group in text.as_bytes().chunks(4) {
         let padding = group.iter().rev().take_while(|byte| **byte == b'=').count();
-        let mut bits = 0;
+        let mut bits = 0_u32;
         for byte in group {
             let six = match byte {
                 b'=' => 0,
-                byte => ALPHABET.iter().position(|one| one == byte)?,
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
             };
-            bits = bits << 6 | six;
+            bits = bits << 6 | u32::from(six);
         }
         if group.len() != 4 || padding > 2 {
             return None;

@@ -6,6 +6,7 @@ mod connection;
 pub mod dial;
 #[doc(hidden)]
 pub mod exchange;
+pub mod hpke;
 pub mod http;
 pub mod link;
 mod longpoll;

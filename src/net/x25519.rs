@@ -45,6 +45,14 @@ impl Key {
     }
 }
 
+/// A public key that is used once, and what it shares with the peer's; none when the peer's
+/// is worthless.
+pub fn encapsulate(random: [u8; 32], peer: &[u8]) -> Option<([u8; 32], [u8; 32])> {
+    let key = Key::new(random);
+    let shared = key.secret.diffie_hellman(&PublicKey::from(<[u8; 32]>::try_from(peer).ok()?));
+    shared.was_contributory().then(|| (key.public, shared.to_bytes()))
+}
+
 impl ActiveKeyExchange for Key {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
         let invalid = || Error::from(PeerMisbehaved::InvalidKeyShare);

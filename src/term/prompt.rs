@@ -41,7 +41,8 @@ pub fn hidden(output: &Output, question: &str) -> Result<Secret> {
     output.stderr(&format!("{}: ", safe(question)));
     let answer = line();
     drop(echo);
-    Ok(Secret::new(answer?.trim().to_owned()))
+    let answer = Secret::new(answer?);
+    Ok(Secret::new(answer.reveal().trim().to_owned()))
 }
 
 /// The first line of standard input.

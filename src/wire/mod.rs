@@ -14,6 +14,7 @@ pub mod exec;
 pub mod log;
 pub mod metrics;
 pub mod network;
+pub mod secret;
 pub mod variable;
 pub mod webhook;
 

@@ -130,6 +130,15 @@ impl Max {
         value["apps_url"].as_str().unwrap().clone_into(&mut self.apps_url);
     }
 
+    /// What a start says that fails, with these variables.
+    pub fn try_serve(&self, env: &[(&str, &str)]) -> String {
+        let mut command = self.maxd();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--apps-listen", "127.0.0.1:0", "--data"]);
+        let out = command.arg(self.data()).envs(env.iter().copied()).output().unwrap();
+        assert!(!out.status.success());
+        text(&out.stderr)
+    }
+
     /// The flags of the next start.
     pub fn reflag(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();

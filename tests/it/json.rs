@@ -94,6 +94,12 @@ fn variables(rig: &Rig) {
     check("Difference", &list["staged"][0]);
     check("Export", &rig.json(&["export", "vars", "-a", "web.blue"]));
     check("Applied", &rig.json(&["apply", "web.blue"]));
+    check("Changed", &rig.json(&["create", "secret", "S", "--value", "x", "-a", "web.blue"]));
+    let list = rig.json(&["list", "secrets", "-a", "web.blue"]);
+    check("Secrets", &list);
+    check("Secret", &list["secrets"][0]);
+    check("Key", &rig.json(&["rotate", "key", "-n", "blue"]));
+    check("Changed", &rig.json(&["delete", "secret", "S", "-a", "web.blue"]));
 }
 
 fn alerts_and_webhooks(rig: &Rig) {

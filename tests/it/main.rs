@@ -47,6 +47,7 @@ mod router;
 mod sandbox;
 mod scripted;
 mod scripted_proxy;
+mod secrets;
 mod session;
 mod shell;
 mod supervise;

@@ -133,6 +133,45 @@ fn the_terminal_comes_back_whatever_ends_rig() {
 }
 
 #[test]
+fn suspended_it_gives_the_terminal_back_and_takes_it_again() {
+    let max = Max::start();
+    let rig = world(&max);
+    let mut terminal = Terminal::below_a_shell(&rig, &["shell", "web.blue"]);
+    let before = terminal.modes_at_start();
+    terminal.shows(PROMPT);
+    terminal.type_in("printf '\\033[?1049h\\033[?1000h'; echo fu''ll; read word; echo got=$word\r");
+    terminal.shows("full");
+    terminal.type_in("\r~\u{1a}");
+    terminal.wait("stopped");
+    terminal.is_restored();
+    assert_eq!(terminal.modes(), before);
+    terminal.type_in("\n");
+    wait_for("the second screen", || terminal.is_full().0.then_some(()));
+    assert!(!terminal.echoes());
+    terminal.type_in("printf '\\033[?1049l\\033[?1000l'; echo ba''ck; exit 3\r");
+    terminal.wait("over=3");
+    assert_eq!((terminal.end(), terminal.modes() == before), (0, true));
+}
+
+#[test]
+fn the_dashboard_gives_the_terminal_back_when_it_is_stopped_from_outside() {
+    let max = Max::start();
+    let rig = world(&max);
+    let mut terminal = Terminal::below_a_shell(&rig, &["status", "dashboard"]);
+    let before = terminal.modes_at_start();
+    terminal.shows("q quit");
+    signal(terminal.grandchild(), "TSTP");
+    terminal.wait("stopped");
+    terminal.is_restored();
+    assert_eq!(terminal.modes(), before);
+    terminal.type_in("\n");
+    terminal.shows("q quit");
+    terminal.type_in("q");
+    terminal.wait("over=0");
+    assert_eq!((terminal.end(), terminal.modes() == before), (0, true));
+}
+
+#[test]
 fn the_end_of_the_server_gives_the_terminal_back() {
     let mut max = Max::start();
     let rig = world(&max);

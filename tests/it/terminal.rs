@@ -5,6 +5,7 @@ use nix::sys::termios::{LocalFlags, Termios};
 use portable_pty::{Child, CommandBuilder, PtyPair, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::num::NonZero;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vt100::Parser;
@@ -30,11 +31,25 @@ impl Terminal {
         Terminal::sized(rig, args, 80, 24)
     }
 
+    /// rig below a shell that goes on when rig is stopped, and continues it when a line is
+    /// typed.
+    pub fn below_a_shell(rig: &Rig, args: &[&str]) -> Terminal {
+        let command = rig.command(args);
+        let mut builder = CommandBuilder::new("/bin/sh");
+        builder.args(["-c", "set -m; \"$@\"; echo stopped; read line; fg >/dev/null; echo over=$?", "sh"]);
+        builder.arg(command.get_program());
+        Terminal::with(rig, command, builder, 80, 24)
+    }
+
     /// rig in a terminal of so many columns and rows.
     pub fn sized(rig: &Rig, args: &[&str], columns: u16, rows: u16) -> Terminal {
-        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         let command = rig.command(args);
-        let mut builder = CommandBuilder::new(command.get_program());
+        let builder = CommandBuilder::new(command.get_program());
+        Terminal::with(rig, command, builder, columns, rows)
+    }
+
+    fn with(rig: &Rig, command: Command, mut builder: CommandBuilder, columns: u16, rows: u16) -> Terminal {
+        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         builder.args(command.get_args());
         builder.env_clear();
         builder.env("TERM", "xterm");
@@ -125,6 +140,13 @@ impl Terminal {
 
     pub fn pid(&self) -> u32 {
         self.child.process_id().unwrap()
+    }
+
+    /// The process that was started by the one in the terminal.
+    pub fn grandchild(&self) -> u32 {
+        let pid = self.pid().to_string();
+        let out = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().unwrap();
+        text(&out.stdout).trim().parse().unwrap()
     }
 
     pub fn end(&mut self) -> u32 {

@@ -9,12 +9,13 @@ use crate::error::{Error, Kind, Result};
 use crate::net::link::{Event, Pending, Subscription};
 use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::session::Session;
+use crate::sys::signals::STOPPED;
 use crate::sys::thread::{SMALL, start};
 use crate::term::keys::{Key, Keys};
-use crate::term::on_resize;
 use crate::term::screen::Screen;
 use crate::term::text::safe;
 use crate::term::wrap::clip;
+use crate::term::{on_resize, on_signal};
 use crate::view::text;
 use crate::wire::app::Select;
 use crate::wire::log::Query;
@@ -35,6 +36,8 @@ const TAKEN: usize = 32;
 enum Input {
     Keys(Vec<Key>),
     Resized,
+    /// Somebody stops rig from outside.
+    Stopped,
     Server(Result<Option<Event>>),
     /// Standard input has ended.
     End,
@@ -89,7 +92,8 @@ pub fn run(session: &Session, mut board: Board, snapshot: &Value, subscription: 
 fn listen(subscription: Subscription) -> Result<Receiver<Input>> {
     let failed = |error: std::io::Error| Error::io("start", "a thread", &error);
     let (sender, inputs) = bounded(INPUTS);
-    let (keys, server, size): (Sender<Input>, _, _) = (sender.clone(), sender.clone(), sender);
+    let (keys, server, stop): (Sender<Input>, _, _) = (sender.clone(), sender.clone(), sender.clone());
+    let size = sender;
     let read_keys = move || {
         let mut read = Keys::default();
         while let Ok(Some(pressed)) = read.read() {
@@ -108,6 +112,7 @@ fn listen(subscription: Subscription) -> Result<Receiver<Input>> {
     };
     start(SMALL, Box::new(read_keys)).map_err(failed)?;
     start(SMALL, Box::new(receive)).map_err(failed)?;
+    on_signal(Some(Box::new(move |signal| signal == STOPPED && stop.try_send(Input::Stopped).is_ok())));
     on_resize(Box::new(move || {
         // Whoever has as much to do as that will see the size anyway.
         let _ = size.try_send(Input::Resized);
@@ -143,6 +148,7 @@ impl Live<'_> {
                 }
             }
             Input::Resized => self.screen.measure(),
+            Input::Stopped => self.screen.suspend()?,
             Input::End => return Ok(false),
             Input::Server(event) => match event? {
                 Some(Event::Message { event, payload }) if event == "tick" => {

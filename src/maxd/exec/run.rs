@@ -73,7 +73,7 @@ pub async fn note_end(platform: &Platform, session: &Session, code: u64, reason:
 
 /// Starts the program.
 pub async fn start(platform: &Platform, request: &Create, release: &Release) -> Result<Box<dyn Job>> {
-    let mut env = instance::environment(release);
+    let mut env = instance::environment(release)?;
     // One that is down has none.
     let ports = platform.supervisor.instances(release.app);
     if let Some((_, port)) = ports.iter().find(|(number, _)| request.instance == Some(*number)) {

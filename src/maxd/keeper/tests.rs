@@ -163,7 +163,7 @@ impl Stage {
         let plan =
             Plan { kind: "procfile".to_owned(), build: Vec::new(), run, health, limits: Limits::default() };
         let (dir, hostname) = (PathBuf::from("/"), "a.n.test".to_owned());
-        Release { network: 1, app: 1, number, dir, hostname, plan, env: Vec::new() }
+        Release { network: 1, app: 1, number, dir, hostname, plan, env: Default::default() }
     }
 
     async fn switch(&self, release: Release) -> crate::error::Result<()> {

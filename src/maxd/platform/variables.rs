@@ -6,9 +6,10 @@ use crate::error::{Error, Kind, Result};
 use crate::maxd::auth::Identity;
 use crate::maxd::once::Once;
 use crate::maxd::plan::Run;
+use crate::maxd::secrets::Vault;
 use crate::maxd::store::explain;
 use crate::maxd::supervisor::Release;
-use crate::maxd::variables::{self, Scope, dotenv};
+use crate::maxd::variables::{self, Content, Scope, Setting};
 use crate::wire::exec;
 use crate::wire::variable::{Applied, Change, Changed, Difference, Export, List, Query, Rollout, Select};
 use futures_util::future::join_all;
@@ -24,14 +25,29 @@ const NAMES: usize = 20;
 const TEXT_MAX: usize = 1 << 20;
 
 /// Which apps a request is about.
-struct Place {
-    scope: Scope,
+pub(super) struct Place {
+    /// Whose variables.
+    pub scope: Scope,
     /// Those that have a release, or the one that was named.
-    apps: Vec<AppRow>,
+    pub apps: Vec<AppRow>,
+}
+
+/// A change of variables or secrets, and what is to be done with it.
+pub(super) struct Request {
+    /// The network's name.
+    pub network: String,
+    /// The app's, unless it is for all.
+    pub app: Option<String>,
+    /// The change itself.
+    pub change: variables::Change,
+    /// Whether apps get it later.
+    pub stage: bool,
+    /// Whether it is not made.
+    pub preview: bool,
 }
 
 /// The scope that is named, and its apps.
-fn place(t: &Transaction<'_>, owner: i64, network: &str, app: Option<&str>) -> Result<Place> {
+pub(super) fn place(t: &Transaction<'_>, owner: i64, network: &str, app: Option<&str>) -> Result<Place> {
     if let Some(app) = app {
         let row = find_app(t, owner, network, app)?;
         let scope = Scope { network: row.network_id, app: Some(row.id) };
@@ -63,7 +79,7 @@ impl Platform {
                 _ => (variables::own(t, scope)?, Vec::new()),
             };
             let of_network = variables::own(t, Scope { app: None, ..scope })?;
-            let variables = all.iter().map(|one| {
+            let variables = all.iter().filter(|one| !one.secret()).map(|one| {
                 let overrides = one.own && of_network.iter().any(|other| other.name == one.name);
                 one.document(overrides, staged.iter().any(|other| other.name == one.name))
             });
@@ -82,9 +98,12 @@ impl Platform {
                 Some(id) if !own => variables::wanted(t, scope.network, id)?,
                 _ => variables::own(t, scope)?,
             };
-            let variables: Vec<_> =
-                rows.into_iter().map(|one| exec::Variable { name: one.name, value: one.value }).collect();
-            let text = dotenv::write(&variables);
+            let variables: Vec<_> = rows
+                .into_iter()
+                .filter(|one| !one.secret())
+                .map(|one| exec::Variable { name: one.name, value: one.value })
+                .collect();
+            let text = variables::write(&variables);
             Ok(Export { network, app, variables, text })
         };
         self.store.with(read).await
@@ -104,25 +123,44 @@ impl Platform {
             )
             .field("text"));
         }
-        let mut set = request.text.as_deref().map(dotenv::parse).transpose()?.unwrap_or_default();
-        set.extend(request.set);
-        let change = variables::Change { set, delete: request.delete, prune: request.prune };
-        let (network, app, who) = (request.network, request.app, who.clone());
-        if request.preview {
+        let mut all = request.text.as_deref().map(variables::parse).transpose()?.unwrap_or_default();
+        all.extend(request.set);
+        let set = all.into_iter().map(|one| Setting { name: one.name, content: Content::Plain(one.value) });
+        let change = variables::Change {
+            secret: false,
+            set: set.collect(),
+            delete: request.delete,
+            prune: request.prune,
+        };
+        let Change { network, app, stage, preview, .. } = request;
+        self.change_environment(who, once, Request { network, app, change, stage, preview }).await
+    }
+
+    /// Makes a change and brings the apps to run with it.
+    pub(super) async fn change_environment(
+        self: &Arc<Self>,
+        who: &Identity,
+        once: Once,
+        request: Request,
+    ) -> Result<Changed> {
+        let Request { network, app, change, stage, preview } = request;
+        let who = who.clone();
+        if preview {
             let (changes, unchanged) = self.preview(&who, network.clone(), app.clone(), change).await?;
             return Ok(Changed { network, app, changes, unchanged, apps: Vec::new() });
         }
-        let stage = request.stage;
+        let noun = if change.secret { "secrets" } else { "variables" };
         let work = |platform: Arc<Platform>, once: Once| async move {
             let (owner, by, once) = (who.user, who.name.clone(), Arc::new(once));
-            let known = Arc::clone(&once);
+            let (known, vault) = (Arc::clone(&once), Arc::clone(&platform.vault));
             let named = (network.clone(), app.clone());
             let made = move |t: &Transaction<'_>| {
                 if let Some(kept) = known.kept::<Changed>(t)? {
                     return Ok(Err(kept));
                 }
                 let Place { scope, apps } = place(t, owner, &named.0, named.1.as_deref())?;
-                Ok(Ok((change.make(t, scope, &by)?, scope, apps)))
+                let key = key_number(t, &vault, &change, scope)?;
+                Ok(Ok((change.make(t, scope, &by, key)?, scope, apps)))
             };
             let ((changes, unchanged), scope, rows) = match platform.store.with(made).await? {
                 Ok(made) => made,
@@ -130,7 +168,7 @@ impl Platform {
             };
             if !changes.is_empty() {
                 let later = if stage { ", staged" } else { "" };
-                let text = format!("variables changed by {}: {}{later}", who.name, told(&changes));
+                let text = format!("{noun} changed by {}: {}{later}", who.name, told(&changes));
                 platform.event(scope.network, scope.app, text).await;
             }
             let apps = match stage {
@@ -151,11 +189,12 @@ impl Platform {
         app: Option<String>,
         change: variables::Change,
     ) -> Result<(Vec<Difference>, u64)> {
-        let (owner, by) = (who.user, who.name.clone());
+        let (owner, by, vault) = (who.user, who.name.clone(), Arc::clone(&self.vault));
         let made = move |t: &Transaction<'_>| {
             let scope = place(t, owner, &network, app.as_deref())?.scope;
+            let key = key_number(t, &vault, &change, scope)?;
             t.execute_batch("SAVEPOINT preview").map_err(explain)?;
-            let made = change.make(t, scope, &by);
+            let made = change.make(t, scope, &by, key);
             t.execute_batch("ROLLBACK TO preview; RELEASE preview").map_err(explain)?;
             made
         };
@@ -259,17 +298,20 @@ impl Platform {
         let plain = |error| (error, Vec::new());
         let (network, app) = (row.network_id, row.id);
         let mut hold = self.supervisor.hold(app).await.map_err(plain)?;
+        let vault = Arc::clone(&self.vault);
         let read = move |t: &Transaction<'_>| {
             let row = app_in_row(t, app)?.ok_or_else(gone)?;
-            Ok((row, variables::wanted(t, network, app)?, variables::applied(t, app)?))
+            let wanted = variables::wanted(t, network, app)?;
+            let env = variables::environment(t, &vault, network, &wanted)?;
+            Ok((row, wanted, variables::applied(t, app)?, env))
         };
-        let (row, wanted, applied) = self.store.with(read).await.map_err(plain)?;
+        let (row, wanted, applied, env) = self.store.with(read).await.map_err(plain)?;
         let changes = variables::differences(&applied, &wanted);
         let Some(release) = hold.release() else {
             // Its first deploy takes them.
             return Ok((!changes.is_empty()).then(|| rollout(&row, "ready", changes)));
         };
-        let release = Release { env: variables::environment(&wanted), ..release };
+        let release = Release { env, ..release };
         let runs = hold.runs() && release.plan.run != Run::Static;
         let mut ending = None;
         if runs && !changes.is_empty() {
@@ -280,7 +322,7 @@ impl Platform {
         } else if !runs {
             hold.equip(&release);
         }
-        let ids: Vec<i64> = wanted.iter().map(|one| one.id).collect();
+        let ids = variables::rows_of(&wanted);
         let kept = self.store.with(move |t| variables::apply(t, app, &ids)).await;
         kept.map_err(|error| (error, changes.clone()))?;
         if let Some(ending) = ending {
@@ -288,6 +330,14 @@ impl Platform {
         }
         let state = if runs { "restarted" } else { "ready" };
         Ok((!changes.is_empty()).then(|| rollout(&row, state, changes)))
+    }
+}
+
+/// The number of the network's key, which only sealed values ask for.
+fn key_number(t: &Transaction<'_>, vault: &Vault, change: &variables::Change, scope: Scope) -> Result<u64> {
+    match change.secret && !change.set.is_empty() {
+        true => Ok(vault.key(t, scope.network)?.number),
+        false => Ok(0),
     }
 }
 

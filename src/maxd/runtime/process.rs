@@ -15,6 +15,7 @@ use super::record::{Record, Records};
 use super::sandbox::Sandbox;
 use super::{Exit, Future, Input, Job, Measured, Pipe, Runtime, Size, Streams, Task};
 use crate::error::{Error, Kind, Result};
+use crate::redact::Secret;
 use pty_process::{OwnedReadPty, OwnedWritePty};
 use rustix::process::Signal;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -197,8 +198,10 @@ impl Process {
             .envs([("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")])
             .env("PATH", search_path(&dir, &self.path))
             .env("HOME", &dir)
-            .envs(task.env)
+            .envs(task.env.iter().map(|(name, value)| (name, value)))
             .kill_on_drop(true);
+        // Some are secrets, of which the command has its own copy.
+        task.env.into_iter().for_each(|(_, value)| drop(Secret::new(value)));
         if terminal.is_none() {
             command
                 .stdin(if task.streams == Streams::Both { Stdio::piped() } else { Stdio::null() })

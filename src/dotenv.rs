@@ -13,10 +13,20 @@
 //! place of `${NAME}`. What is none of this is refused, with its line, rather than skipped.
 
 use crate::error::{Error, Result};
-use crate::wire::exec::Variable;
+
+/// A variable of a file.
+#[cfg_attr(test, derive(Debug))]
+pub struct Entry {
+    /// The number of the line it begins in.
+    pub line: usize,
+    /// Its name, as it stands there.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
 
 /// Reads all variables, in order; of two of one name both are there.
-pub fn parse(text: &str) -> Result<Vec<Variable>> {
+pub fn parse(text: &str) -> Result<Vec<Entry>> {
     let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let mut found = Vec::new();
     while let Some(variable) = reader.next()? {
@@ -32,7 +42,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn next(&mut self) -> Result<Option<Variable>> {
+    fn next(&mut self) -> Result<Option<Entry>> {
         // Empty lines and comments.
         loop {
             self.skip(char::is_whitespace);
@@ -55,7 +65,7 @@ impl Reader<'_> {
             }
             _ => self.plain(),
         };
-        Ok(Some(Variable { name, value }))
+        Ok(Some(Entry { line, name, value }))
     }
 
     fn skip(&mut self, what: impl Fn(char) -> bool) {
@@ -87,10 +97,6 @@ impl Reader<'_> {
                     .hint("a value of several lines stands in quotes"));
             }
         }
-        super::check_name(&name).map_err(|error| {
-            let hint = error.hint_text().unwrap_or_default().to_owned();
-            wrong(line, &format!("can't be taken: {}", error.message())).hint(hint)
-        })?;
         Ok(name)
     }
 
@@ -170,38 +176,10 @@ fn lines(text: &str) -> usize {
     text.matches(ends).count() - text.matches("\r\n").count()
 }
 
-fn wrong(line: usize, what: &str) -> Error {
+/// An error about a line.
+pub fn wrong(line: usize, what: &str) -> Error {
     Error::usage(format!("line {line} {what}")).field("text")
 }
 
-/// Writes variables so that [`parse`] gives them again, and other readers do as far as they
-/// can.
-pub fn write(variables: &[Variable]) -> String {
-    variables.iter().map(|one| format!("{}={}\n", one.name, quote(&one.value))).collect()
-}
-
-fn quote(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
-    if value.chars().all(plain) {
-        return value.to_owned();
-    }
-    // What stands in single quotes is the same everywhere, but for these.
-    if !value.contains(['\'', '\\', '\r']) {
-        return format!("'{value}'");
-    }
-    let mut out = String::from("\"");
-    for c in value.chars() {
-        match c {
-            '"' | '\\' | '$' | '`' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
-#[path = "dotenv_tests.rs"]
 mod tests;

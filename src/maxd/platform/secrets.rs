@@ -1,0 +1,95 @@
+//! The use-cases of secrets, which never see a value: keys, changes, lists.
+
+use super::variables::{Request, place, staged};
+use super::{Platform, find_network};
+use crate::error::{Error, Result};
+use crate::maxd::auth::Identity;
+use crate::maxd::once::Once;
+use crate::maxd::secrets::Key;
+use crate::maxd::variables::{self, Content, Scope, Setting};
+use crate::wire::secret::{self, Change, List, Select};
+use crate::wire::variable::{self, Changed};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rusqlite::Transaction;
+use std::sync::Arc;
+
+impl Platform {
+    /// `secret:key`: made when it is asked for first.
+    pub async fn secret_key(&self, who: &Identity, request: Select) -> Result<secret::Key> {
+        let (owner, vault) = (who.user, Arc::clone(&self.vault));
+        let read = move |t: &Transaction<'_>| {
+            let id = find_network(t, owner, &request.network)?;
+            let sealed = variables::sealed_in(t, id)?.len();
+            Ok(document(request.network, &vault.key(t, id)?, sealed))
+        };
+        self.store.with(read).await
+    }
+
+    /// `secret:rotate`.
+    pub async fn rotate_key(&self, who: &Identity, once: Once, request: Select) -> Result<secret::Key> {
+        let (owner, vault) = (who.user, Arc::clone(&self.vault));
+        let rotated = self.store.with(move |t| {
+            once.run(t, || {
+                let id = find_network(t, owner, &request.network)?;
+                let all = variables::sealed_in(t, id)?;
+                let key = vault.rotate(t, id, &all)?;
+                Ok((document(request.network, &key, all.len()), id))
+            })
+        });
+        let (key, first) = rotated.await?;
+        if let Some(id) = first {
+            self.event(id, None, format!("key for secrets rotated by {}", who.name)).await;
+        }
+        Ok(key)
+    }
+
+    /// `secret:list`.
+    pub async fn list_secrets(&self, who: &Identity, request: variable::Select) -> Result<List> {
+        let owner = who.user;
+        let read = move |t: &Transaction<'_>| {
+            let variable::Select { network, app } = request;
+            let place = place(t, owner, &network, app.as_deref())?;
+            let (scope, row) = (place.scope, place.apps.first());
+            let (all, staged) = match (scope.app, row) {
+                (Some(id), Some(row)) => (variables::wanted(t, scope.network, id)?, staged(t, row)?),
+                _ => (variables::own(t, scope)?, Vec::new()),
+            };
+            let of_network = variables::own(t, Scope { app: None, ..scope })?;
+            let secrets = all.iter().filter(|one| one.secret()).map(|one| {
+                let overrides = one.own && of_network.iter().any(|other| other.name == one.name);
+                one.secret_document(overrides, staged.iter().any(|other| other.name == one.name))
+            });
+            Ok(List { network, app, secrets: secrets.collect(), staged })
+        };
+        self.store.with(read).await
+    }
+
+    /// `secret:change`.
+    pub async fn change_secrets(
+        self: &Arc<Self>,
+        who: &Identity,
+        once: Once,
+        request: Change,
+    ) -> Result<Changed> {
+        let Change { network, app, key, set, delete, prune, stage, preview } = request;
+        let set = set.into_iter().map(|one| {
+            let bytes = STANDARD.decode(&one.sealed).map_err(|_| {
+                Error::usage(format!("'{}' is not sealed: that is no base64", one.name)).field("sealed")
+            })?;
+            Ok(Setting { name: one.name, content: Content::Sealed(bytes, key) })
+        });
+        let change = variables::Change { secret: true, set: set.collect::<Result<_>>()?, delete, prune };
+        self.change_environment(who, once, Request { network, app, change, stage, preview }).await
+    }
+}
+
+fn document(network: String, key: &Key, secrets: usize) -> secret::Key {
+    secret::Key {
+        network,
+        number: key.number,
+        public_key: STANDARD.encode(&key.public),
+        created_at: key.created_at.clone(),
+        secrets: secrets as u64,
+    }
+}

@@ -1,0 +1,366 @@
+//! The rows of variables and secrets, and a change of them.
+
+use super::{COUNT_MAX, TOTAL_MAX, check_name, check_size, check_value};
+use crate::error::{Error, Kind, Result};
+use crate::maxd::secrets::{Environment, OVERHEAD, Sealed, Vault};
+use crate::maxd::store::explain;
+use crate::time::rfc3339;
+use crate::wire::variable::Difference;
+use crate::wire::{secret, variable};
+use rusqlite::{Row, Transaction, params};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Whose variables.
+#[derive(Clone, Copy)]
+pub struct Scope {
+    /// The network's row.
+    pub network: i64,
+    /// The app's; none for those of all of the network's apps.
+    pub app: Option<i64>,
+}
+
+/// What a variable holds.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A value.
+    Plain(String),
+    /// A sealed one, and the number of the key it is sealed to.
+    Sealed(Vec<u8>, u64),
+}
+
+/// A variable's row.
+pub struct Variable {
+    /// The row.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its value; empty when it is secret.
+    pub value: String,
+    /// It is the app's own.
+    pub own: bool,
+    updated_by: String,
+    updated_at: String,
+    sealed: Option<Vec<u8>>,
+    fingerprint: Option<String>,
+    network: String,
+    app: Option<String>,
+}
+
+impl Variable {
+    /// Whether it is a secret.
+    pub fn secret(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// As it is sealed; none when it is no secret.
+    pub fn sealed(&self) -> Option<Sealed> {
+        let about = secret::about(&self.network, self.app.as_deref(), &self.name);
+        Some(Sealed { name: self.name.clone(), about, bytes: self.sealed.clone()? })
+    }
+
+    fn size(&self) -> usize {
+        self.sealed.as_ref().map_or(self.value.len(), |sealed| sealed.len().saturating_sub(OVERHEAD))
+    }
+
+    fn from(&self) -> String {
+        if self.own { "app" } else { "network" }.to_owned()
+    }
+
+    /// Whether the other one of its name is the same for a program.
+    fn same(&self, other: &Variable) -> bool {
+        self.value == other.value && self.fingerprint == other.fingerprint
+    }
+
+    /// As it is told, but for what depends on others.
+    pub fn document(&self, overrides: bool, staged: bool) -> variable::Variable {
+        variable::Variable {
+            name: self.name.clone(),
+            value: self.value.clone(),
+            from: self.from(),
+            overrides,
+            staged,
+            updated_by: self.updated_by.clone(),
+            updated_at: self.updated_at.clone(),
+        }
+    }
+
+    /// The same of a secret.
+    pub fn secret_document(&self, overrides: bool, staged: bool) -> secret::Secret {
+        secret::Secret {
+            name: self.name.clone(),
+            from: self.from(),
+            overrides,
+            staged,
+            fingerprint: self.fingerprint.clone().unwrap_or_default(),
+            size: self.size() as u64,
+            updated_by: self.updated_by.clone(),
+            updated_at: self.updated_at.clone(),
+        }
+    }
+}
+
+const COLUMNS: &str = "SELECT v.id, v.name, v.value, v.app IS NOT NULL, v.updated_by, v.updated_at,
+     v.sealed, v.fingerprint, n.name, a.name
+     FROM variables v JOIN networks n ON n.id = v.network LEFT JOIN apps a ON a.id = v.app";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Variable> {
+    Ok(Variable {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        value: row.get(2)?,
+        own: row.get(3)?,
+        updated_by: row.get(4)?,
+        updated_at: row.get(5)?,
+        sealed: row.get(6)?,
+        fingerprint: row.get(7)?,
+        network: row.get(8)?,
+        app: row.get(9)?,
+    })
+}
+
+fn rows(t: &Transaction<'_>, filter: &str, values: impl rusqlite::Params) -> Result<Vec<Variable>> {
+    let mut query = t.prepare(&format!("{COLUMNS} {filter} ORDER BY v.name")).map_err(explain)?;
+    let rows = query.query_map(values, read);
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+/// The variables of this scope itself, by name.
+pub fn own(t: &Transaction<'_>, scope: Scope) -> Result<Vec<Variable>> {
+    rows(t, "WHERE v.network = ?1 AND v.app IS ?2 AND v.current", params![scope.network, scope.app])
+}
+
+/// What an app shall run with, by name: its own and, of other names, its network's.
+pub fn wanted(t: &Transaction<'_>, network: i64, app: i64) -> Result<Vec<Variable>> {
+    let filter = "WHERE v.network = ?1 AND v.current AND (v.app = ?2 OR v.app IS NULL AND NOT EXISTS
+         (SELECT 1 FROM variables o WHERE o.app = ?2 AND o.name = v.name AND o.current))";
+    rows(t, filter, params![network, app])
+}
+
+/// What an app runs with, or did when it was stopped, by name.
+pub fn applied(t: &Transaction<'_>, app: i64) -> Result<Vec<Variable>> {
+    rows(t, "WHERE v.id IN (SELECT variable FROM applied WHERE app = ?1)", [app])
+}
+
+/// All that is sealed in a network, also what only instances still run with, and the rows.
+pub fn sealed_in(t: &Transaction<'_>, network: i64) -> Result<Vec<(i64, Sealed)>> {
+    let all = rows(t, "WHERE v.network = ?1 AND v.sealed IS NOT NULL", [network])?;
+    Ok(all.iter().filter_map(|one| Some((one.id, one.sealed()?))).collect())
+}
+
+/// The rows' numbers.
+pub fn rows_of(variables: &[Variable]) -> Vec<i64> {
+    variables.iter().map(|one| one.id).collect()
+}
+
+/// From now on the app runs with these rows. What nobody runs with any more is forgotten.
+pub fn apply(t: &Transaction<'_>, app: i64, variables: &[i64]) -> Result<()> {
+    t.execute("DELETE FROM applied WHERE app = ?1", [app]).map_err(explain)?;
+    for id in variables {
+        // The app may be gone with all of its.
+        let insert = "INSERT INTO applied(app, variable)
+             SELECT a.id, v.id FROM apps a, variables v WHERE a.id = ?1 AND v.id = ?2";
+        t.execute(insert, params![app, id]).map_err(explain)?;
+    }
+    forget_unused(t)
+}
+
+fn forget_unused(t: &Transaction<'_>) -> Result<()> {
+    t.execute("DELETE FROM variables WHERE NOT current AND id NOT IN (SELECT variable FROM applied)", [])
+        .map(drop)
+        .map_err(explain)
+}
+
+/// As a program of the network finds them.
+pub fn environment(
+    t: &Transaction<'_>,
+    vault: &Arc<Vault>,
+    network: i64,
+    variables: &[Variable],
+) -> Result<Environment> {
+    let plain = variables.iter().filter(|one| !one.secret());
+    let plain = plain.map(|one| (one.name.clone(), one.value.clone())).collect();
+    Environment::new(t, vault, network, plain, variables.iter().filter_map(Variable::sealed).collect())
+}
+
+/// What it takes from one to the other, by name.
+pub fn differences(before: &[Variable], after: &[Variable]) -> Vec<Difference> {
+    let by_name = |all: &'_ [Variable]| -> BTreeMap<String, usize> {
+        all.iter().enumerate().map(|(at, one)| (one.name.clone(), at)).collect()
+    };
+    let (old, new) = (by_name(before), by_name(after));
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let change = |name: &String| {
+        let old = old.get(name).and_then(|at| before.get(*at));
+        let new = new.get(name).and_then(|at| after.get(*at));
+        match (old, new) {
+            (Some(old), Some(new)) if old.same(new) => None,
+            (Some(_), Some(_)) => Some("changed"),
+            (None, _) => Some("added"),
+            (_, None) => Some("removed"),
+        }
+    };
+    let told = |name: &String| Some(Difference { name: name.clone(), change: change(name)?.to_owned() });
+    names.into_iter().filter_map(told).collect()
+}
+
+/// One to set.
+#[derive(Clone)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// What it shall hold.
+    pub content: Content,
+}
+
+/// A change of the variables, or of the secrets, of one scope.
+pub struct Change {
+    /// Whether secrets are changed: then all to set are sealed, else none is.
+    pub secret: bool,
+    /// Those to set; of two of one name the last counts.
+    pub set: Vec<Setting>,
+    /// Those to delete.
+    pub delete: Vec<String>,
+    /// Whether all others are deleted.
+    pub prune: bool,
+}
+
+impl Change {
+    /// `variable` or `secret`.
+    fn noun(&self) -> &'static str {
+        if self.secret { "secret" } else { "variable" }
+    }
+
+    /// Makes it: what is different, and how many were so already. Refused as a whole. `key` is
+    /// the number of the network's key.
+    pub fn make(
+        &self,
+        t: &Transaction<'_>,
+        scope: Scope,
+        by: &str,
+        key: u64,
+    ) -> Result<(Vec<Difference>, u64)> {
+        let all = own(t, scope)?;
+        let (before, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.secret() == self.secret);
+        let set: BTreeMap<&str, &Content> =
+            self.set.iter().map(|one| (one.name.as_str(), &one.content)).collect();
+        for (name, content) in &set {
+            check(name, content, key)?;
+            if others.iter().any(|one| one.name == *name) {
+                return Err(self.other_kind(name));
+            }
+        }
+        for name in &self.delete {
+            if !before.iter().any(|one| one.name == *name) {
+                return Err(self.missing(t, scope, name, &others)?);
+            }
+        }
+        let unchanged = |one: &Variable| matches!(set.get(one.name.as_str()), Some(Content::Plain(value)) if *value == one.value);
+        let kept: BTreeSet<&str> =
+            before.iter().filter(|one| unchanged(one)).map(|one| one.name.as_str()).collect();
+        for one in &before {
+            let name = one.name.as_str();
+            let replaced = set.contains_key(name) && !kept.contains(name);
+            let gone = !set.contains_key(name) && (self.prune || self.delete.contains(&one.name));
+            if replaced || gone {
+                t.execute("UPDATE variables SET current = 0 WHERE id = ?1", [one.id]).map_err(explain)?;
+            }
+        }
+        for (name, content) in set.iter().filter(|(name, _)| !kept.contains(*name)) {
+            insert(t, scope, name, content, by)?;
+        }
+        let after = own(t, scope)?;
+        check_limits(t, scope, &after)?;
+        let after: Vec<_> = after.into_iter().filter(|one| one.secret() == self.secret).collect();
+        let changes = differences(&before, &after);
+        forget_unused(t)?;
+        Ok((changes, kept.len() as u64))
+    }
+
+    fn other_kind(&self, name: &str) -> Error {
+        let (is, delete) = match self.secret {
+            true => ("variable", "var"),
+            false => ("secret", "secret"),
+        };
+        Error::new(Kind::Conflict, format!("'{name}' is a {is} already"))
+            .hint(format!("delete that first: `rig delete {delete} {name}`"))
+            .field("set")
+    }
+
+    fn missing(&self, t: &Transaction<'_>, scope: Scope, name: &str, others: &[Variable]) -> Result<Error> {
+        let noun = self.noun();
+        let error = Error::new(Kind::NotFound, format!("there is no {noun} '{name}'")).field("delete");
+        let is = |one: &Variable| one.name == name;
+        if others.iter().any(is) {
+            let (is, delete) = if self.secret { ("variable", "var") } else { ("secret", "secret") };
+            return Ok(error.hint(format!("it is a {is}: `rig delete {delete} {name}`")));
+        }
+        let of_network = scope.app.is_some() && own(t, Scope { app: None, ..scope })?.iter().any(is);
+        Ok(match (of_network, self.secret) {
+            (true, _) => error.hint("the network has it: delete it there, with --network alone"),
+            (false, true) => error.hint("see `rig list secrets`"),
+            (false, false) => error.hint("see `rig list vars`"),
+        })
+    }
+}
+
+fn check(name: &str, content: &Content, key: u64) -> Result<()> {
+    check_name(name)?;
+    match content {
+        Content::Plain(value) => check_value(name, value),
+        Content::Sealed(_, number) if *number != key => {
+            let message = format!("'{name}' is sealed to key {number}; the network has key {key} now");
+            Err(Error::new(Kind::Conflict, message).hint("try again").field("key"))
+        }
+        Content::Sealed(bytes, _) => match bytes.len().checked_sub(OVERHEAD) {
+            Some(size) => check_size(name, size),
+            None => Err(Error::usage(format!("'{name}' is not sealed")).field("sealed")),
+        },
+    }
+}
+
+fn insert(t: &Transaction<'_>, scope: Scope, name: &str, content: &Content, by: &str) -> Result<()> {
+    let (value, sealed, fingerprint) = match content {
+        Content::Plain(value) => (value.as_str(), None, None),
+        Content::Sealed(bytes, _) => {
+            let hash = Sha256::digest(bytes);
+            let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            ("", Some(bytes), Some(hex))
+        }
+    };
+    t.execute(
+        "INSERT INTO variables(network, app, name, value, updated_by, updated_at, sealed, fingerprint)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![scope.network, scope.app, name, value, by, rfc3339(SystemTime::now()), sealed, fingerprint],
+    )
+    .map(drop)
+    .map_err(explain)
+}
+
+/// Refuses more than an app can have, whose variables are its own and its network's.
+fn check_limits(t: &Transaction<'_>, scope: Scope, own: &[Variable]) -> Result<()> {
+    fits(own, "")?;
+    let mut query = t
+        .prepare("SELECT id, name FROM apps WHERE network = ?1 AND (?2 IS NULL OR id = ?2)")
+        .map_err(explain)?;
+    let apps = query.query_map(params![scope.network, scope.app], |row| Ok((row.get(0)?, row.get(1)?)));
+    let apps: Vec<(i64, String)> = apps.and_then(Iterator::collect).map_err(explain)?;
+    for (app, name) in apps {
+        fits(&wanted(t, scope.network, app)?, &format!(" in app '{name}'"))?;
+    }
+    Ok(())
+}
+
+fn fits(variables: &[Variable], place: &str) -> Result<()> {
+    let total: usize = variables.iter().map(|one| one.name.len() + one.size()).sum();
+    let message = if variables.len() > COUNT_MAX {
+        format!("there would be {} variables{place}; at most {COUNT_MAX} are taken", variables.len())
+    } else if total > TOTAL_MAX {
+        format!("the variables would have {total} bytes together{place}; at most {TOTAL_MAX} are taken")
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::TooLarge, message).hint("keep what is large in a file of the app").field("set"))
+}
