@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies test-fullscreen soak interop fuzz lint demo docs static size static-test bench bench-frames bench-logs bench-remote clean
+.PHONY: help build test test-real test-proxies test-fullscreen soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-logs bench-remote clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +126,28 @@ size: static ## the static binary's size, its limit, and the ten largest crates
 		END { for (name in bytes) printf "%9d %s\n", bytes[name], name }' | sort -rn | head -10
 	@bytes=$$(wc -c < target/static/rig); echo "$$bytes bytes; limit $(LIMIT), goal $(GOAL)"; \
 		[ "$$bytes" -le $(LIMIT) ] || { echo "target/static/rig is over the limit" >&2; exit 1; }
+
+# The standard library is built too: its target can't always be installed.
+WINDOWS   := x86_64-pc-windows-gnu
+FOR_WINDOWS = RUSTC_BOOTSTRAP=1 $(CARGO) $(1) --locked --target $(WINDOWS) --target-dir target/windows
+
+check-windows: windows-tools ## target/windows/rig.exe, built on Linux (Debian: gcc-mingw-w64-x86-64)
+	$(call FOR_WINDOWS,build) --release --bin rig -Zbuild-std=std,panic_abort
+	@cp target/windows/$(WINDOWS)/release/rig.exe target/windows/rig.exe
+	@echo "$$(wc -c < target/windows/rig.exe) bytes: target/windows/rig.exe"
+
+.PHONY: windows-tools
+windows-tools:
+	@command -v x86_64-w64-mingw32-gcc >/dev/null \
+		|| { echo "make check-windows needs mingw-w64 (Debian: gcc-mingw-w64-x86-64)" >&2; exit 1; }
+	@test -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" \
+		|| { echo "make check-windows needs the standard library's source: rustup component add rust-src" >&2; exit 1; }
+
+test-windows: build check-windows ## rig.exe and its unit tests under Wine, against a maxd on Linux (Debian: wine64)
+	@PATH="$$PATH:/usr/lib/wine" command -v wine64 >/dev/null \
+		|| { echo "make test-windows needs Wine (Debian: wine64)" >&2; exit 1; }
+	$(call FOR_WINDOWS,test) --lib --no-run -Zbuild-std=std,panic_abort,panic_unwind,test
+	PATH="$$PATH:/usr/lib/wine" sh tests/wine.sh
 
 static-test: build ## the static binary in an empty chroot does the main job over TLS (root)
 	sh tests/chroot.sh

@@ -182,6 +182,9 @@ pub fn io_reason(source: &std::io::Error) -> String {
     if let Some(at) = text.find(" (os error") {
         text.truncate(at);
     }
+    if cfg!(windows) && text.ends_with('.') {
+        text.pop();
+    }
     let lower = text.get(..1).map(str::to_ascii_lowercase);
     if let Some(lower) = lower {
         text.replace_range(..1, &lower);
@@ -206,6 +209,8 @@ mod tests {
     #[test]
     fn an_io_reason_is_plain_words() {
         let error = std::io::Error::from_raw_os_error(2);
-        assert_eq!(io_reason(&error), "no such file or directory");
+        let reason = io_reason(&error);
+        assert!(!cfg!(unix) || reason == "no such file or directory");
+        assert!(!reason.contains("os error") && !reason.ends_with('.'));
     }
 }

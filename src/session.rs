@@ -305,8 +305,12 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the locale's characters are UTF-8 (POSIX: the first of these that is set).
+/// Whether the locale's characters are UTF-8 (POSIX: the first of these that is set). What
+/// is written to a console of Windows has no locale.
 fn speaks_utf8() -> bool {
+    if cfg!(windows) {
+        return true;
+    }
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(environment).unwrap_or_default();
     let locale = locale.to_ascii_lowercase();
     locale.ends_with("utf-8") || locale.ends_with("utf8")

@@ -3,10 +3,9 @@
 
 use crate::error::{Error, Result, io_reason};
 use crate::ignore::Rules;
+use crate::sys::files;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Everything that is sent, in the order it is sent.
@@ -73,7 +72,7 @@ fn descend(tree: &mut Tree, below: &Path, stack: &mut Stack) -> Result<()> {
         if item.file_name() == ".git" || ignored(stack, &path, kind.is_dir()) {
             continue;
         }
-        let entry = |kind| Entry { path: path.clone(), kind, mode: data.permissions().mode() & 0o777 };
+        let entry = |kind| Entry { path: path.clone(), kind, mode: files::mode(&data) };
         if kind.is_symlink() {
             let target =
                 fs::read_link(item.path()).map_err(|error| Error::io("read", &shown(tree, &path), &error))?;
@@ -85,11 +84,7 @@ fn descend(tree: &mut Tree, below: &Path, stack: &mut Stack) -> Result<()> {
             tree.bytes += data.len();
             tree.entries.push(entry(Kind::File(data.len())));
         } else {
-            let what = match () {
-                () if kind.is_fifo() => "a named pipe",
-                () if kind.is_socket() => "a socket",
-                () => "a device",
-            };
+            let what = files::special(kind);
             return Err(Error::usage(format!("cannot deploy '{}': it is {what}", shown(tree, &path)))
                 .hint("remove it, or name it in '.rigignore'"));
         }
@@ -120,12 +115,13 @@ fn rules(directory: &Path) -> Result<Option<Rules>> {
 
 /// The deepest file with a rule that matches decides.
 fn ignored(stack: &Stack, path: &Path, directory: bool) -> bool {
-    let path = path.as_os_str().as_bytes();
-    let verdict = stack.iter().rev().find_map(|(skip, rules)| rules.verdict(path.get(*skip..)?, directory));
+    let path = files::bytes(path);
+    let below = |skip: usize| path.as_ref().get(skip..);
+    let verdict = stack.iter().rev().find_map(|(skip, rules)| rules.verdict(below(*skip)?, directory));
     verdict.unwrap_or(false)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;

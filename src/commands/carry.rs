@@ -6,14 +6,14 @@ use crate::api::exec::{Incoming, Remote, Said};
 use crate::error::{Error, Kind, Result};
 use crate::queue::{Receiver, Sender, bounded};
 use crate::session::{Session, environment};
-use crate::sys::signals::STOPPED;
+use crate::sys::signals::{self, STOPPED};
 use crate::sys::terminal;
 use crate::sys::thread::{SMALL, start};
 use crate::term::raw;
 use crate::term::{on_interrupt, on_resize, on_signal};
 use crate::time::human;
 use crate::wire::exec::{Exec, Exit, PIECE, Select, Tty};
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -330,7 +330,7 @@ impl Carrier<'_> {
             let message = format!("ended by signal {signal} while the connection was lost");
             return Err(Error::new(Kind::Unreachable, message).hint(back(&self.exec)));
         }
-        self.shared.remote().signal(signal)
+        self.shared.remote().signal(signals::number(signal))
     }
 }
 
@@ -341,12 +341,7 @@ fn read_input(sender: Sender<Input>, shared: Arc<Shared>, mut escapes: Option<Es
         let mut buffer = vec![0; PIECE];
         loop {
             shared.wait();
-            let read = loop {
-                match io::stdin().lock().read(&mut buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => break read.unwrap_or(0),
-                }
-            };
+            let read = terminal::read(&mut buffer).unwrap_or(0);
             let bytes = buffer.get(..read).unwrap_or(&[]);
             let steps = match &mut escapes {
                 _ if bytes.is_empty() => Vec::new(),

@@ -10,6 +10,7 @@ use crate::redact::Secret;
 use crate::session::Session;
 use crate::store::config::{self, Config, Context, Place};
 use crate::store::vault::Vault;
+use crate::sys::files::GUARD;
 use crate::term::prompt;
 use crate::wire::auth::Session as Info;
 use miniserde::Serialize;
@@ -147,10 +148,9 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
     })?;
     if place == Place::File && !file_only {
         let file = vault.file();
-        session.output.note(&format!(
-            "no keyring here: the session is kept in '{}' (mode 0600)",
-            file.to_string_lossy()
-        ));
+        session
+            .output
+            .note(&format!("no keyring here: the session is kept in '{}' ({GUARD})", file.to_string_lossy()));
     }
     if session.output.json {
         return session.output.document(&Who {

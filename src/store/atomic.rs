@@ -1,9 +1,9 @@
 //! Files that are there whole or not at all, readable by their owner alone.
 
 use crate::error::{Error, Result};
-use std::fs::{self, File, OpenOptions};
+use crate::sys::files::{create, make_directory};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Writes `text` to `path` with mode 0600 by way of a new file and a rename, making
@@ -14,7 +14,7 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
 
 fn try_write(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    make_dir(dir)?;
+    make_directory(dir)?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = create(&temporary)
         .and_then(|mut file| {
@@ -26,14 +26,6 @@ fn try_write(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
-}
-
-fn make_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// The text of `path`, or none when there is no such file.
@@ -58,8 +50,9 @@ pub fn remove(path: &Path) -> Result<()> {
 /// Holds the lock on `path` until the returned file is dropped, so that two rigs do
 /// not refresh one session at the same time.
 pub fn lock(path: &Path) -> Result<File> {
-    let locked =
-        make_dir(path.parent().unwrap_or(Path::new("."))).and_then(|()| create(path)).and_then(|file| {
+    let locked = make_directory(path.parent().unwrap_or(Path::new(".")))
+        .and_then(|()| create(path))
+        .and_then(|file| {
             file.lock()?;
             Ok(file)
         });

@@ -2,6 +2,7 @@
 
 use super::atomic;
 use crate::error::{Error, Kind, Result};
+use crate::sys::files::HOME;
 use miniserde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -90,12 +91,12 @@ pub fn check_name(name: &str) -> Result<()> {
 }
 
 /// The directory for [`Config`] and the session: `RIG_CONFIG_DIR`, else `rig` in
-/// `XDG_CONFIG_HOME`, else `~/.config/rig`. None without any of them.
+/// `XDG_CONFIG_HOME`, else what [`HOME`] says. None without any of them.
 pub fn directory(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let path = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     path("RIG_CONFIG_DIR")
         .or_else(|| Some(path("XDG_CONFIG_HOME").filter(|path| path.is_absolute())?.join("rig")))
-        .or_else(|| Some(path("HOME")?.join(".config/rig")))
+        .or_else(|| Some(path(HOME.0)?.join(HOME.1)))
 }
 
 fn file(directory: &Path) -> PathBuf {
@@ -133,6 +134,12 @@ mod tests {
     }
 
     #[test]
+    fn by_default_the_directory_is_below_the_home() {
+        assert_eq!(with(&[(HOME.0, "home")]), Some(Path::new("home").join(HOME.1)));
+    }
+
+    #[test]
+    #[cfg(unix)]
     fn the_directory_is_the_first_that_is_named() {
         assert_eq!(with(&[]), None);
         assert_eq!(with(&[("HOME", "/h")]), Some(PathBuf::from("/h/.config/rig")));

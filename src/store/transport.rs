@@ -52,12 +52,11 @@ pub fn remember(directory: &Path, url: &str, longpoll: bool, now: SystemTime) {
     };
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(feature = "server")]
     fn it_is_remembered_for_a_while_and_per_server() {
         let dir = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
         let now = SystemTime::now();

@@ -1,15 +1,15 @@
-//! The terminal's modes and size.
+//! Who has the terminal, and how it is given back. What its modes are is `console`'s.
 
+use super::console::{self, Modes, When};
 use super::signals;
-use super::wait::{poll, watch};
-use std::io::{self, IsTerminal, Write};
-use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use super::console::{read, shows_escapes, size};
+
 /// The modes to go back to, while they are changed.
-static SAVED: Mutex<Option<libc::termios>> = Mutex::new(None);
+static SAVED: Mutex<Option<Modes>> = Mutex::new(None);
 /// While the terminal is drawn on, what puts back what was drawn. Held while something is
 /// written, so that nothing comes behind [`restore`].
 static DRAWN: Mutex<Option<String>> = Mutex::new(None);
@@ -22,10 +22,7 @@ pub struct EchoOff(());
 impl EchoOff {
     /// Turns echo off on standard input.
     pub fn new() -> io::Result<EchoOff> {
-        change(libc::TCSAFLUSH, |modes| {
-            modes.c_lflag &= !libc::ECHO;
-            modes.c_lflag |= libc::ECHONL | libc::ICANON;
-        })?;
+        change(When::Forgetting, console::hide)?;
         Ok(EchoOff(()))
     }
 }
@@ -43,15 +40,7 @@ pub struct FullScreen(());
 impl FullScreen {
     /// Takes the terminal on standard input and output.
     pub fn new() -> io::Result<FullScreen> {
-        change(libc::TCSAFLUSH, |modes| {
-            modes.c_lflag &= !(libc::ECHO | libc::ICANON | libc::IEXTEN);
-            modes.c_iflag &= !(libc::IXON | libc::ICRNL);
-            for (key, value) in [(libc::VMIN, 1), (libc::VTIME, 0), (libc::VSUSP, 0), (libc::VQUIT, 0)] {
-                if let Some(slot) = modes.c_cc.get_mut(key) {
-                    *slot = value;
-                }
-            }
-        })?;
+        change(When::Forgetting, console::keys)?;
         *drawn() = Some("\u{1b}[?25h\u{1b}[?1049l".to_owned());
         let screen = FullScreen(());
         screen.write("\u{1b}[?1049h\u{1b}[?25l")?;
@@ -74,17 +63,14 @@ impl Drop for FullScreen {
 }
 
 /// Everything that is typed comes as it is, and nothing is made of what is written, while
-/// this lives (cfmakeraw(3)).
+/// this lives.
 pub struct Raw(());
 
 impl Raw {
     /// Takes the terminal on standard input and output.
     pub fn new() -> io::Result<Raw> {
         // What was typed before is for the other side.
-        change(libc::TCSADRAIN, |modes| {
-            // SAFETY: `modes` is valid, and only written to.
-            unsafe { libc::cfmakeraw(modes) };
-        })?;
+        change(When::Written, console::raw)?;
         *drawn() = Some(String::new());
         Ok(Raw(()))
     }
@@ -131,12 +117,8 @@ fn leave() -> bool {
         }
     };
     let Some(undo) = shown.take() else { return false };
-    if !undo.is_empty() {
-        let mut ready = [watch(libc::STDOUT_FILENO, libc::POLLOUT)];
-        let _ = poll(&mut ready, Some(PATIENCE));
-        if ready.iter().any(|one| one.revents & libc::POLLOUT != 0) {
-            let _ = put(undo.as_bytes());
-        }
+    if !undo.is_empty() && console::writable(PATIENCE) {
+        let _ = put(undo.as_bytes());
     }
     true
 }
@@ -145,36 +127,25 @@ fn leave() -> bool {
 /// continued.
 pub fn suspend() {
     let own = match SAVED.lock() {
-        Ok(saved) if saved.is_some() => modes().ok(),
+        Ok(saved) if saved.is_some() => console::modes().ok(),
         _ => None,
     };
     restore();
     signals::suspend();
     if let Some(own) = own {
-        let _ = change(libc::TCSADRAIN, |modes| *modes = own);
-    }
-}
-
-fn modes() -> io::Result<libc::termios> {
-    let mut modes = MaybeUninit::uninit();
-    // SAFETY: tcgetattr fills `modes` when it returns 0.
-    unsafe {
-        if libc::tcgetattr(libc::STDIN_FILENO, modes.as_mut_ptr()) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(modes.assume_init())
+        let _ = change(When::Written, |modes| *modes = own);
     }
 }
 
 /// Changes the modes of standard input, and remembers what they were.
-fn change(when: libc::c_int, change: impl FnOnce(&mut libc::termios)) -> io::Result<()> {
-    let mut modes = modes()?;
+fn change(when: When, change: impl FnOnce(&mut Modes)) -> io::Result<()> {
+    let mut modes = console::modes()?;
     if let Ok(mut saved) = SAVED.lock() {
         *saved = Some(modes);
     }
-    remember(modes);
+    console::remember(modes);
     change(&mut modes);
-    set(&modes, when)
+    console::set(&modes, when)
 }
 
 /// Puts the terminal back as it was found; does nothing when it was not touched.
@@ -188,81 +159,14 @@ pub fn restore() -> bool {
     if let Some(modes) = saved {
         // Nothing to be done about a terminal that is gone. What was typed meanwhile is for
         // whoever reads next.
-        let _ = set(&modes, libc::TCSANOW);
+        let _ = console::set(&modes, When::Now);
     }
-    CRASHED.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    console::forget();
     drawn
-}
-
-/// The modes to go back to when this program crashes; none while they are as they were found.
-static CRASHED: AtomicPtr<libc::termios> = AtomicPtr::new(std::ptr::null_mut());
-
-/// What shows that a program crashes: an abort of its own, and what the processor refuses.
-const CRASHES: [i32; 5] = [libc::SIGABRT, libc::SIGILL, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
-
-/// From now on a crash puts these modes back.
-fn remember(modes: libc::termios) {
-    static ONCE: AtomicBool = AtomicBool::new(false);
-    // Never freed: the handler may be looking at it.
-    CRASHED.store(Box::into_raw(Box::new(modes)), Ordering::Relaxed);
-    if ONCE.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    for signal in CRASHES {
-        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: zero is valid for a sigaction; the handler makes only calls that may be made
-        // there (signal-safety(7)), and happens once (SA_RESETHAND).
-        unsafe {
-            let chosen = action.assume_init_mut();
-            chosen.sa_sigaction = crashed as *const () as libc::sighandler_t;
-            chosen.sa_flags = libc::SA_RESETHAND;
-            libc::sigaction(signal, chosen, std::ptr::null_mut());
-        }
-    }
-}
-
-/// Puts the terminal back, so far as that can be done here, and goes on to crash.
-extern "C" fn crashed(signal: libc::c_int) {
-    const UNDO: &[u8] = b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[0m";
-    let modes = CRASHED.load(Ordering::Relaxed);
-    if !modes.is_null() {
-        // SAFETY: what is not null was leaked, so it is valid; UNDO is static.
-        unsafe {
-            libc::write(libc::STDOUT_FILENO, UNDO.as_ptr().cast(), UNDO.len());
-            libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, modes);
-        }
-    }
-    // SAFETY: no memory is involved; the signal's default is in force again.
-    unsafe { libc::raise(signal) };
-}
-
-fn set(modes: &libc::termios, when: libc::c_int) -> io::Result<()> {
-    // SAFETY: `modes` came from tcgetattr.
-    match unsafe { libc::tcsetattr(libc::STDIN_FILENO, when, modes) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 /// How many columns the terminal on standard output or standard error has; none
 /// without one.
 pub fn width() -> Option<usize> {
     size().map(|(columns, _)| columns)
-}
-
-/// The columns and rows of the terminal on standard output or standard error; none without
-/// one.
-pub fn size() -> Option<(usize, usize)> {
-    let descriptor = match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
-        (true, _) => libc::STDOUT_FILENO,
-        (_, true) => libc::STDERR_FILENO,
-        _ => return None,
-    };
-    let mut size = MaybeUninit::<libc::winsize>::zeroed();
-    // SAFETY: TIOCGWINSZ fills a winsize, for which zero is valid.
-    let size = unsafe {
-        libc::ioctl(descriptor, libc::TIOCGWINSZ, size.as_mut_ptr());
-        size.assume_init()
-    };
-    Some((usize::from(size.ws_col), usize::from(size.ws_row))).filter(|(columns, _)| *columns > 0)
 }

@@ -1,6 +1,7 @@
 //! Keys, as a terminal sends them (ECMA-48 and xterm's control sequences).
 
-use std::io::{self, Read};
+use crate::sys::terminal;
+use std::io;
 
 /// A key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,12 +57,7 @@ impl Keys {
     /// The next keys from standard input; none at its end.
     pub fn read(&mut self) -> io::Result<Option<Vec<Key>>> {
         let mut buffer = [0; 256];
-        let count = loop {
-            match io::stdin().lock().read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                count => break count?,
-            }
-        };
+        let count = terminal::read(&mut buffer)?;
         Ok(buffer.get(..count).filter(|bytes| !bytes.is_empty()).map(|bytes| self.decode(bytes)))
     }
 

@@ -3,6 +3,7 @@
 use super::text::safe;
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::json;
+use crate::sys::terminal::shows_escapes;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,6 +45,7 @@ impl Output {
     /// The standard streams as they are. `plain` is true with NO_COLOR or TERM=dumb.
     pub fn new(json: bool, plain: bool) -> Output {
         let terminal = io::stdout().is_terminal();
+        let plain = plain || !shows_escapes();
         Output {
             json,
             terminal,

@@ -123,7 +123,8 @@ fn crates_stay_where_they_are_wrapped() {
     const HOMES: &[(&str, &[&str])] = &[
         ("lexopt", &["cli/parse.rs", "maxd/args.rs"]),
         ("keyring", &["store/vault.rs"]),
-        ("libc", &["sys/"]),
+        ("libc", &["sys/unix/"]),
+        ("windows_sys", &["sys/windows/"]),
         ("miniz_oxide", &["archive/gzip.rs"]),
         ("tar", &["archive/"]),
         ("tungstenite", &["net/"]),

@@ -4,7 +4,7 @@
 //! (`sigwait(3)`), so what happens on Ctrl-C is no signal handler and may do
 //! anything.
 
-use super::thread;
+use crate::sys::thread;
 use std::mem::MaybeUninit;
 
 /// `SIGINT`: Ctrl-C.
@@ -77,6 +77,16 @@ pub fn unblock() {
     let none = empty();
     // SAFETY: `none` is a valid set; the old mask is not asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) };
+}
+
+/// The number a signal has on Linux, which is what Max is told.
+pub fn number(signal: i32) -> i32 {
+    match signal {
+        libc::SIGUSR1 => 10,
+        libc::SIGUSR2 => 12,
+        // The others that Max is told of have one number everywhere.
+        other => other,
+    }
 }
 
 fn empty() -> libc::sigset_t {
