@@ -81,7 +81,15 @@ impl Stream {
                         Item::Mark
                     }
                     "end" => {
-                        self.deleted = decode::<End>(&payload)?.reason == "deleted";
+                        let reason = decode::<End>(&payload)?.reason;
+                        if reason == "revoked" {
+                            return Err(Error::new(
+                                Kind::Forbidden,
+                                "you are no member of the network any more",
+                            )
+                            .hint("ask one of its owners"));
+                        }
+                        self.deleted = reason == "deleted";
                         continue;
                     }
                     "state" => Item::State(Box::new(decode(&payload)?)),

@@ -1,11 +1,13 @@
-//! `rig create network`, `rig create app`, `rig create webhook`.
+//! `rig create network`, `rig create app`, `rig create webhook`, `rig create token`,
+//! `rig create member`.
 
-use crate::cli::{Arg, Command, Matches};
+use super::logs::about_flag;
+use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::Name;
 use crate::session::{self, Session};
 use crate::view::text;
-use crate::wire::{app, network, webhook};
+use crate::wire::{app, member, network, token, webhook};
 use std::path::Path;
 
 /// `rig create network`.
@@ -55,6 +57,55 @@ pub const WEBHOOK: Command = Command {
     run: webhook,
 };
 
+/// `rig create token`.
+pub const TOKEN: Command = Command {
+    words: "create token",
+    aliases: &[],
+    summary: "Make an API token, for a script or another person's machine",
+    about: "Prints the token alone, this once. A token may read (see everything, change nothing), deploy \
+            (also deploy, start, stop, scale, run commands and shells) or admin (everything), and never \
+            more than your role in a network. Only an admin token makes and deletes tokens.",
+    args: &[],
+    flags: &[&TOKEN_NAME, &SCOPE, &TOKEN_NETWORK, &EXPIRES],
+    examples: &[
+        ("For a CI that deploys one network", "rig create token --scope deploy -n blue --name ci > token"),
+        ("One that ends by itself", "rig create token --scope read --expires 30d"),
+    ],
+    run: token,
+};
+
+const TOKEN_NAME: Flag = Flag { long: "name", short: None, value: "NAME", help: "a word for people" };
+const SCOPE: Flag =
+    Flag { long: "scope", short: None, value: "SCOPE", help: "read, deploy or admin (read by default)" };
+const TOKEN_NETWORK: Flag =
+    Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only for this network" };
+const EXPIRES: Flag =
+    Flag { long: "expires", short: None, value: "TIME", help: "it ends in `30d`, or then: RFC 3339" };
+
+/// `rig create member`.
+pub const MEMBER: Command = Command {
+    words: "create member",
+    aliases: &[],
+    summary: "Let another user into a network, or give him another role",
+    about: "A viewer sees everything and changes nothing; a deployer also deploys, starts, stops, scales, \
+            runs commands and shells; an owner may everything. Who creates a network is its first owner. \
+            A member whose role is lowered to viewer has what he runs ended.",
+    args: &[Arg { name: "USER", help: "the user's name", required: true }],
+    flags: &[&session::NETWORK, &ROLE],
+    examples: &[
+        ("Somebody who may look", "rig create member bob --network blue"),
+        ("Somebody who may everything", "rig create member bob --network blue --role owner"),
+    ],
+    run: member,
+};
+
+const ROLE: Flag = Flag {
+    long: "role",
+    short: None,
+    value: "ROLE",
+    help: "viewer, deployer or owner (a new member is a viewer)",
+};
+
 fn network(session: &Session, matches: &Matches) -> Result<()> {
     let name = match matches.arg(0) {
         Some(name) => Some(Name::parse("network", name)?.to_string()),
@@ -98,4 +149,42 @@ fn webhook(session: &Session, matches: &Matches) -> Result<()> {
     session.output.line(&format!("secret {}", text(&answer, "secret")))?;
     session.output.note("keep the secret: it is not shown again");
     Ok(())
+}
+
+fn token(session: &Session, matches: &Matches) -> Result<()> {
+    let own = |flag: &Flag| matches.value(flag).map(str::to_owned);
+    let request = token::Create {
+        name: own(&TOKEN_NAME),
+        scope: own(&SCOPE),
+        network: own(&TOKEN_NETWORK),
+        expires: own(&EXPIRES),
+    };
+    let answer = session.max()?.document("token:create", &request).map_err(about_flag)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&text(&answer, "token"))?;
+    session.output.note(&format!(
+        "this is token {}, which may {}: keep it, it is not shown again",
+        text(&answer, "id"),
+        text(&answer, "scope")
+    ));
+    Ok(())
+}
+
+fn member(session: &Session, matches: &Matches) -> Result<()> {
+    let network = session.network(matches, None)?.to_string();
+    let (user, role) =
+        (matches.arg(0).unwrap_or_default().to_owned(), matches.value(&ROLE).map(str::to_owned));
+    let request = member::Create { network, user, role };
+    let answer = session.max()?.document("member:create", &request).map_err(about_flag)?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!(
+        "{} is {} of network {}",
+        text(&answer, "user"),
+        text(&answer, "role"),
+        text(&answer, "network")
+    ))
 }

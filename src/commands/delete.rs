@@ -1,12 +1,13 @@
-//! `rig delete app`, `rig delete network`, `rig delete webhook`.
+//! `rig delete app`, `rig delete network`, `rig delete webhook`, `rig delete session`,
+//! `rig delete token`, `rig delete member`.
 
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::count;
-use crate::view::{items, text};
-use crate::wire::{app, exec, network, webhook};
+use crate::view::{at, items, text};
+use crate::wire::{app, exec, member, network, token, webhook};
 use miniserde::json::Value;
 use std::path::Path;
 
@@ -61,6 +62,30 @@ pub const WEBHOOK: Command = Command {
     run: webhook,
 };
 
+/// `rig delete token`.
+pub const TOKEN: Command = Command {
+    words: "delete token",
+    aliases: &[],
+    summary: "Delete an API token: the sessions it opened end at once",
+    about: "Their open shells and followed logs end too; what was detached goes on.",
+    args: &[Arg { name: "ID", help: "its number in `rig list tokens`", required: true }],
+    flags: &[],
+    examples: &[("One of them", "rig delete token 7")],
+    run: token,
+};
+
+/// `rig delete member`.
+pub const MEMBER: Command = Command {
+    words: "delete member",
+    aliases: &[],
+    summary: "Take a user out of a network",
+    about: "What he runs there ends, and the logs he follows. The last owner stays.",
+    args: &[Arg { name: "USER", help: "the user's name", required: true }],
+    flags: &[&session::NETWORK],
+    examples: &[("Take him out", "rig delete member bob --network blue")],
+    run: member,
+};
+
 fn app(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let request = app::Select { network: name.network.to_string(), app: name.app.to_string() };
@@ -97,10 +122,7 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 fn end_session(session: &Session, matches: &Matches) -> Result<()> {
-    let given = matches.arg(0).unwrap_or_default();
-    let id = given.parse().map_err(|_| {
-        Error::usage(format!("'{given}' is no session's number")).hint("see `rig list sessions`")
-    })?;
+    let id = number(matches, "session")?;
     let answer = session.max()?.document("exec:delete", &exec::Select { id })?;
     if session.output.json {
         return session.output.document(&answer);
@@ -113,14 +135,11 @@ fn end_session(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 fn webhook(session: &Session, matches: &Matches) -> Result<()> {
-    let given = matches.arg(0).unwrap_or_default();
-    let id = given.parse().map_err(|_| {
-        Error::usage(format!("'{given}' is no webhook's number")).hint("see `rig list webhooks`")
-    })?;
+    let id = number(matches, "webhook")?;
     if !matches.has(&YES) {
         possible(&session.output, "--yes")?;
         let all = session.max()?.document("webhook:list", &webhook::Filter { network: None })?;
-        let one = |webhook: &&Value| text(webhook, "id") == given;
+        let one = |webhook: &&Value| text(webhook, "id") == id.to_string();
         let webhook = items(&all, "webhooks").iter().find(one).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("webhook {id} does not exist")).hint("see `rig list webhooks`")
         })?;
@@ -132,6 +151,41 @@ fn webhook(session: &Session, matches: &Matches) -> Result<()> {
         return session.output.document(&answer);
     }
     session.output.line(&format!("deleted webhook {id} of network {}", text(&answer, "network")))
+}
+
+fn token(session: &Session, matches: &Matches) -> Result<()> {
+    let id = number(matches, "token")?;
+    let answer = session.max()?.document("token:delete", &token::Select { id })?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!("deleted token {id}"))?;
+    if let Some(Value::Bool(true)) = at(&answer, "current") {
+        session.output.note("it was the one in use: log in with another, `rig login`");
+    }
+    Ok(())
+}
+
+fn member(session: &Session, matches: &Matches) -> Result<()> {
+    let network = session.network(matches, None)?.to_string();
+    let user = matches.arg(0).unwrap_or_default().to_owned();
+    let answer = session.max()?.document("member:delete", &member::Select { network, user })?;
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    session.output.line(&format!(
+        "deleted member {} of network {}",
+        text(&answer, "user"),
+        text(&answer, "network")
+    ))
+}
+
+/// The number of a `what` that the argument names.
+fn number(matches: &Matches, what: &str) -> Result<u64> {
+    let given = matches.arg(0).unwrap_or_default();
+    given.parse().map_err(|_| {
+        Error::usage(format!("'{given}' is no {what}'s number")).hint(format!("see `rig list {what}s`"))
+    })
 }
 
 fn ask(session: &Session, question: &str) -> Result<()> {

@@ -1,14 +1,14 @@
 //! `rig list networks`, `rig list apps`, `rig list alerts`, `rig list sessions`,
-//! `rig list audit`, `rig list webhooks`.
+//! `rig list audit`, `rig list webhooks`, `rig list tokens`, `rig list members`.
 
 use super::logs::about_flag;
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::name::{Name, split_app};
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, items, table, text};
-use crate::wire::{alert, app, exec, webhook};
+use crate::wire::{alert, app, audit, member, webhook};
 use miniserde::json::{Object, Value};
 
 /// `--network`, where it only narrows.
@@ -117,7 +117,7 @@ pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
     summary: "List the commands and shells that run in your apps",
-    about: "A network's console has no app. One whose rig has lost its connection waits for it, a minute unless --keep says otherwise; a \
+    about: "Yours, and in networks you own everybody's. A network's console has no app. One whose rig has lost its connection waits for it, a minute unless --keep says otherwise; a \
             command that was begun with --detach goes on without.",
     args: &[],
     flags: &[],
@@ -129,6 +129,7 @@ const SESSION_FIELDS: &[Field] = &[
     field("session", "id", Show::Plain),
     field("app", "app", Show::Plain),
     field("network", "network", Show::Plain),
+    field("user", "user", Show::Plain),
     field("release", "release", Show::Plain),
     field("terminal", "tty", Show::Plain),
     field("attached", "attached", Show::Plain),
@@ -140,43 +141,89 @@ const SESSION_FIELDS: &[Field] = &[
 pub const AUDIT: Command = Command {
     words: "list audit",
     aliases: &[],
-    summary: "List who ran commands in your apps, when, and how they ended",
-    about: "Of the last 90 days, the newest first; also of apps that were deleted. What was run, \
-            read or written is not kept.",
+    summary: "List who did what: commands, logins, changes of access",
+    about: "Of the last 90 days, the newest first: what you did, and in networks you own what others \
+            did; also with apps that were deleted. What was run, read or written is not kept. A token that \
+            is used without a login counts as a login once an hour.",
     args: &[],
-    flags: &[&OF_APP, &OF_NETWORK, &BEGAN_SINCE, &LIMIT, &BEFORE],
+    flags: &[&WHAT, &OF_APP, &OF_NETWORK, &BEGAN_SINCE, &LIMIT, &BEFORE],
     examples: &[
         ("The newest 50", "rig list audit"),
         ("Those of today in one app", "rig list audit --app web.blue --since 24h"),
         ("The page behind number 120", "rig list audit --before 120"),
+        ("Who was refused something", "rig list audit --what refused"),
     ],
     run: audit,
 };
 
 const OF_APP: Flag =
     Flag { long: "app", short: Some('a'), value: "APP", help: "only in this app (APP or APP.NETWORK)" };
-const BEGAN_SINCE: Flag = Flag {
-    long: "since",
+const WHAT: Flag = Flag {
+    long: "what",
     short: None,
-    value: "TIME",
-    help: "only those begun since: `24h` ago, or RFC 3339",
+    value: "WHAT",
+    help: "only these, such as `command` or `member_added`",
 };
+const BEGAN_SINCE: Flag =
+    Flag { long: "since", short: None, value: "TIME", help: "only those since then: `24h` ago, or RFC 3339" };
 const LIMIT: Flag =
     Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
 const BEFORE: Flag =
     Flag { long: "before", short: None, value: "ID", help: "only those with a lower number" };
 
 const AUDIT_FIELDS: &[Field] = &[
-    field("session", "id", Show::Plain),
-    field("app", "app", Show::Plain),
-    field("network", "network", Show::Plain),
+    field("id", "id", Show::Plain),
+    field("what", "what", Show::Plain),
     field("user", "user", Show::Plain),
-    field("tty", "tty", Show::Plain),
-    field("detached", "detached", Show::Plain),
-    field("started", "started_at", Show::Ago),
+    field("token", "token", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("app", "app", Show::Plain),
+    field("about", "about", Show::Plain),
+    field("when", "started_at", Show::Ago),
     field("ended", "ended_at", Show::Ago),
     field("code", "code", Show::Plain),
     field("reason", "reason", Show::Plain),
+];
+
+/// `rig list tokens`.
+pub const TOKENS: Command = Command {
+    words: "list tokens",
+    aliases: &[],
+    summary: "List your API tokens; never the tokens themselves",
+    about: "",
+    args: &[],
+    flags: &[],
+    examples: &[("All of them", "rig list tokens")],
+    run: tokens,
+};
+
+/// `rig list members`.
+pub const MEMBERS: Command = Command {
+    words: "list members",
+    aliases: &[],
+    summary: "List the members of a network and their roles",
+    about: "",
+    args: &[],
+    flags: &[&session::NETWORK],
+    examples: &[("Who may what", "rig list members --network blue")],
+    run: members,
+};
+
+const TOKEN_FIELDS: &[Field] = &[
+    field("token", "id", Show::Plain),
+    field("name", "name", Show::Plain),
+    field("prefix", "prefix", Show::Plain),
+    field("scope", "scope", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("created", "created_at", Show::Ago),
+    field("used", "used_at", Show::Ago),
+    field("expires", "expires_at", Show::Ago),
+];
+
+const MEMBER_FIELDS: &[Field] = &[
+    field("user", "user", Show::Plain),
+    field("role", "role", Show::Plain),
+    field("added", "added_at", Show::Ago),
 ];
 
 const WEBHOOK_FIELDS: &[Field] = &[
@@ -236,7 +283,8 @@ fn audit(session: &Session, matches: &Matches) -> Result<()> {
     {
         return Err(Error::usage(format!("is the network '{suffix}' or '{flag}'?")));
     }
-    let request = exec::Filter {
+    let request = audit::Filter {
+        what: matches.value(&WHAT).map(str::to_owned),
         network: match of_app {
             Some(name) => Some(Name::parse("network", name)?.to_string()),
             None => network,
@@ -246,8 +294,8 @@ fn audit(session: &Session, matches: &Matches) -> Result<()> {
         before: number(&BEFORE)?,
         limit: number(&LIMIT)?,
     };
-    let answer = session.max()?.document("exec:audit", &request).map_err(about_flag)?;
-    show(session, &answer, "entries", AUDIT_FIELDS, "no session was found")?;
+    let answer = session.max()?.document("audit:list", &request).map_err(about_flag)?;
+    show(session, &answer, "entries", AUDIT_FIELDS, "nothing was found")?;
     let next = text(&answer, "before");
     if !session.output.json && !next.is_empty() {
         session.output.note(&format!("there are older ones: add `--before {next}`"));
@@ -265,6 +313,17 @@ fn webhooks(session: &Session, matches: &Matches) -> Result<()> {
         WEBHOOK_FIELDS,
         "no webhooks yet: `rig create webhook URL --network NETWORK`",
     )
+}
+
+fn tokens(session: &Session, _: &Matches) -> Result<()> {
+    let answer = session.max()?.document("token:list", &Object::new())?;
+    show(session, &answer, "tokens", TOKEN_FIELDS, "no tokens")
+}
+
+fn members(session: &Session, matches: &Matches) -> Result<()> {
+    let network = session.network(matches, None)?.to_string();
+    let answer = session.max()?.document("member:list", &member::Filter { network })?;
+    show(session, &answer, "members", MEMBER_FIELDS, "no members")
 }
 
 fn only(matches: &Matches, flag: &'static Flag) -> Result<Option<String>> {

@@ -19,7 +19,7 @@ mod tests;
 pub use book::Pace;
 pub use rows::{forget_old, resolve_app};
 
-use super::auth::Identity;
+use super::access::Access;
 use super::metrics::Reading;
 use super::platform::{Platform, find_network};
 use super::store::Store;
@@ -41,10 +41,9 @@ const LOOK: Duration = Duration::from_secs(2);
 const OF_APPS: &[Cause] = &[Cause::CrashLoop, Cause::Unhealthy, Cause::ErrorRate, Cause::Memory];
 
 /// Whose alerts are asked for.
-#[derive(Clone, Copy)]
 pub enum Scope {
-    /// All networks of this user, and the host.
-    User(i64),
+    /// These networks, and the host.
+    Networks(Vec<i64>),
     /// This network, and the host, which every network depends on.
     Network(i64),
     /// This app alone.
@@ -106,10 +105,10 @@ impl Alerts {
 
     /// What is wrong at the moment, the newest first.
     pub fn active(&self, scope: Scope) -> Vec<Alert> {
-        let within = |one: &&Active| match scope {
-            Scope::User(user) => one.network.is_none() || one.owner == Some(user),
-            Scope::Network(network) => one.network.is_none_or(|of| of == network),
-            Scope::App(app) => one.key.app == Some(app),
+        let within = |one: &&Active| match &scope {
+            Scope::Networks(networks) => one.network.is_none_or(|of| networks.contains(&of)),
+            Scope::Network(network) => one.network.is_none_or(|of| of == *network),
+            Scope::App(app) => one.key.app == Some(*app),
         };
         self.known().active.iter().filter(within).map(|one| one.alert.clone()).collect()
     }
@@ -280,14 +279,14 @@ impl Platform {
     }
 
     /// `alert:list`.
-    pub async fn list_alerts(&self, who: &Identity, request: Filter) -> Result<List> {
-        let owner = who.user;
+    pub async fn list_alerts(&self, who: &Access, request: Filter) -> Result<List> {
+        let who = who.clone();
         let alerts = self.store.with(move |t| {
             let network = match &request.network {
-                Some(name) => Some(find_network(t, owner, name)?),
+                Some(name) => Some(find_network(t, &who, name)?),
                 None => None,
             };
-            rows::list(t, owner, network, request.all.unwrap_or(false))
+            rows::list(t, &who, network, request.all.unwrap_or(false))
         });
         Ok(List { alerts: alerts.await? })
     }

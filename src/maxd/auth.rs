@@ -1,5 +1,11 @@
 //! Users, API tokens and sessions. Tokens are random and kept as hashes only.
 
+mod tokens;
+
+pub use tokens::{create_token, list_tokens, revoke_token, user_named};
+
+use super::access::Level;
+use super::audit::{self, Note, What};
 use super::store::{Store, explain};
 use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
@@ -27,20 +33,12 @@ pub struct Identity {
     pub name: String,
     /// The session's row.
     pub session: i64,
-}
-
-/// An API token as `maxd token list` shows it.
-pub struct Listed {
-    /// Its number.
-    pub id: i64,
-    /// How it begins.
-    pub prefix: String,
-    /// When it was made.
-    pub created_at: String,
-    /// When it was exchanged last.
-    pub used_at: Option<String>,
-    /// When it was revoked.
-    pub revoked_at: Option<String>,
+    /// The API token's row.
+    pub token: i64,
+    /// What that may.
+    pub scope: Level,
+    /// The only network it is for.
+    pub network: Option<i64>,
 }
 
 /// Makes and checks tokens.
@@ -65,29 +63,35 @@ impl Auth {
     pub async fn exchange(&self, token: &str, brief: bool, now: SystemTime) -> Result<Tokens> {
         let (presented, access) = (hash(token), self.access);
         let session = if brief { BRIEF } else { SESSION };
-        self.store.with(move |t| {
-            let found = t
-                .query_row(
-                    "SELECT a.id, u.name FROM api_tokens a JOIN users u ON u.id = a.user
-                     WHERE a.hash = ?1 AND a.revoked_at IS NULL",
-                    params![presented],
-                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-                )
-                .optional()
-                .map_err(explain)?;
-            let (api_token, user) = found.ok_or_else(|| {
-                Error::new(Kind::Unauthenticated, "the API token is not valid")
-                    .hint("make a new one on the server: `maxd token create`")
-            })?;
-            let pair = Pair::new(now, access, session)?;
-            t.execute("UPDATE api_tokens SET used_at = ?1 WHERE id = ?2", params![rfc3339(now), api_token])
+        let exchanged = self.store.with(move |t| {
+            let Some(found) = tokens::find(t, &presented)? else { return Ok(Err(invalid())) };
+            let refusal = match found.expires {
+                _ if found.revoked => Some(("a token that was deleted", invalid())),
+                Some(expires) if expires <= unix(now) => Some(("a token that has expired", expired())),
+                _ => None,
+            };
+            let note = |what, about| {
+                let (user, token, network) = (found.user, Some(found.id), found.network);
+                Note { user, token, what, network, about }
+            };
+            if let Some((about, error)) = refusal {
+                audit::note_seldom(t, note(What::Refused, Some(about.to_owned())))?;
+                return Ok(Err(error));
+            }
+            // A token that is used without a login is exchanged all the time.
+            match brief {
+                true => audit::note_seldom(t, note(What::Login, Some("for one command".to_owned())))?,
+                false => audit::note(t, note(What::Login, None))?,
+            }
+            let pair = Pair::new(now, access, session, found.expires)?;
+            t.execute("UPDATE api_tokens SET used_at = ?1 WHERE id = ?2", params![rfc3339(now), found.id])
                 .map_err(explain)?;
             t.execute("DELETE FROM sessions WHERE expires < ?1", [unix(now)]).map_err(explain)?;
             t.execute(
                 "INSERT INTO sessions(api_token, access_hash, access_expires, refresh_hash, expires, created_at, lifetime)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
-                    api_token,
+                    found.id,
                     hash(&pair.access),
                     unix(pair.access_expires),
                     hash(&pair.refresh),
@@ -97,9 +101,9 @@ impl Auth {
                 ],
             )
             .map_err(explain)?;
-            Ok(pair.tokens(user))
-        })
-        .await
+            Ok(Ok(pair.tokens(found.name)))
+        });
+        exchanged.await?
     }
 
     /// A new pair of tokens for a refresh token, which is good once. A used one that comes
@@ -108,12 +112,12 @@ impl Auth {
     pub async fn refresh(&self, token: &str, now: SystemTime) -> Result<Tokens> {
         let (presented, access) = (hash(token), self.access);
         let renewed = self.store.with(move |t| {
-            let (session, user, lifetime, again) = find_refresh(t, &presented, now)?.ok_or_else(ended)?;
+            let Refreshed { session, user, lifetime, again, end } = find_refresh(t, &presented, now)?.ok_or_else(ended)?;
             if again == Some(true) {
                 t.execute("DELETE FROM sessions WHERE id = ?1", [session]).map_err(explain)?;
                 return Ok(Err(session));
             }
-            let pair = Pair::new(now, access, Duration::from_secs(lifetime))?;
+            let pair = Pair::new(now, access, Duration::from_secs(lifetime), end)?;
             // A pair that reached nobody leaves no trace.
             let former = match again {
                 Some(_) => "former_access_hash, former_access_expires",
@@ -135,8 +139,7 @@ impl Auth {
         match renewed.await? {
             Ok(tokens) => Ok(tokens),
             Err(session) => {
-                // Nobody listens when no socket is open.
-                let _ = self.revoked.send(session);
+                self.tell_revoked(session);
                 Err(ended())
             }
         }
@@ -149,14 +152,16 @@ impl Auth {
             .with(move |t| {
                 let found = t
                     .query_row(
-                        "SELECT u.id, u.name, s.id, s.access_hash = ?1 AND s.pair_used = 0
+                        "SELECT u.id, u.name, s.id, s.access_hash = ?1 AND s.pair_used = 0, a.id, a.level, a.network
                          FROM sessions s JOIN api_tokens a ON a.id = s.api_token JOIN users u ON u.id = a.user
                          WHERE ((s.access_hash = ?1 AND s.access_expires >= ?2)
                              OR (s.former_access_hash = ?1 AND s.former_access_expires >= ?2))
                            AND a.revoked_at IS NULL",
                         params![presented, unix(now)],
                         |row| {
-                            let who = Identity { user: row.get(0)?, name: row.get(1)?, session: row.get(2)? };
+                            let (user, name, session) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                            let (token, scope, network) = (row.get(4)?, Level::held(row.get(5)?), row.get(6)?);
+                            let who = Identity { user, name, session, token, scope, network };
                             Ok((who, row.get::<_, bool>(3)?))
                         },
                     )
@@ -186,7 +191,19 @@ impl Auth {
             .with(move |t| {
                 let (created_at, expires) = session_row(t, identity.session)?.ok_or_else(ended)?;
                 let expires_at = rfc3339(UNIX_EPOCH + Duration::from_secs(expires));
-                Ok(Session { id: identity.session as u64, user: identity.name, created_at, expires_at })
+                let network = identity.network.map(|network| {
+                    let query = "SELECT name FROM networks WHERE id = ?1";
+                    t.query_row(query, [network], |row| row.get(0)).map_err(explain)
+                });
+                Ok(Session {
+                    id: identity.session as u64,
+                    user: identity.name,
+                    token: identity.token as u64,
+                    scope: identity.scope.scope().to_owned(),
+                    network: network.transpose()?,
+                    created_at,
+                    expires_at,
+                })
             })
             .await
     }
@@ -196,23 +213,39 @@ impl Auth {
         self.store
             .with(move |t| t.execute("DELETE FROM sessions WHERE id = ?1", [session]).map_err(explain))
             .await?;
-        let _ = self.revoked.send(session);
+        self.tell_revoked(session);
         Ok(())
+    }
+
+    /// Closes the sockets of a session that is over.
+    pub fn tell_revoked(&self, session: i64) {
+        // Nobody listens when no socket is open.
+        let _ = self.revoked.send(session);
     }
 }
 
-/// A session, its user, its lifetime in seconds; and for a refresh token that was used
-/// before, whether what it was exchanged for was.
-type Refreshed = (i64, String, u64, Option<bool>);
-
 /// What a refresh token belongs to.
+struct Refreshed {
+    session: i64,
+    user: String,
+    /// In seconds.
+    lifetime: u64,
+    /// For a token that was used before: whether what it was exchanged for was.
+    again: Option<bool>,
+    /// When the API token ends, in Unix seconds.
+    end: Option<i64>,
+}
+
 fn find_refresh(t: &Transaction<'_>, presented: &[u8], now: SystemTime) -> Result<Option<Refreshed>> {
     t.query_row(
-        "SELECT s.id, u.name, s.lifetime, CASE s.refresh_hash WHEN ?1 THEN NULL ELSE s.pair_used END
+        "SELECT s.id, u.name, s.lifetime, CASE s.refresh_hash WHEN ?1 THEN NULL ELSE s.pair_used END, a.expires
          FROM sessions s JOIN api_tokens a ON a.id = s.api_token JOIN users u ON u.id = a.user
          WHERE (s.refresh_hash = ?1 OR s.used_refresh_hash = ?1) AND s.expires >= ?2 AND a.revoked_at IS NULL",
         params![presented, unix(now)],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        |row| {
+            let (session, user, lifetime) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Refreshed { session, user, lifetime, again: row.get(3)?, end: row.get(4)? })
+        },
     )
     .optional()
     .map_err(explain)
@@ -229,70 +262,6 @@ fn session_row(t: &Transaction<'_>, session: i64) -> Result<Option<(String, u64)
     .map_err(explain)
 }
 
-/// Makes an API token of `user`, and the user when it is new. The token alone.
-pub fn create_token(store: &Store, user: &str, now: SystemTime) -> Result<String> {
-    let valid = |c: char| c.is_ascii_alphanumeric() || "._-@+".contains(c);
-    if user.is_empty() || user.len() > 64 || !user.chars().all(valid) {
-        return Err(Error::usage(format!("'{user}' is no user name"))
-            .hint("a user name has 1 to 64 letters, digits and . _ - @ +"));
-    }
-    let token = format!("max_{}", random(20)?);
-    store.run(|t| {
-        let now = rfc3339(now);
-        t.execute(
-            "INSERT INTO users(name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            params![user, now],
-        )
-        .map_err(explain)?;
-        t.execute(
-            "INSERT INTO api_tokens(user, hash, prefix, created_at)
-             VALUES ((SELECT id FROM users WHERE name = ?1), ?2, ?3, ?4)",
-            params![user, hash(&token), token.get(..10), now],
-        )
-        .map_err(explain)
-    })?;
-    Ok(token)
-}
-
-/// The API tokens of `user`, oldest first.
-pub fn list_tokens(store: &Store, user: &str) -> Result<Vec<Listed>> {
-    store.run(|t| {
-        let mut query = t
-            .prepare(
-                "SELECT a.id, a.prefix, a.created_at, a.used_at, a.revoked_at
-                 FROM api_tokens a JOIN users u ON u.id = a.user WHERE u.name = ?1 ORDER BY a.id",
-            )
-            .map_err(explain)?;
-        let rows = query.query_map([user], |row| {
-            Ok(Listed {
-                id: row.get(0)?,
-                prefix: row.get(1)?,
-                created_at: row.get(2)?,
-                used_at: row.get(3)?,
-                revoked_at: row.get(4)?,
-            })
-        });
-        rows.and_then(Iterator::collect).map_err(explain)
-    })
-}
-
-/// Revokes a user's API token and with it every session it opened.
-pub fn revoke_token(store: &Store, user: &str, id: i64, now: SystemTime) -> Result<()> {
-    let changed = store.run(|t| {
-        t.execute(
-            "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, ?3)
-             WHERE id = ?2 AND user = (SELECT id FROM users WHERE name = ?1)",
-            params![user, id, rfc3339(now)],
-        )
-        .map_err(explain)
-    })?;
-    match changed {
-        0 => Err(Error::new(Kind::NotFound, format!("user '{user}' has no token {id}"))
-            .hint("see `maxd token list`")),
-        _ => Ok(()),
-    }
-}
-
 struct Pair {
     access: String,
     access_expires: SystemTime,
@@ -302,7 +271,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(now: SystemTime, lifetime: Duration, session: Duration) -> Result<Pair> {
+    /// Neither lasts longer than its API token, which ends at `end`.
+    fn new(now: SystemTime, lifetime: Duration, session: Duration, end: Option<i64>) -> Result<Pair> {
+        let left =
+            end.map_or(Duration::MAX, |end| Duration::from_secs(end.saturating_sub(unix(now)).max(0) as u64));
+        let (lifetime, session) = (lifetime.min(left), session.min(left));
         let (access_expires, expires) = (now + lifetime, now + session);
         let (access, refresh) = (format!("acc_{}", random(24)?), format!("ref_{}", random(24)?));
         Ok(Pair { access, access_expires, lifetime, refresh, expires })
@@ -335,6 +308,16 @@ fn hash(token: &str) -> Vec<u8> {
 
 fn unix(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+fn invalid() -> Error {
+    Error::new(Kind::Unauthenticated, "the API token is not valid")
+        .hint("make a new one on the server: `maxd token create`")
+}
+
+fn expired() -> Error {
+    Error::new(Kind::Unauthenticated, "the API token has expired")
+        .hint("make a new one: `rig create token`, or on the server `maxd token create`")
 }
 
 fn ended() -> Error {
@@ -408,7 +391,7 @@ mod tests {
         let (_dir, store, auth, token, now) = world().await;
         let tokens = auth.exchange(&token, false, now).await.unwrap();
         let identity = auth.check(&tokens.access_token, now).await.unwrap();
-        let id = list_tokens(&store, "ada").unwrap().first().unwrap().id;
+        let id = list_tokens(&store, "ada").unwrap().first().unwrap().0.id as i64;
         assert!(revoke_token(&store, "bob", id, now).is_err());
         assert!(auth.stands(identity.session).await);
         revoke_token(&store, "ada", id, now).unwrap();

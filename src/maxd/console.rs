@@ -216,7 +216,8 @@ impl Desk {
     /// The names of the network's apps.
     async fn apps(&self) -> Vec<String> {
         let request = app::Filter { network: Some(self.network.clone()) };
-        let list = self.platform.list_apps(&self.who, request).await;
+        let Ok(who) = self.who.asks("app:list") else { return Vec::new() };
+        let list = self.platform.list_apps(&who, request).await;
         list.map(|list| list.apps.into_iter().map(|app| app.name).collect()).unwrap_or_default()
     }
 

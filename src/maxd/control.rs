@@ -1,16 +1,25 @@
 //! The events of the topic `control`: which request leads to which use-case.
 
+use super::access::{Access, unknown};
 use super::auth::Identity;
 use super::once::Once;
 use super::platform::Platform;
 use crate::error::{Error, Result};
-use crate::wire::{alert, app, deploy, exec, metrics, network, secret, variable, webhook};
+use crate::wire::{
+    alert, app, audit, deploy, exec, member, metrics, network, secret, token, variable, webhook,
+};
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 
 /// Answers one request with a document.
 pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
-    let once = || Once::new(who.user, event, payload);
+    let who = who.asks(event)?;
+    let done = answer(platform, &who, event, payload).await;
+    platform.witness(&who, done).await
+}
+
+async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &str) -> Result<String> {
+    let once = || Once::new(who, payload);
     match event {
         "session:show" => write(platform.auth.show(who).await),
         "network:create" => {
@@ -68,11 +77,24 @@ pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, paylo
         "exec:create" => {
             write(platform.create_exec(who, once()?, read::<exec::Create>(event, payload)?).await)
         }
-        "exec:list" => write(Ok(platform.list_execs(who))),
-        "exec:audit" => write(platform.audit(who, read::<exec::Filter>(event, payload)?).await),
-        "exec:delete" => write(platform.delete_exec(who, read::<exec::Select>(event, payload)?.id)),
-        _ => Err(Error::usage(format!("this server knows no request '{event}'"))
-            .hint("rig and Max may be of different versions")),
+        "exec:list" => write(platform.list_execs(who).await),
+        "exec:delete" => write(platform.delete_exec(who, read::<exec::Select>(event, payload)?.id).await),
+        "audit:list" => write(platform.audit(who, read::<audit::Filter>(event, payload)?).await),
+        "token:create" => {
+            write(platform.create_token(who, once()?, read::<token::Create>(event, payload)?).await)
+        }
+        "token:list" => write(platform.list_own_tokens(who).await),
+        "token:delete" => {
+            write(platform.delete_token(who, once()?, read::<token::Select>(event, payload)?).await)
+        }
+        "member:create" => {
+            write(platform.create_member(who, once()?, read::<member::Create>(event, payload)?).await)
+        }
+        "member:list" => write(platform.list_members(who, read::<member::Filter>(event, payload)?).await),
+        "member:delete" => {
+            write(platform.delete_member(who, once()?, read::<member::Select>(event, payload)?).await)
+        }
+        _ => Err(unknown(event)),
     }
 }
 

@@ -1,8 +1,8 @@
-//! The topic `dashboard`: every app of a user at a glance, then at each measurement what
+//! The topic `dashboard`: every app that a user sees at a glance, then at each measurement what
 //! has changed.
 
+use super::access::{Access, roles};
 use super::alerts::Scope;
-use super::auth::Identity;
 use super::control::read;
 use super::outlet::{Gone, Outlet};
 use super::platform::{Platform, find_network};
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 /// What a client has been told.
 pub struct Board {
-    who: Identity,
+    who: Access,
     network: Option<String>,
     follow: bool,
     ticks: watch::Receiver<u64>,
@@ -29,7 +29,7 @@ pub struct Board {
 }
 
 /// Joins.
-pub async fn join(platform: &Arc<Platform>, who: &Identity, params: &str) -> Result<Joined> {
+pub async fn join(platform: &Arc<Platform>, who: &Access, params: &str) -> Result<Joined> {
     let Watch { network, follow } = read("dashboard", params)?;
     let mut ticks = platform.metrics.ticks();
     ticks.mark_unchanged();
@@ -108,18 +108,21 @@ impl Board {
     }
 
     async fn look(&self, platform: &Arc<Platform>) -> Result<Now> {
-        let (owner, name) = (self.who.user, self.network.clone());
-        let network =
-            platform.store.with(move |t| name.map(|name| find_network(t, owner, &name)).transpose());
-        let network = network.await?;
-        let alerts = platform.alerts.active(network.map_or(Scope::User(owner), Scope::Network));
+        let (who, name) = (self.who.clone(), self.network.clone());
+        let seen = platform.store.with(move |t| {
+            let network = name.map(|name| find_network(t, &who, &name)).transpose()?;
+            Ok((network, roles(t, &who)?))
+        });
+        let (network, roles) = seen.await?;
+        let all = || Scope::Networks(roles.into_iter().map(|(network, _)| network).collect());
+        let alerts = platform.alerts.active(network.map_or_else(all, Scope::Network));
         let said = |row: &Row| {
             let its = alerts.iter().filter(|alert| {
                 alert.network.as_deref() == Some(&row.network) && alert.app.as_deref() == Some(&row.app)
             });
             its.map(|alert| alert.message.clone()).collect()
         };
-        let apps = platform.apps_of(owner, network).await?;
+        let apps = platform.apps_of(&self.who, network).await?;
         let apps = apps.into_iter().map(|(id, app, instances)| {
             let reading = platform.metrics.reading(id);
             let mut row = Row {

@@ -5,7 +5,7 @@ mod rows;
 
 pub use rows::{fail_unfinished, kept_releases, newest_deploys};
 
-use super::auth::Identity;
+use super::access::{Access, admit};
 use super::build::build;
 use super::detect::detect;
 use super::line::NewLine;
@@ -93,7 +93,7 @@ impl Drop for Upload {
 
 impl Platform {
     /// `deploy:create`.
-    pub async fn create_deploy(&self, who: &Identity, once: Once, request: Create) -> Result<Deploy> {
+    pub async fn create_deploy(&self, who: &Access, once: Once, request: Create) -> Result<Deploy> {
         let name = Name::parse("app", &request.app)?;
         for (value, limit, what) in [
             (request.source_bytes, self.limits.source_bytes, "bytes"),
@@ -104,17 +104,20 @@ impl Platform {
                 return Err(Error::new(Kind::TooLarge, message).field(what));
             }
         }
-        let (user, address) = (who.user, self.address.clone());
+        let (asks, address) = (who.clone(), self.address.clone());
         let (deploy, created) = self
             .store
             .with(move |t| {
                 once.run(t, || {
-                let network = find_network(t, user, &request.network)?;
+                let network = find_network(t, &asks, &request.network)?;
                 let created = if request.create { insert_app(t, network, &name)? } else { None };
-                let app = find_app(t, user, &request.network, name.as_str())?;
+                if created.is_some() {
+                    admit(t, &asks.also("app:create")?, network, || missing(0))?;
+                }
+                let app = find_app(t, &asks, &request.network, name.as_str())?;
                 t.execute(
                     "INSERT INTO deploys(app, user, state, created_app, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![app.id, user, word(State::Uploading), created.is_some(), rfc3339(SystemTime::now())],
+                    params![app.id, asks.user, word(State::Uploading), created.is_some(), rfc3339(SystemTime::now())],
                 )
                 .map_err(explain)?;
                 let id = t.last_insert_rowid();
@@ -129,21 +132,22 @@ impl Platform {
         Ok(deploy)
     }
 
-    /// `deploy:status`: the user's deploy with this number, its app and its network.
-    pub async fn deploy_status(&self, who: &Identity, id: u64) -> Result<(Deploy, i64, i64)> {
-        let (user, address) = (who.user, self.address.clone());
+    /// `deploy:status`: the deploy with this number, its app and its network.
+    pub async fn deploy_status(&self, who: &Access, id: u64) -> Result<(Deploy, i64, i64)> {
+        let (who, address) = (who.clone(), self.address.clone());
         self.store
             .with(move |t| {
                 let rows = t
                     .query_row(
                         "SELECT a.id, n.id FROM deploys d JOIN apps a ON a.id = d.app JOIN networks n ON n.id = a.network
-                         WHERE d.id = ?1 AND n.owner = ?2",
-                        params![held(id), user],
+                         WHERE d.id = ?1",
+                        [held(id)],
                         |row| Ok((row.get(0)?, row.get(1)?)),
                     )
                     .optional()
                     .map_err(explain)?;
                 let (app, network) = rows.ok_or_else(|| missing(id))?;
+                admit(t, &who, network, || missing(id))?;
                 let deploy = find(t, held(id), &address)?.ok_or_else(|| missing(id))?;
                 Ok((deploy, app, network))
             })
@@ -151,8 +155,12 @@ impl Platform {
     }
 
     /// Claims the upload of a deploy.
-    pub async fn begin_upload(self: &Arc<Platform>, who: &Identity, id: u64) -> Result<Upload> {
+    pub async fn begin_upload(self: &Arc<Platform>, who: &Access, id: u64) -> Result<Upload> {
         let (deploy, app, network) = self.deploy_status(who, id).await?;
+        if deploy.user != who.name {
+            let message = format!("deploy {id} was begun by '{}', who alone sends its source", deploy.user);
+            return Err(Error::new(Kind::Forbidden, message).hint("begin one: `rig deploy`"));
+        }
         let mut uploading = self.deploys.uploading.lock().unwrap_or_else(PoisonError::into_inner);
         if deploy.state != State::Uploading || !uploading.insert(id) {
             return Err(Error::new(

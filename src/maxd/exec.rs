@@ -6,16 +6,17 @@
 //! exec:ID ── feed ──┘ one at a time; a session without a client waits for one for a while
 //! ```
 //!
-//! A session belongs to its user. What its program writes waits here until a client has
+//! A session belongs to its user; an owner of its network sees it, and may end it. What its program writes waits here until a client has
 //! acknowledged it, and the program waits when that is much; so a client whose connection
 //! breaks goes on where it was.
 
-mod audit;
 mod detached;
 pub mod feed;
 mod run;
 mod shell;
 
+use super::access::{self, Access, Level};
+use super::audit::{LASTS, What};
 use super::auth::Identity;
 use super::line::NewLine;
 use super::once::Once;
@@ -40,8 +41,6 @@ const OF_USER: usize = 500;
 const OF_APP: usize = 300;
 /// The longest a session waits for a client.
 const KEEP_MAX: u64 = 3600;
-/// How long it is known who ran something.
-const KNOWN: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long programs may take to end when maxd stops.
 const STOP: Duration = Duration::from_secs(7);
 /// Signals and sizes on their way to a program.
@@ -134,6 +133,11 @@ impl Session {
         self.changes.subscribe()
     }
 
+    /// Whether somebody with this role in its network sees it.
+    fn is_seen(&self, who: &Identity, role: Option<Level>) -> bool {
+        role.is_some_and(|role| self.owner == who.user || role == Level::Admin)
+    }
+
     /// Ends it, and says why.
     fn end(&self, reason: &'static str) {
         // One whose task takes nothing is ending.
@@ -146,13 +150,15 @@ impl Execs {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, owner: i64, id: u64) -> Result<Arc<Session>> {
-        let found = self.all().get(&id).filter(|session| session.owner == owner).cloned();
-        found.ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
-                .hint("see `rig list sessions`")
-                .field("id")
-        })
+    fn find(&self, id: u64) -> Result<Arc<Session>> {
+        self.all().get(&id).cloned().ok_or_else(|| missing(id))
+    }
+
+    /// Ends what a user runs in a network in which he may not any more.
+    pub fn expel(&self, user: i64, network: i64) {
+        let all = self.all();
+        let his = all.values().filter(|session| session.owner == user && session.network == network);
+        his.for_each(|session| session.end("revoked"));
     }
 
     /// Ends what runs in an app that is gone, and waits until none writes to its log.
@@ -210,7 +216,7 @@ async fn over(sessions: impl Iterator<Item = &Arc<Session>>) {
 
 impl Platform {
     /// `exec:create`.
-    pub async fn create_exec(self: &Arc<Self>, who: &Identity, once: Once, request: Create) -> Result<Exec> {
+    pub async fn create_exec(self: &Arc<Self>, who: &Access, once: Once, request: Create) -> Result<Exec> {
         check(&request)?;
         let (owner, user) = (who.user, who.name.clone());
         let place = self.place(who, &request).await?;
@@ -219,6 +225,12 @@ impl Platform {
             return Err(Error::new(Kind::TooLarge, full).hint("end some: `rig list sessions`"));
         }
         let (network, app) = (request.network.clone(), request.app.clone());
+        let what = match &request {
+            Create { app: None, .. } => What::Console,
+            Create { argv, .. } if argv.is_empty() => What::Shell,
+            _ => What::Command,
+        };
+        let (token, within) = (who.token, place.network);
         let (row, release, tty, keep) = (place.app, place.release, request.tty.is_some(), request.keep);
         let (document, created) = self
             .store
@@ -226,16 +238,20 @@ impl Platform {
                 once.run(t, || {
                     let started_at = rfc3339(SystemTime::now());
                     t.execute(
-                        "INSERT INTO execs(user, network, app, tty, started_at, detached, app_id)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        "INSERT INTO audit(what, user, token, network, network_id, app, app_id, tty, detached,
+                                           started_at)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                         params![
+                            what.word(),
                             owner,
+                            token,
                             network,
-                            app.as_deref().unwrap_or_default(),
+                            within,
+                            app,
+                            row.filter(|_| detached),
                             tty,
-                            started_at,
                             detached,
-                            row.filter(|_| detached)
+                            started_at
                         ],
                     )
                     .map_err(explain)?;
@@ -283,14 +299,15 @@ impl Platform {
     }
 
     /// Where a program is to run, and what it is.
-    async fn place(&self, who: &Identity, request: &Create) -> Result<Place> {
-        let (owner, network) = (who.user, request.network.clone());
+    async fn place(&self, who: &Access, request: &Create) -> Result<Place> {
+        let (asks, network) = (who.clone(), request.network.clone());
         let Some(name) = &request.app else {
-            let network = self.store.with(move |t| find_network(t, owner, &network)).await?;
-            return Ok(Place { network, app: None, release: None, program: Program::Console(who.clone()) });
+            let network = self.store.with(move |t| find_network(t, &asks, &network)).await?;
+            let program = Program::Console(Identity::clone(who));
+            return Ok(Place { network, app: None, release: None, program });
         };
         let app = name.clone();
-        let row = self.store.with(move |t| find_app(t, owner, &network, &app)).await?;
+        let row = self.store.with(move |t| find_app(t, &asks, &network, &app)).await?;
         let release = self.supervisor.release(row.id).ok_or_else(|| {
             let message = format!("app '{name}' has no release to run anything in");
             Error::new(Kind::Conflict, message).hint("deploy it first: `rig deploy`")
@@ -306,16 +323,31 @@ impl Platform {
         Ok(Place { network, app, release: number, program: Program::Release(Box::new(release)) })
     }
 
-    /// `exec:list`.
-    pub fn list_execs(&self, who: &Identity) -> List {
+    /// `exec:list`: the user's, and in the networks he owns everybody's.
+    pub async fn list_execs(&self, who: &Access) -> Result<List> {
+        let asks = who.clone();
+        let roles = self.store.with(move |t| access::roles(t, &asks)).await?;
         let all = self.execs.all();
-        let own = all.values().filter(|session| session.owner == who.user && session.exit.get().is_none());
-        List { sessions: own.map(|session| session.shown()).collect() }
+        let shown = all.values().filter(|session| {
+            let role = roles.iter().find(|(network, _)| *network == session.network).map(|(_, role)| *role);
+            session.exit.get().is_none() && session.is_seen(who, role)
+        });
+        Ok(List { sessions: shown.map(|session| session.shown()).collect() })
     }
 
     /// `exec:delete`.
-    pub fn delete_exec(&self, who: &Identity, id: u64) -> Result<Exec> {
-        let session = self.execs.of(who.user, id)?;
+    pub async fn delete_exec(&self, who: &Access, id: u64) -> Result<Exec> {
+        let (session, asks) = (self.execs.find(id)?, who.clone());
+        let (its, owner) = (Arc::clone(&session), session.owner == who.user);
+        self.store
+            .with(move |t| {
+                if !its.is_seen(&asks, access::role(t, &asks, its.network)?) {
+                    return Err(missing(id));
+                }
+                let asks = if owner { asks } else { asks.at_least(Level::Admin) };
+                access::admit(t, &asks, its.network, || missing(id))
+            })
+            .await?;
         session.end("deleted");
         Ok(session.shown())
     }
@@ -325,7 +357,7 @@ impl Platform {
         let (code, reason) = (exit.code, exit.reason.clone());
         let noted = self.store.with(move |t| {
             t.execute(
-                "UPDATE execs SET ended_at = ?2, code = ?3, reason = ?4 WHERE id = ?1",
+                "UPDATE audit SET ended_at = ?2, code = ?3, reason = ?4 WHERE id = ?1",
                 params![id, rfc3339(SystemTime::now()), code, reason],
             )
             .map_err(explain)
@@ -336,21 +368,20 @@ impl Platform {
     }
 }
 
-/// Forgets what is long over.
-pub fn forget_old(t: &Transaction<'_>) -> Result<()> {
-    let now = SystemTime::now();
-    let old = rfc3339(now.checked_sub(KNOWN).unwrap_or(SystemTime::UNIX_EPOCH));
-    t.execute("DELETE FROM execs WHERE ended_at < ?1", [old]).map(drop).map_err(explain)
-}
-
 /// Notes the end of what ran when maxd was killed, and gives what is to be said of it in the
 /// log. Called before anything runs.
 pub fn note_killed(t: &Transaction<'_>) -> Result<Vec<NewLine>> {
     let lines = detached::killed(t)?;
     let now = rfc3339(SystemTime::now());
-    t.execute("UPDATE execs SET ended_at = ?1, reason = 'killed' WHERE ended_at IS NULL", [now])
-        .map(|_| lines)
-        .map_err(explain)
+    let query =
+        format!("UPDATE audit SET ended_at = ?1, reason = 'killed' WHERE ended_at IS NULL AND {LASTS}");
+    t.execute(&query, [now]).map(|_| lines).map_err(explain)
+}
+
+fn missing(id: u64) -> Error {
+    Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
+        .hint("see `rig list sessions`")
+        .field("id")
 }
 
 fn check(request: &Create) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The HTTP side of the API: health, sessions, uploads, and the door to the socket.
 
-use super::auth::Identity;
+use super::access::Access;
 use super::deploys::Upload;
 use super::metrics::expose;
 use super::platform::Platform;
@@ -120,15 +120,16 @@ async fn refresh(State(platform): Shared, body: Bytes) -> Result<Response, Fault
 }
 
 async fn revoke(State(platform): Shared, headers: HeaderMap) -> Result<Response, Fault> {
-    let who = bearer(&platform, &headers).await?;
+    let who = bearer(&platform, &headers, "POST /api/v1/auth/revoke").await?;
     platform.auth.revoke(who.session).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn bearer(platform: &Platform, headers: &HeaderMap) -> Result<Identity> {
+/// Who asks for `what`, a row of the table of access.
+async fn bearer(platform: &Platform, headers: &HeaderMap, what: &str) -> Result<Access> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
-    platform.auth.check(token, SystemTime::now()).await
+    platform.auth.check(token, SystemTime::now()).await?.asks(what)
 }
 
 async fn source(
@@ -137,9 +138,10 @@ async fn source(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    let who = bearer(&platform, &headers).await?;
+    let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/source").await?;
     let id = id.parse().map_err(|_| Error::new(Kind::NotFound, format!("deploy {id} does not exist")))?;
-    let upload = platform.begin_upload(&who, id).await?;
+    let upload = platform.begin_upload(&who, id).await;
+    let upload = platform.witness(&who, upload).await?;
     let announced: Option<u64> =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let received = match announced {

@@ -17,8 +17,10 @@ macro_rules! say {
     }};
 }
 
+pub mod access;
 pub mod alerts;
 pub mod args;
+mod audit;
 pub mod auth;
 pub mod build;
 pub mod console;
@@ -34,6 +36,7 @@ mod keeper;
 pub mod line;
 pub mod logs;
 pub mod longpoll;
+mod members;
 pub mod metrics;
 pub mod once;
 pub mod outlet;
@@ -96,12 +99,15 @@ fn run(command: Command) -> Result<()> {
             put(&format!("{made}\n"))?;
         }
         Command::TokenList(token) => {
-            let mut table = "ID\tTOKEN\tCREATED\tUSED\tREVOKED\n".to_owned();
-            for listed in auth::list_tokens(&*open(&token)?, &token.user)? {
-                let or = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
-                let (used, revoked) = (or(listed.used_at), or(listed.revoked_at));
-                let (id, prefix, created) = (listed.id, listed.prefix, listed.created_at);
-                table.push_str(&format!("{id}\t{prefix}…\t{created}\t{used}\t{revoked}\n"));
+            let mut table = "ID\tTOKEN\tNAME\tSCOPE\tNETWORK\tCREATED\tUSED\tEXPIRES\tREVOKED\n".to_owned();
+            for (listed, revoked) in auth::list_tokens(&*open(&token)?, &token.user)? {
+                let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                let (id, prefix, name, scope) = (listed.id, listed.prefix, or(listed.name), listed.scope);
+                let (network, created, used) = (or(listed.network), listed.created_at, or(listed.used_at));
+                let (expires, revoked) = (or(listed.expires_at), or(revoked));
+                table.push_str(&format!(
+                    "{id}\t{prefix}…\t{name}\t{scope}\t{network}\t{created}\t{used}\t{expires}\t{revoked}\n"
+                ));
             }
             put(&table)?;
         }

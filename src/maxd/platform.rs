@@ -1,5 +1,5 @@
-//! The use-cases: what a user can ask for, each one transaction. What belongs to
-//! somebody else is looked up with its owner, so that it is simply not found.
+//! The use-cases: what a user can ask for, each one transaction. A network is looked up for
+//! who asks, so that one he is no member of is simply not found.
 
 mod lifecycle;
 mod secrets;
@@ -9,12 +9,14 @@ mod variables;
 
 pub use under_way::Lifecycle;
 
+use super::access::{Access, Level, SEEN, admit};
 use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
 use super::deploys::Deploys;
 use super::exec::Execs;
 use super::line::NewLine;
 use super::logs::Logs;
+use super::members;
 use super::metrics::Metrics;
 use super::once::Once;
 use super::plan::Run;
@@ -136,7 +138,7 @@ impl Platform {
     /// `network:create`.
     pub async fn create_network(
         &self,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: network::Create,
     ) -> Result<Network> {
@@ -144,9 +146,10 @@ impl Platform {
             Some(name) => Some(Name::parse("network", &name)?),
             None => None,
         };
-        let (owner, now, address) = (who.user, rfc3339(SystemTime::now()), self.address.clone());
+        who.check_scope()?;
+        let (asks, now, address) = (who.clone(), rfc3339(SystemTime::now()), self.address.clone());
         let (network, created) =
-            self.store.with(move |t| once.run(t, || insert_network(t, owner, wanted, now, &address))).await?;
+            self.store.with(move |t| once.run(t, || insert_network(t, &asks, wanted, now, &address))).await?;
         if let Some(id) = created {
             self.event(id, None, format!("network {} created by {}", network.name, who.name)).await;
         }
@@ -155,15 +158,11 @@ impl Platform {
 
     /// `network:list`.
     pub async fn list_networks(&self, who: &Identity) -> Result<network::List> {
-        let (owner, domain) = (who.user, self.address.domain.clone());
+        let (who, domain) = (who.clone(), self.address.domain.clone());
         let networks = self.store.with(move |t| {
-            let mut query = t
-                .prepare(
-                    "SELECT name, created_at, (SELECT count(*) FROM apps WHERE network = networks.id)
-                     FROM networks WHERE owner = ?1 ORDER BY name",
-                )
-                .map_err(explain)?;
-            let rows = query.query_map([owner], |row| network_document(row, &domain));
+            let query = format!("{NETWORKS} WHERE {SEEN} ORDER BY n.name");
+            let mut query = t.prepare(&query).map_err(explain)?;
+            let rows = query.query_map(params![who.user, who.network], |row| network_document(row, &domain));
             rows.and_then(Iterator::collect).map_err(explain)
         });
         Ok(network::List { networks: networks.await? })
@@ -172,17 +171,17 @@ impl Platform {
     /// `network:delete`, with its apps.
     pub async fn delete_network(
         &self,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: network::Select,
     ) -> Result<Network> {
-        let (owner, domain) = (who.user, self.address.domain.clone());
+        let (asks, domain) = (who.clone(), self.address.domain.clone());
         let (network, deleted) = self
             .store
             .with(move |t| {
                 once.run(t, || {
-                    let id = find_network(t, owner, &request.network)?;
-                    let (network, apps) = (network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?);
+                    let id = find_network(t, &asks, &request.network)?;
+                    let (network, apps) = (network_row(t, id, &domain)?, app_rows(t, &asks, Some(id))?);
                     t.execute("DELETE FROM networks WHERE id = ?1", [id]).map_err(explain)?;
                     Ok((network, (id, apps)))
                 })
@@ -201,14 +200,14 @@ impl Platform {
     }
 
     /// `app:create`.
-    pub async fn create_app(&self, who: &Identity, once: Once, request: app::Select) -> Result<App> {
+    pub async fn create_app(&self, who: &Access, once: Once, request: app::Select) -> Result<App> {
         let name = Name::parse("app", &request.app)?;
-        let (owner, show) = (who.user, self.shows());
+        let (asks, show) = (who.clone(), self.shows());
         let (app, created) = self
             .store
             .with(move |t| {
                 once.run(t, || {
-                    let network = find_network(t, owner, &request.network)?;
+                    let network = find_network(t, &asks, &request.network)?;
                     let row = insert_app(t, network, &name)?.ok_or_else(|| {
                         let message = format!("app '{name}' already exists in network '{}'", request.network);
                         Error::new(Kind::Conflict, message)
@@ -226,32 +225,32 @@ impl Platform {
     }
 
     /// What follows from a new app.
-    pub async fn app_created(&self, who: &Identity, row: &AppRow) {
+    pub async fn app_created(&self, who: &Access, row: &AppRow) {
         self.routes.register(&self.address.hostname(&row.network, &row.name), row.network_id, row.id);
         self.event(row.network_id, Some(row.id), format!("app {} created by {}", row.name, who.name)).await;
     }
 
     /// `app:list`.
-    pub async fn list_apps(&self, who: &Identity, request: app::Filter) -> Result<app::List> {
-        let owner = who.user;
+    pub async fn list_apps(&self, who: &Access, request: app::Filter) -> Result<app::List> {
+        let who = who.clone();
         let rows = self.store.with(move |t| {
             let network = match &request.network {
-                Some(name) => Some(find_network(t, owner, name)?),
+                Some(name) => Some(find_network(t, &who, name)?),
                 None => None,
             };
-            app_rows(t, owner, network)
+            app_rows(t, &who, network)
         });
         Ok(app::List { apps: rows.await?.iter().map(|row| self.app_document(row)).collect() })
     }
 
     /// `app:delete`.
-    pub async fn delete_app(&self, who: &Identity, once: Once, request: app::Select) -> Result<App> {
-        let (owner, show) = (who.user, self.shows());
+    pub async fn delete_app(&self, who: &Access, once: Once, request: app::Select) -> Result<App> {
+        let (asks, show) = (who.clone(), self.shows());
         let (app, deleted) = self
             .store
             .with(move |t| {
                 once.run(t, || {
-                    let row = find_app(t, owner, &request.network, &request.app)?;
+                    let row = find_app(t, &asks, &request.network, &request.app)?;
                     alerts::resolve_app(t, row.id, SystemTime::now())?;
                     t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
                     Ok((show(&row), row))
@@ -341,55 +340,56 @@ fn app_document(row: &AppRow, supervisor: &Supervisor, address: &Address) -> App
 /// Inserts a network with the wanted name or an unused one: its document and its row.
 fn insert_network(
     t: &Transaction<'_>,
-    owner: i64,
+    who: &Access,
     wanted: Option<Name>,
     now: String,
     address: &Address,
 ) -> Result<(Network, i64)> {
+    if who.network.is_some() {
+        return Err(Error::new(Kind::Forbidden, "this token is for one network, and can't create another")
+            .hint("use a token that is for all: `rig create token` without --network"));
+    }
     let name = match wanted {
         Some(name) => name.to_string(),
         None => unused_name(t)?,
     };
     let inserted = t.execute(
-        "INSERT INTO networks(owner, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT(name) DO NOTHING",
-        params![owner, name, now],
+        "INSERT INTO networks(name, created_at) VALUES (?1, ?2) ON CONFLICT(name) DO NOTHING",
+        params![name, now],
     );
     if inserted.map_err(explain)? == 0 {
         return Err(Error::new(Kind::Conflict, format!("network '{name}' already exists"))
             .hint("choose another name, or leave it out and Max assigns one")
             .field("name"));
     }
-    let domain = format!("{name}.{}", address.domain);
-    Ok((Network { name, domain, apps: 0, created_at: now }, t.last_insert_rowid()))
+    let (id, domain) = (t.last_insert_rowid(), format!("{name}.{}", address.domain));
+    members::add(t, id, who.user, Level::Admin)?;
+    Ok((Network { name, domain, apps: 0, created_at: now }, id))
 }
+
+const NETWORKS: &str =
+    "SELECT n.name, n.created_at, (SELECT count(*) FROM apps WHERE network = n.id) FROM networks n";
 
 fn network_row(t: &Transaction<'_>, id: i64, domain: &str) -> Result<Network> {
-    t.query_row(
-        "SELECT name, created_at, (SELECT count(*) FROM apps WHERE network = networks.id)
-         FROM networks WHERE id = ?1",
-        [id],
-        |row| network_document(row, domain),
-    )
-    .map_err(explain)
+    let query = format!("{NETWORKS} WHERE n.id = ?1");
+    t.query_row(&query, [id], |row| network_document(row, domain)).map_err(explain)
 }
 
-/// The user's network of this name.
-pub fn find_network(t: &Transaction<'_>, owner: i64, name: &str) -> Result<i64> {
-    t.query_row("SELECT id FROM networks WHERE owner = ?1 AND name = ?2", params![owner, name], |row| {
-        row.get(0)
-    })
-    .optional()
-    .map_err(explain)?
-    .ok_or_else(|| {
+/// The network of this name, if `who` may do there what he asks for.
+pub fn find_network(t: &Transaction<'_>, who: &Access, name: &str) -> Result<i64> {
+    let missing = || {
         Error::new(Kind::NotFound, format!("network '{name}' does not exist"))
             .hint("see `rig list networks`")
             .field("network")
-    })
+    };
+    let found = t.query_row("SELECT id FROM networks WHERE name = ?1", [name], |row| row.get(0));
+    let id = found.optional().map_err(explain)?.ok_or_else(missing)?;
+    admit(t, who, id, missing).map(|_| id)
 }
 
-/// The user's app of this name.
-pub fn find_app(t: &Transaction<'_>, owner: i64, network: &str, app: &str) -> Result<AppRow> {
-    let id = find_network(t, owner, network)?;
+/// The app of this name, if `who` may do there what he asks for.
+pub fn find_app(t: &Transaction<'_>, who: &Access, network: &str, app: &str) -> Result<AppRow> {
+    let id = find_network(t, who, network)?;
     let query = format!("{APP_ROWS} WHERE n.id = ?1 AND a.name = ?2");
     t.query_row(&query, params![id, app], app_row).optional().map_err(explain)?.ok_or_else(|| {
         Error::new(Kind::NotFound, format!("app '{app}' does not exist in network '{network}'"))
@@ -432,11 +432,11 @@ const APP_ROWS: &str = "SELECT a.id, n.id, n.name, a.name, a.created_at, a.relea
      a.instances, a.stopped
      FROM apps a JOIN networks n ON n.id = a.network";
 
-fn app_rows(t: &Transaction<'_>, owner: i64, network: Option<i64>) -> Result<Vec<AppRow>> {
-    let query =
-        format!("{APP_ROWS} WHERE n.owner = ?1 AND (?2 IS NULL OR n.id = ?2) ORDER BY n.name, a.name");
+/// The apps of all networks that `who` sees, or of one.
+fn app_rows(t: &Transaction<'_>, who: &Identity, network: Option<i64>) -> Result<Vec<AppRow>> {
+    let query = format!("{APP_ROWS} WHERE {SEEN} AND n.id = ifnull(?3, n.id) ORDER BY n.name, a.name");
     let mut query = t.prepare(&query).map_err(explain)?;
-    let rows = query.query_map(params![owner, network], app_row);
+    let rows = query.query_map(params![who.user, who.network, network], app_row);
     rows.and_then(Iterator::collect).map_err(explain)
 }
 

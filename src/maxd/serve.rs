@@ -2,6 +2,7 @@
 
 use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
+use super::audit;
 use super::auth::Auth;
 use super::deploys::{Deploys, fail_unfinished, kept_releases};
 use super::detect::detect;
@@ -406,7 +407,7 @@ async fn keep_house(platform: Arc<Platform>) {
         for done in [
             platform.fail_stale_uploads().await,
             platform.store.with(once::forget_old).await,
-            platform.store.with(exec::forget_old).await,
+            platform.store.with(audit::forget_old).await,
             platform.store.with(alerts::forget_old).await,
         ] {
             if let Err(error) = done {

@@ -428,7 +428,11 @@ impl Socket {
     }
 
     async fn end(mut self, end: &End) {
-        if matches!(end, End::Stopping) {
+        if matches!(end, End::Revoked) {
+            self.channels.drain().for_each(|(_, channel)| channel.leave());
+        }
+        // Also the one that has revoked the token it was made with.
+        if matches!(end, End::Stopping | End::Revoked) {
             // Once all permits are here, every request has been answered.
             let _ = timeout(FINISH, self.requests.acquire_many(REQUESTS)).await;
         }

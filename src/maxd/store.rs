@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
     include_str!("schema/9.sql"),
+    include_str!("schema/10.sql"),
 ];
 
 /// The database.
@@ -171,6 +172,30 @@ mod tests {
         migrate(&mut connection, &["CREATE TABLE a(x)", "CREATE TABLE b(x)"], &path).unwrap();
         let error = migrate(&mut connection, &["CREATE TABLE a(x)"], &path).err().unwrap();
         assert_eq!(error.message(), format!("'{}' was written by a newer maxd (schema 2)", path.display()));
+    }
+
+    #[test]
+    fn who_owned_a_network_owns_it_and_what_ran_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        let mut connection = connect(&path, "NORMAL").unwrap();
+        migrate(&mut connection, MIGRATIONS.get(..9).unwrap(), &path).unwrap();
+        let before = "INSERT INTO users(name, created_at) VALUES ('ada', ''), ('bob', '');
+            INSERT INTO networks(owner, name, created_at) VALUES (2, 'blue', '1'), (1, 'red', '3');
+            INSERT INTO apps(network, name, created_at) VALUES (1, 'web', '1');
+            INSERT INTO execs(user, network, app, tty, started_at, app_id) VALUES
+                (2, 'blue', 'web', 0, '2', 1), (2, 'red', '', 1, '2', NULL);
+            INSERT INTO answers VALUES (1, 'k', 'app:list', '{}', 5);";
+        connection.execute_batch(before).unwrap();
+        migrate(&mut connection, MIGRATIONS, &path).unwrap();
+        let text = |query: &str| connection.query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
+        let members = "SELECT group_concat(network || user || level || added_at) FROM members";
+        assert_eq!(text(members), "1231,2133");
+        // A network that was made later has another's name.
+        let audit = "SELECT group_concat(id || what || network || ifnull(network_id, '-') || ifnull(app, '-')) FROM audit";
+        assert_eq!(text(audit), "1commandblue1web,2consolered--");
+        assert_eq!(text("SELECT user || bound || key FROM answers"), "10k");
+        assert_eq!(text("SELECT count(*) || '' FROM apps"), "1");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod lines;
 
+use super::access::{self, Access};
 use super::auth::Identity;
 use super::control::read;
 use super::dashboard;
@@ -42,7 +43,7 @@ pub enum Feed {
     /// A deploy.
     Deploy {
         /// Who follows.
-        who: Identity,
+        who: Access,
         /// Its number.
         id: u64,
         /// Its network's row.
@@ -60,6 +61,8 @@ pub enum Feed {
 
 /// A log that somebody reads.
 pub struct Log {
+    /// Who reads it.
+    who: Access,
     lines: Cursor,
     /// The network's row.
     network: i64,
@@ -74,7 +77,21 @@ pub struct Log {
 /// Joins `topic`.
 pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params: &str) -> Result<Joined> {
     let parts: Vec<&str> = topic.split(':').collect();
-    let (reply, feed) = match parts.as_slice() {
+    // What is in no table is no topic.
+    let kind = format!("topic {}", parts.first().unwrap_or(&""));
+    let Ok(who) = who.asks(&kind) else { return Ok(Joined::Unmatched) };
+    let joined = open(platform, &who, topic, &parts, params).await;
+    platform.witness(&who, joined).await
+}
+
+async fn open(
+    platform: &Arc<Platform>,
+    who: &Access,
+    topic: &str,
+    parts: &[&str],
+    params: &str,
+) -> Result<Joined> {
+    let (reply, feed) = match parts {
         [CONTROL] => (json::to_string(&platform.welcome(who)), Feed::Nothing),
         ["deploy", id] => {
             let request: Follow = read("deploy", params)?;
@@ -91,29 +108,29 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
         }
         ["logs", kind @ ("app" | "build"), network, app] => {
             let row = {
-                let (owner, network, app) = (who.user, (*network).to_owned(), (*app).to_owned());
-                platform.store.with(move |t| find_app(t, owner, &network, &app)).await?
+                let (who, network, app) = (who.clone(), (*network).to_owned(), (*app).to_owned());
+                platform.store.with(move |t| find_app(t, &who, &network, &app)).await?
             };
             let select = if *kind == "app" { Select::App(row.id) } else { Select::Builds(row.id) };
-            log(platform, select, (row.network_id, Some(row.id)), params, None)?
+            log(platform, who, select, (row.network_id, Some(row.id)), params, None)?
         }
         ["logs", "command", id] => {
             let unknown = || Error::new(Kind::NotFound, format!("session '{id}' does not exist"));
             let id = id.parse().map_err(|_| unknown())?;
             let found = platform.command_log(who, id).await?;
             let (select, place) = (Select::Commands(found.app), (found.network, Some(found.app)));
-            log(platform, select, place, params, Some((id, found.running)))?
+            log(platform, who, select, place, params, Some((id, found.running)))?
         }
         ["logs", "network", network] => {
-            let (owner, name) = (who.user, (*network).to_owned());
-            let network = platform.store.with(move |t| find_network(t, owner, &name)).await?;
-            log(platform, Select::Network(network), (network, None), params, None)?
+            let (asks, name) = (who.clone(), (*network).to_owned());
+            let network = platform.store.with(move |t| find_network(t, &asks, &name)).await?;
+            log(platform, who, Select::Network(network), (network, None), params, None)?
         }
         ["exec", id] => {
             let id = id
                 .parse()
                 .map_err(|_| Error::new(Kind::NotFound, format!("session '{id}' does not exist")))?;
-            let (reply, client) = feed::join(platform, who, id, read("exec", params)?)?;
+            let (reply, client) = feed::join(platform, who, id, read("exec", params)?).await?;
             (reply, Feed::Exec(client))
         }
         ["dashboard"] => return dashboard::join(platform, who, params).await,
@@ -127,6 +144,7 @@ pub async fn join(platform: &Arc<Platform>, who: &Identity, topic: &str, params:
 /// it runs.
 fn log(
     platform: &Platform,
+    who: &Access,
     select: Select,
     (network, app): (i64, Option<i64>),
     params: &str,
@@ -153,7 +171,7 @@ fn log(
         .with_runs(request.runs == Some(true));
     let newest = *platform.logs.newest().borrow();
     let lines = if follow { lines } else { lines.with_end(newest) };
-    let log = Log { lines, network, app, follow, command: running };
+    let log = Log { who: who.clone(), lines, network, app, follow, command: running };
     Ok((format!("{{\"newest\":{newest}}}"), Feed::Log(log)))
 }
 
@@ -172,9 +190,22 @@ pub async fn run(
         Feed::Echo(topic, shouts) => echo::run(topic, shouts, outlet, inputs).await,
         Feed::Exec(client) => feed::run(client, &outlet, &mut inputs).await,
         Feed::Dashboard(board) => dashboard::run(&platform, *board, &outlet, &mut inputs).await,
-        Feed::Log(log) => follow_log(&platform, log, &outlet, &mut inputs).await,
+        Feed::Log(log) => {
+            let (who, network) = (log.who.clone(), log.network);
+            tokio::select! {
+                done = follow_log(&platform, log, &outlet, &mut inputs) => done,
+                () = removed(&platform, &who, network) => {
+                    // Who is gone needs no end.
+                    let _ = outlet.push("end", &json::to_string(&End { reason: "revoked".to_owned() })).await;
+                    Ok(())
+                }
+            }
+        }
         Feed::Deploy { who, id, network, lines } => {
-            follow_deploy(&platform, &who, id, network, lines, &outlet, &mut inputs).await
+            tokio::select! {
+                done = follow_deploy(&platform, &who, id, network, lines, &outlet, &mut inputs) => done,
+                () = removed(&platform, &who, network) => Ok(()),
+            }
         }
     }
 }
@@ -185,7 +216,7 @@ async fn follow_log(
     outlet: &Outlet,
     inputs: &mut mpsc::Receiver<Push>,
 ) -> Result<()> {
-    let Log { mut lines, network, app, follow, command } = log;
+    let Log { mut lines, network, app, follow, command, .. } = log;
     let mut newest = platform.logs.newest();
     let mut changes = platform.deploys.changes();
     let mut ended = command.as_ref().map(|command| command.changes());
@@ -230,7 +261,7 @@ async fn follow_log(
 
 async fn follow_deploy(
     platform: &Arc<Platform>,
-    who: &Identity,
+    who: &Access,
     id: u64,
     network: i64,
     mut lines: Cursor,
@@ -272,6 +303,19 @@ async fn follow_deploy(
             }
         }
     }
+}
+
+/// Waits until somebody is no member of a network any more that is still there.
+async fn removed(platform: &Arc<Platform>, who: &Access, network: i64) {
+    let mut changes = platform.deploys.changes();
+    while changes.changed().await.is_ok() {
+        let who = who.clone();
+        let role = platform.store.with(move |t| access::role(t, &who, network));
+        if matches!(role.await, Ok(None)) && matches!(exists(platform, network, None).await, Ok(true)) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// The next change of a command, if it is one's.

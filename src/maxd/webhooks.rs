@@ -15,7 +15,8 @@ mod target;
 
 pub use deliver::deliver;
 
-use super::auth::{Identity, random};
+use super::access::{Access, SEEN, admit};
+use super::auth::random;
 use super::once::Once;
 use super::platform::{Platform, find_network};
 use super::store::{explain, held};
@@ -48,17 +49,18 @@ impl Webhooks {
 
 impl Platform {
     /// `webhook:create`.
-    pub async fn create_webhook(&self, who: &Identity, once: Once, request: Create) -> Result<Webhook> {
+    pub async fn create_webhook(&self, who: &Access, once: Once, request: Create) -> Result<Webhook> {
         let target = Target::parse(&request.url)?;
-        let (owner, network) = (who.user, request.network.clone());
-        // Names are looked up for the network's owner alone.
-        self.store.with(move |t| find_network(t, owner, &network)).await?;
+        let (asks, network) = (who.clone(), request.network.clone());
+        // Names are looked up for the network's owners alone.
+        self.store.with(move |t| find_network(t, &asks, &network)).await?;
         self.webhooks.courier.admit(&target).await?;
+        let asks = who.clone();
         let (webhook, created) = self
             .store
             .with(move |t| {
                 once.run(t, || {
-                    let network = find_network(t, owner, &request.network)?;
+                    let network = find_network(t, &asks, &request.network)?;
                     insert(t, network, &request).map(|webhook| (webhook, network))
                 })
             })
@@ -70,37 +72,36 @@ impl Platform {
     }
 
     /// `webhook:list`.
-    pub async fn list_webhooks(&self, who: &Identity, request: Filter) -> Result<List> {
-        let owner = who.user;
+    pub async fn list_webhooks(&self, who: &Access, request: Filter) -> Result<List> {
+        let who = who.clone();
         let webhooks = self.store.with(move |t| {
             let network = match &request.network {
-                Some(name) => Some(find_network(t, owner, name)?),
+                Some(name) => Some(find_network(t, &who, name)?),
                 None => None,
             };
-            let rest = "WHERE n.owner = ?1 AND (?2 IS NULL OR n.id = ?2) ORDER BY n.name, w.id";
-            let mut query = t.prepare(&format!("{ROWS} {rest}")).map_err(explain)?;
-            let rows = query.query_map(params![owner, network], document);
+            let rest = "AND n.id = ifnull(?3, n.id) ORDER BY n.name, w.id";
+            let mut query = t.prepare(&format!("{ROWS} WHERE {SEEN} {rest}")).map_err(explain)?;
+            let rows = query.query_map(params![who.user, who.network, network], document);
             rows.and_then(Iterator::collect).map_err(explain)
         });
         Ok(List { webhooks: webhooks.await? })
     }
 
     /// `webhook:delete`, with the messages that wait for it.
-    pub async fn delete_webhook(&self, who: &Identity, once: Once, request: Select) -> Result<Webhook> {
-        let (owner, id) = (who.user, request.id);
+    pub async fn delete_webhook(&self, who: &Access, once: Once, request: Select) -> Result<Webhook> {
+        let (asks, id) = (who.clone(), request.id);
         let (webhook, deleted) = self
             .store
             .with(move |t| {
                 once.run(t, || {
                     let found = t
-                        .query_row(
-                            &format!("{ROWS} WHERE n.owner = ?1 AND w.id = ?2"),
-                            params![owner, held(id)],
-                            |row| Ok((document(row)?, row.get(8)?)),
-                        )
+                        .query_row(&format!("{ROWS} WHERE w.id = ?1"), [held(id)], |row| {
+                            Ok((document(row)?, row.get(8)?))
+                        })
                         .optional()
                         .map_err(explain)?;
                     let (webhook, network): (Webhook, i64) = found.ok_or_else(|| missing(id))?;
+                    admit(t, &asks, network, || missing(id))?;
                     t.execute("DELETE FROM webhooks WHERE id = ?1", [held(id)]).map_err(explain)?;
                     Ok((webhook, network))
                 })

@@ -44,6 +44,12 @@ pub struct Session {
     pub id: u64,
     /// The user's name.
     pub user: String,
+    /// The API token's number.
+    pub token: u64,
+    /// What it may: `read`, `deploy` or `admin`.
+    pub scope: String,
+    /// The only network it is for; null for all of the user's.
+    pub network: Option<String>,
     /// When the API token was exchanged.
     pub created_at: String,
     /// When the session ends unless it is refreshed before.

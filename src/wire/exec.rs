@@ -1,5 +1,5 @@
-//! Commands and shells inside an app: `exec:create`, `exec:list`, `exec:delete`, `exec:audit`, and
-//! the topic `exec:ID`. What they read and write are bytes, in binary frames: eight bytes with
+//! Commands and shells inside an app: `exec:create`, `exec:list`, `exec:delete`, and the topic
+//! `exec:ID`. What they read and write are bytes, in binary frames: eight bytes with
 //! the offset of the first byte in its stream (big-endian), then the bytes.
 
 use miniserde::{Deserialize, Serialize};
@@ -112,58 +112,8 @@ pub struct Select {
 /// The answer to `exec:list`, by number.
 #[derive(Serialize, Deserialize)]
 pub struct List {
-    /// The user's.
+    /// The user's, and in networks he owns everybody's.
     pub sessions: Vec<Exec>,
-}
-
-/// `exec:audit`. What is absent does not restrict.
-#[derive(Serialize, Deserialize, Default)]
-pub struct Filter {
-    /// Only sessions in this network's apps.
-    pub network: Option<String>,
-    /// Only sessions in apps of this name.
-    pub app: Option<String>,
-    /// Only those that began from then on: RFC 3339, or how long ago (`24h`).
-    pub since: Option<String>,
-    /// Only those with a lower number: the cursor for the next page.
-    pub before: Option<u64>,
-    /// How many at most: up to 1000, 50 when absent.
-    pub limit: Option<u64>,
-}
-
-/// The answer to `exec:audit`, the newest first.
-#[derive(Serialize, Deserialize)]
-pub struct Audit {
-    /// Sessions that there were or are.
-    pub entries: Vec<Entry>,
-    /// What `before` has to be for the next page; null when there is none.
-    pub before: Option<u64>,
-}
-
-/// A session: who, where, when, and how it ended.
-#[derive(Serialize, Deserialize)]
-pub struct Entry {
-    /// Its number.
-    pub id: u64,
-    /// The network's name.
-    pub network: String,
-    /// The app's name; null for the network's console.
-    pub app: Option<String>,
-    /// Who began it.
-    pub user: String,
-    /// Whether it had a terminal.
-    pub tty: bool,
-    /// Whether it went on without a client.
-    pub detached: bool,
-    /// When it began.
-    pub started_at: String,
-    /// When it ended; null while it goes on.
-    pub ended_at: Option<String>,
-    /// The exit code; null while it goes on, and when it ended with the server.
-    pub code: Option<u64>,
-    /// Why, when the program did not end by itself: as of an [`Exit`], or `killed` when the
-    /// server was.
-    pub reason: Option<String>,
 }
 
 /// The parameters of a join of `exec:ID`: where to go on. A join takes the place of the one

@@ -133,8 +133,8 @@ pub struct Gap {
 /// The event `end`: nothing more will come; `phx_close` follows.
 #[derive(Serialize, Deserialize)]
 pub struct End {
-    /// `done` (all lines of a query without `follow`, or of a command that has ended) or
-    /// `deleted`.
+    /// `done` (all lines of a query without `follow`, or of a command that has ended),
+    /// `deleted`, or `revoked` (who follows is no member of the network any more).
     pub reason: String,
 }
 

@@ -7,14 +7,17 @@
 
 pub mod alert;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod dashboard;
 pub mod deploy;
 pub mod exec;
 pub mod log;
+pub mod member;
 pub mod metrics;
 pub mod network;
 pub mod secret;
+pub mod token;
 pub mod variable;
 pub mod webhook;
 

@@ -5,7 +5,7 @@ use crate::harness::{Max, Rig, wait_for};
 use serde_json::{Value, json};
 
 fn entries(rig: &Rig, args: &[&str]) -> Vec<Value> {
-    rig.json(&[&["list", "audit"], args].concat())["entries"].as_array().unwrap().clone()
+    rig.json(&[&["list", "audit", "--what", "command"], args].concat())["entries"].as_array().unwrap().clone()
 }
 
 fn ids(entries: &[Value]) -> Vec<u64> {
@@ -34,10 +34,10 @@ fn who_ran_something_is_told_and_what_is_not() {
     wait_for("rig to end", || child.try_wait().unwrap());
     // Also when the app is gone, and over a restart.
     rig.ok(&["delete", "network", "blue", "--yes"]);
-    let table = rig.ok(&["list", "audit"]);
+    let table = rig.ok(&["list", "audit", "--what", "command"]);
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     let header =
-        ["SESSION", "APP", "NETWORK", "USER", "TTY", "DETACHED", "STARTED", "ENDED", "CODE", "REASON"];
+        ["ID", "WHAT", "USER", "TOKEN", "NETWORK", "APP", "ABOUT", "WHEN", "ENDED", "CODE", "REASON"];
     assert_eq!(rows[0], header);
     assert_eq!(rows[1].last(), Some(&"deleted"), "{table}");
     assert!(!table.contains("secret-word"), "{table}");
@@ -65,7 +65,7 @@ fn pages_and_filters_restrict_what_is_shown() {
     assert_eq!(ids(&entries(&rig, &["--app", "web"])), all);
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
-        let mut args = vec!["list", "audit", "--limit", "2"];
+        let mut args = vec!["list", "audit", "--what", "command", "--limit", "2"];
         let named: String = before.map_or(String::new(), |before: u64| before.to_string());
         if before.is_some() {
             args.extend(["--before", &named]);
@@ -78,7 +78,7 @@ fn pages_and_filters_restrict_what_is_shown() {
         }
     }
     assert_eq!(pages, [all[..2].to_vec(), all[2..4].to_vec(), all[4..].to_vec()]);
-    let ran = rig.run(&["list", "audit", "--limit", "4"]);
+    let ran = rig.run(&["list", "audit", "--what", "command", "--limit", "4"]);
     assert_eq!(ran.stderr, format!("there are older ones: add `--before {}`\n", all[3]));
     for (args, stderr) in [
         (["--limit", "0"], "rig: --limit takes 1 to 1000, not 0\n  for instance `--limit 200`\n"),
@@ -102,7 +102,7 @@ fn anothers_sessions_look_as_if_there_were_none() {
     rig.ok(&["command", "web.blue", "true"]);
     let eve = max.rig("eve");
     let ran = eve.run(&["list", "audit", "--app", "web.blue"]);
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "no session was found\n"));
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "nothing was found\n"));
     // Nor when she has an app of that name afterwards.
     rig.ok(&["delete", "network", "blue", "--yes"]);
     let site = crate::harness::site("x");

@@ -61,7 +61,7 @@ fn a_console_answers_and_ends_like_a_shell() {
     assert_eq!(routes[1], "web.blue.localhost  running  1        Max");
     assert_eq!(answer(&mut terminal, "alerts"), ["nothing is wrong"]);
     let sessions = answer(&mut terminal, "sessions");
-    assert!(sessions[1].contains("(console)  -        yes"), "{sessions:?}");
+    assert!(sessions[1].contains("(console)  ann   -        yes"), "{sessions:?}");
     terminal.type_in("exit\r");
     assert_eq!(terminal.end(), 0);
     assert!(terminal.echoes());
@@ -182,7 +182,7 @@ fn a_console_is_its_owners_alone_and_ends_with_its_network() {
     let id = session["id"].to_string();
     let listed = rig.ok(&["list", "sessions"]);
     let words: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(words[..6], [&id, "-", "blue", "-", "yes", "yes"]);
+    assert_eq!(words[..7], [&id, "-", "blue", "ann", "-", "yes", "yes"]);
     let audit = rig.json(&["list", "audit", "--network", "blue"]);
     assert_eq!(
         (audit["entries"][0]["id"].to_string(), &audit["entries"][0]["app"]),

@@ -264,6 +264,11 @@ impl Rig {
         self.environment.retain(|(key, _)| key != name);
     }
 
+    /// What a variable is set to.
+    pub fn get(&self, name: &str) -> &str {
+        self.environment.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
     /// From now on rig runs in `directory`.
     pub fn enter(&mut self, directory: &Path) {
         self.directory = Some(directory.to_owned());

@@ -58,7 +58,7 @@ fn a_wrong_command_line_says_what_is_meant() {
         (&["xyzzy"], "rig: there is no command `rig xyzzy`\n  see `rig --help`\n"),
         (
             &["create"],
-            "rig: `rig create` what? One of: network, app, webhook, var, secret\n  see `rig create --help`\n",
+            "rig: `rig create` what? One of: network, app, webhook, member, token, var, secret\n  see `rig create --help`\n",
         ),
         (&["create", "ap"], "rig: there is no command `rig create ap`\n  did you mean `rig create app`?\n"),
         (&["create", "app"], "rig: `rig create app` needs APP\n  see `rig create app --help`\n"),

@@ -73,6 +73,7 @@ fn documents_have_the_documented_members() {
     check("Line", &logs["lines"][0]);
     check("App", &rig.json(&["delete", "app", "web.blue", "--yes"]));
     alerts_and_webhooks(&rig);
+    tokens_and_members(&max, &rig);
     check("Network", &rig.json(&["delete", "network", "blue", "--yes"]));
     let ran = rig.run(&["status", "network", "blue", "-o", "json"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
@@ -100,6 +101,21 @@ fn variables(rig: &Rig) {
     check("Secret", &list["secrets"][0]);
     check("Key", &rig.json(&["rotate", "key", "-n", "blue"]));
     check("Changed", &rig.json(&["delete", "secret", "S", "-a", "web.blue"]));
+}
+
+fn tokens_and_members(max: &Max, rig: &Rig) {
+    let token = rig.json(&["create", "token", "-n", "blue"]);
+    check("Token", &token);
+    let tokens = rig.json(&["list", "tokens"]);
+    check("Tokens", &tokens);
+    check("Token", &tokens["tokens"][0]);
+    check("Token", &rig.json(&["delete", "token", &token["id"].to_string()]));
+    max.token("bob");
+    check("Member", &rig.json(&["create", "member", "bob", "-n", "blue"]));
+    let members = rig.json(&["list", "members", "-n", "blue"]);
+    check("Members", &members);
+    check("Member", &members["members"][0]);
+    check("Member", &rig.json(&["delete", "member", "bob", "-n", "blue"]));
 }
 
 fn alerts_and_webhooks(rig: &Rig) {

@@ -63,7 +63,7 @@ fn hostile(event: &str) -> serde_json::Value {
     let response = match event {
         "app:list" => serde_json::json!({"apps": [session]}),
         "exec:list" => serde_json::json!({"sessions": [session]}),
-        "exec:audit" => serde_json::json!({"entries": [session], "before": 1}),
+        "audit:list" => serde_json::json!({"entries": [session], "before": 1}),
         "exec:delete" => session,
         _ => {
             let error =

@@ -2,6 +2,8 @@
 
 use super::book::Key;
 use crate::error::Result;
+use crate::maxd::access::SEEN;
+use crate::maxd::auth::Identity;
 use crate::maxd::store::explain;
 use crate::maxd::webhooks::queue::enqueue;
 use crate::time::rfc3339;
@@ -25,16 +27,13 @@ pub struct Active {
     pub key: Key,
     /// Its network's row; none for the host.
     pub network: Option<i64>,
-    /// Whose network that is.
-    pub owner: Option<i64>,
     /// The release that served when it was raised.
     pub release: Option<u64>,
     /// As a document.
     pub alert: Alert,
 }
 
-const ROWS: &str =
-    "SELECT a.id, a.cause, a.app, a.network, n.owner, a.release, n.name, a.app_name, a.message,
+const ROWS: &str = "SELECT a.id, a.cause, a.app, a.network, a.release, n.name, a.app_name, a.message,
             a.since, a.resolved_at
      FROM alerts a LEFT JOIN networks n ON n.id = a.network";
 
@@ -45,14 +44,14 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Active> {
     let alert = Alert {
         id: id as u64,
         cause,
-        network: row.get(6)?,
-        app: row.get(7)?,
-        message: row.get(8)?,
-        since: row.get(9)?,
-        resolved_at: row.get(10)?,
+        network: row.get(5)?,
+        app: row.get(6)?,
+        message: row.get(7)?,
+        since: row.get(8)?,
+        resolved_at: row.get(9)?,
     };
     let key = Key { cause, app: row.get(2)? };
-    Ok(Active { id, key, network: row.get(3)?, owner: row.get(4)?, release: row.get(5)?, alert })
+    Ok(Active { id, key, network: row.get(3)?, release: row.get(4)?, alert })
 }
 
 fn rows(t: &Transaction<'_>, rest: &str, with: impl rusqlite::Params) -> Result<Vec<Active>> {
@@ -67,11 +66,12 @@ pub fn active(t: &Transaction<'_>) -> Result<Vec<Active>> {
 }
 
 /// `alert:list`.
-pub fn list(t: &Transaction<'_>, owner: i64, network: Option<i64>, all: bool) -> Result<Vec<Alert>> {
-    let rest =
-        "WHERE (a.network IS NULL OR n.owner = ?1) AND (?2 IS NULL OR a.network IS NULL OR a.network = ?2)
-        AND (?3 OR a.resolved_at IS NULL) ORDER BY a.resolved_at IS NOT NULL, a.id DESC LIMIT ?4";
-    let found = rows(t, rest, params![owner, network, all, LIST_MOST])?;
+pub fn list(t: &Transaction<'_>, who: &Identity, network: Option<i64>, all: bool) -> Result<Vec<Alert>> {
+    let rest = format!(
+        "WHERE (a.network IS NULL OR {SEEN} AND n.id = ifnull(?3, n.id))
+         AND (?4 OR a.resolved_at IS NULL) ORDER BY a.resolved_at IS NOT NULL, a.id DESC LIMIT ?5"
+    );
+    let found = rows(t, &rest, params![who.user, who.network, network, all, LIST_MOST])?;
     Ok(found.into_iter().map(|active| active.alert).collect())
 }
 

@@ -4,6 +4,8 @@
 
 use super::rows::{deploys, list};
 use super::*;
+use crate::maxd::access::Level;
+use crate::maxd::auth::Identity;
 use crate::maxd::store::explain;
 use crate::time::rfc3339;
 use crate::wire::app::State;
@@ -19,12 +21,17 @@ fn world() -> (TempDir, Arc<Store>, Arc<Alerts>) {
     run(
         &store,
         "INSERT INTO users(name, created_at) VALUES ('ada', ''), ('bob', '');
-         INSERT INTO networks(owner, name, created_at) VALUES (1, 'blue', ''), (2, 'red', '');
+         INSERT INTO networks(name, created_at) VALUES ('blue', ''), ('red', '');
+         INSERT INTO members VALUES (1, 1, 1, ''), (2, 2, 3, '');
          INSERT INTO apps(network, name, created_at) VALUES (1, 'web', ''), (1, 'api', ''), (2, 'web', '');
          INSERT INTO webhooks(network, url, secret, created_at) VALUES (1, 'u', 's', '');",
     );
     let alerts = Alerts::open(Arc::clone(&store), AT_ONCE).unwrap();
     (dir, store, alerts)
+}
+
+fn user(user: i64) -> Identity {
+    Identity { user, name: String::new(), session: 1, token: 1, scope: Level::Read, network: None }
 }
 
 fn run(store: &Store, script: &str) {
@@ -87,13 +94,13 @@ async fn everybody_sees_what_is_theirs_and_what_concerns_the_host() {
     assert!(!changes.has_changed().unwrap());
     see_disk(&alerts, 1 << 30).await;
     let full = "1.0 GiB of 100.0 GiB are free on the disk of Max";
-    assert_eq!(names(&alerts, Scope::User(1)), [full, "api.blue", "web.blue"]);
-    assert_eq!(names(&alerts, Scope::User(2)), [full, "web.red"]);
+    assert_eq!(names(&alerts, Scope::Networks(vec![1])), [full, "api.blue", "web.blue"]);
+    assert_eq!(names(&alerts, Scope::Networks(vec![2])), [full, "web.red"]);
     assert_eq!(names(&alerts, Scope::Network(1)), [full, "api.blue", "web.blue"]);
     assert_eq!(names(&alerts, Scope::App(3)), ["web.red"]);
     see_disk(&alerts, 50 << 30).await;
     see_disk(&alerts, 50 << 30).await;
-    assert_eq!(names(&alerts, Scope::User(2)), ["web.red"]);
+    assert_eq!(names(&alerts, Scope::Networks(vec![2])), ["web.red"]);
 }
 
 #[tokio::test]
@@ -101,20 +108,20 @@ async fn a_restart_keeps_alerts_and_tells_nobody_twice() {
     let (_dir, store, alerts) = world();
     see(&alerts, vec![in_state(1, State::CrashLoop)]).await;
     let again = Alerts::open(Arc::clone(&store), AT_ONCE).unwrap();
-    assert_eq!(names(&again, Scope::User(1)), ["web.blue"]);
+    assert_eq!(names(&again, Scope::Networks(vec![1])), ["web.blue"]);
     for state in [State::Starting, State::Restarting, State::CrashLoop] {
         see(&again, vec![in_state(1, state)]).await;
     }
     assert_eq!(messages(&store), ["alert.raised web"]);
     see(&again, vec![in_state(1, State::Running)]).await;
     assert_eq!(messages(&store), ["alert.raised web", "alert.resolved web"]);
-    assert!(again.active(Scope::User(1)).is_empty());
+    assert!(again.active(Scope::Networks(vec![1])).is_empty());
     // Even if memory had forgotten that one lasts.
     see(&again, vec![in_state(2, State::CrashLoop)]).await;
     let forgetful = Alerts::open(Arc::clone(&store), AT_ONCE).unwrap();
     forgetful.forget(&[2]).await;
     see(&forgetful, vec![in_state(2, State::CrashLoop)]).await;
-    assert_eq!(names(&forgetful, Scope::User(1)), ["api.blue"]);
+    assert_eq!(names(&forgetful, Scope::Networks(vec![1])), ["api.blue"]);
     assert_eq!(messages(&store).len(), 3);
 }
 
@@ -126,9 +133,9 @@ async fn nothing_is_raised_for_an_app_that_is_gone() {
     run(&store, "DELETE FROM apps WHERE id = 1");
     alerts.forget(&[1]).await;
     see(&alerts, vec![in_state(1, State::CrashLoop)]).await;
-    assert!(alerts.active(Scope::User(1)).is_empty());
+    assert!(alerts.active(Scope::Networks(vec![1])).is_empty());
     assert_eq!(messages(&store), ["alert.raised web", "alert.resolved web"]);
-    let all = store.run(|t| list(t, 1, None, true)).unwrap();
+    let all = store.run(|t| list(t, &user(1), None, true)).unwrap();
     assert_eq!((all.len(), all[0].app.as_deref(), all[0].resolved_at.is_some()), (1, Some("web"), true));
 }
 
@@ -138,10 +145,10 @@ async fn a_change_that_can_not_be_stored_is_made_later() {
     run(&store, "ALTER TABLE alerts RENAME TO away");
     let apps = || vec![in_state(1, State::CrashLoop)];
     assert!(alerts.judge(Looked { apps: apps(), deploys: None, disk: None }).await.is_err());
-    assert!(alerts.active(Scope::User(1)).is_empty());
+    assert!(alerts.active(Scope::Networks(vec![1])).is_empty());
     run(&store, "ALTER TABLE away RENAME TO alerts");
     see(&alerts, apps()).await;
-    assert_eq!(names(&alerts, Scope::User(1)), ["web.blue"]);
+    assert_eq!(names(&alerts, Scope::Networks(vec![1])), ["web.blue"]);
     assert_eq!(messages(&store), ["alert.raised web"]);
 }
 
@@ -178,7 +185,7 @@ fn the_past_is_bounded_in_time_and_number() {
         ),
     );
     store.run(forget_old).unwrap();
-    let of = |user, all| store.run(|t| list(t, user, None, all)).unwrap();
+    let of = |one, all| store.run(|t| list(t, &user(one), None, all)).unwrap();
     assert_eq!((of(1, false).len(), of(1, true).len()), (1, 1001));
     assert_eq!(of(2, true).len(), 1);
     // Those that last come first, the others newest first.

@@ -197,10 +197,10 @@ pub const COMMANDS: &[Command] = &[
         name: "sessions",
         alias: None,
         args: &[],
-        summary: "List your commands, shells and consoles in the network",
-        about: "",
+        summary: "List the commands, shells and consoles in the network",
+        about: "An owner sees everybody's, others see their own.",
         lasts: false,
-        run: |call| Box::pin(async move { ask::sessions(&call) }),
+        run: |call| Box::pin(async move { ask::sessions(&call).await }),
     },
     Command {
         name: "clear",

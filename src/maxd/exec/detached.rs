@@ -3,7 +3,8 @@
 
 use super::{Order, Session, run};
 use crate::error::{Error, Kind, Result};
-use crate::maxd::auth::Identity;
+use crate::maxd::access::{self, Access, Level};
+use crate::maxd::audit::LASTS;
 use crate::maxd::line::NewLine;
 use crate::maxd::platform::Platform;
 use crate::maxd::pump::Journal;
@@ -12,7 +13,7 @@ use crate::maxd::supervisor::Release;
 use crate::time::human;
 use crate::wire::exec::Create;
 use crate::wire::log::Source;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -58,17 +59,28 @@ pub struct Log {
 
 impl Platform {
     /// Where to find what a detached command writes.
-    pub async fn command_log(&self, who: &Identity, id: u64) -> Result<Log> {
-        let running = self.execs.of(who.user, id).ok().filter(|session| session.exit.get().is_none());
-        let (owner, key) = (who.user, held(id));
+    pub async fn command_log(&self, who: &Access, id: u64) -> Result<Log> {
+        let running = self.execs.find(id).ok().filter(|session| session.exit.get().is_none());
+        let (who, key) = (who.clone(), held(id));
         let found: Option<(bool, Option<i64>, Option<i64>)> = self
             .store
             .with(move |t| {
-                let query = "SELECT detached, app_id, apps.network
-                             FROM execs LEFT JOIN apps ON apps.id = app_id
-                             WHERE execs.id = ?1 AND user = ?2";
-                let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-                t.query_row(query, params![key, owner], row).optional().map_err(explain)
+                let query = format!(
+                    "SELECT user, detached, app_id, apps.network, network_id
+                     FROM audit LEFT JOIN apps ON apps.id = app_id WHERE audit.id = ?1 AND {LASTS}"
+                );
+                let row = |row: &rusqlite::Row<'_>| {
+                    let own = row.get::<_, i64>(0)? == who.user;
+                    Ok((own, row.get::<_, Option<i64>>(4)?, (row.get(1)?, row.get(2)?, row.get(3)?)))
+                };
+                let found = t.query_row(&query, [key], row).optional().map_err(explain)?;
+                let Some((own, network, found)) = found else { return Ok(None) };
+                let role = match network {
+                    Some(network) => access::role(t, &who, network)?,
+                    // Its network is gone: nobody but its user knows of it.
+                    None => Some(Level::Read).filter(|_| who.network.is_none()),
+                };
+                Ok(role.filter(|role| own || *role == Level::Admin).map(|_| found))
             })
             .await?;
         match found {
@@ -92,7 +104,7 @@ impl Platform {
 /// The last lines of the detached commands that ended when maxd was killed, as far as that
 /// is not noted yet.
 pub fn killed(t: &Transaction<'_>) -> Result<Vec<NewLine>> {
-    let query = "SELECT apps.network, apps.id, execs.id FROM execs JOIN apps ON apps.id = app_id
+    let query = "SELECT apps.network, apps.id, audit.id FROM audit JOIN apps ON apps.id = app_id
                  WHERE ended_at IS NULL AND detached";
     let mut query = t.prepare(query).map_err(explain)?;
     let rows = query.query_map([], |row| {

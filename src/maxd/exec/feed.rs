@@ -1,9 +1,9 @@
 //! The topic `exec:ID`: carries a session's bytes to and from the client that is there.
 
-use super::{Order, Session, shell};
+use super::{Order, Session, missing, shell};
 use crate::error::{Error, Kind, Result};
 use crate::flow::Flow;
-use crate::maxd::auth::Identity;
+use crate::maxd::access::{Access, admit};
 use crate::maxd::outlet::{Gone, Outlet};
 use crate::maxd::platform::Platform;
 use crate::maxd::socket::{Body, Push};
@@ -25,7 +25,7 @@ const HANGUP: i32 = 1;
 pub struct Client {
     platform: Arc<Platform>,
     session: Arc<Session>,
-    who: Identity,
+    who: Access,
     number: u64,
     /// Offsets behind what was sent.
     sent: Arrived,
@@ -78,13 +78,17 @@ pub fn abandon(platform: &Arc<Platform>, session: &Arc<Session>, number: u64) {
 }
 
 /// Joins: the reply, and what follows.
-pub fn join(
+pub async fn join(
     platform: &Arc<Platform>,
-    who: &Identity,
+    who: &Access,
     id: u64,
     attach: Attach,
 ) -> Result<(String, Box<Client>)> {
-    let session = platform.execs.of(who.user, id)?;
+    // Nobody sees another's terminal.
+    let session = platform.execs.find(id).ok().filter(|session| session.owner == who.user);
+    let session = session.ok_or_else(|| missing(id))?;
+    let (asks, network) = (who.clone(), session.network);
+    platform.store.with(move |t| admit(t, &asks, network, || missing(id))).await?;
     if session.document.detached {
         let message = format!("session {id} was detached: what it writes goes to its log");
         return Err(Error::new(Kind::Conflict, message).hint(format!("see `rig logs command {id}`")));

@@ -4,7 +4,7 @@
 
 use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
-use crate::maxd::auth::Identity;
+use crate::maxd::access::Access;
 use crate::maxd::once::Once;
 use crate::maxd::plan::Run;
 use crate::maxd::store::explain;
@@ -36,22 +36,22 @@ impl Change {
 
 impl Platform {
     /// `app:start`.
-    pub async fn start_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+    pub async fn start_app(self: &Arc<Self>, who: &Access, once: Once, request: Select) -> Result<App> {
         self.change(who, once, request, Change::Start).await
     }
 
     /// `app:stop`.
-    pub async fn stop_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+    pub async fn stop_app(self: &Arc<Self>, who: &Access, once: Once, request: Select) -> Result<App> {
         self.change(who, once, request, Change::Stop).await
     }
 
     /// `app:restart`.
-    pub async fn restart_app(self: &Arc<Self>, who: &Identity, once: Once, request: Select) -> Result<App> {
+    pub async fn restart_app(self: &Arc<Self>, who: &Access, once: Once, request: Select) -> Result<App> {
         self.change(who, once, request, Change::Restart).await
     }
 
     /// `app:scale`.
-    pub async fn scale_app(self: &Arc<Self>, who: &Identity, once: Once, request: Scale) -> Result<App> {
+    pub async fn scale_app(self: &Arc<Self>, who: &Access, once: Once, request: Scale) -> Result<App> {
         let Scale { network, app, instances } = request;
         match instances {
             1..=INSTANCES_MAX => {}
@@ -70,7 +70,7 @@ impl Platform {
 
     async fn change(
         self: &Arc<Self>,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: Select,
         change: Change,
@@ -82,14 +82,14 @@ impl Platform {
         self.carry(once, work).await
     }
 
-    async fn carry_out(&self, who: &Identity, once: Once, request: Select, change: Change) -> Result<App> {
+    async fn carry_out(&self, who: &Access, once: Once, request: Select, change: Change) -> Result<App> {
         let once = Arc::new(once);
-        let (owner, known) = (who.user, Arc::clone(&once));
+        let (asks, known) = (who.clone(), Arc::clone(&once));
         let (kept, row) = self
             .store
             .with(move |t| match known.kept(t)? {
                 Some(app) => Ok((Some(app), None)),
-                None => Ok((None, Some(find_app(t, owner, &request.network, &request.app)?))),
+                None => Ok((None, Some(find_app(t, &asks, &request.network, &request.app)?))),
             })
             .await?;
         let Some(row) = row else {

@@ -3,7 +3,7 @@
 use super::variables::{Request, place, staged};
 use super::{Platform, find_network};
 use crate::error::{Error, Result};
-use crate::maxd::auth::Identity;
+use crate::maxd::access::Access;
 use crate::maxd::once::Once;
 use crate::maxd::secrets::Key;
 use crate::maxd::variables::{self, Content, Scope, Setting};
@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 impl Platform {
     /// `secret:key`: made when it is asked for first.
-    pub async fn secret_key(&self, who: &Identity, request: Select) -> Result<secret::Key> {
-        let (owner, vault) = (who.user, Arc::clone(&self.vault));
+    pub async fn secret_key(&self, who: &Access, request: Select) -> Result<secret::Key> {
+        let (asks, vault) = (who.clone(), Arc::clone(&self.vault));
         let read = move |t: &Transaction<'_>| {
-            let id = find_network(t, owner, &request.network)?;
+            let id = find_network(t, &asks, &request.network)?;
             let sealed = variables::sealed_in(t, id)?.len();
             Ok(document(request.network, &vault.key(t, id)?, sealed))
         };
@@ -27,11 +27,11 @@ impl Platform {
     }
 
     /// `secret:rotate`.
-    pub async fn rotate_key(&self, who: &Identity, once: Once, request: Select) -> Result<secret::Key> {
-        let (owner, vault) = (who.user, Arc::clone(&self.vault));
+    pub async fn rotate_key(&self, who: &Access, once: Once, request: Select) -> Result<secret::Key> {
+        let (asks, vault) = (who.clone(), Arc::clone(&self.vault));
         let rotated = self.store.with(move |t| {
             once.run(t, || {
-                let id = find_network(t, owner, &request.network)?;
+                let id = find_network(t, &asks, &request.network)?;
                 let all = variables::sealed_in(t, id)?;
                 let key = vault.rotate(t, id, &all)?;
                 Ok((document(request.network, &key, all.len()), id))
@@ -45,11 +45,11 @@ impl Platform {
     }
 
     /// `secret:list`.
-    pub async fn list_secrets(&self, who: &Identity, request: variable::Select) -> Result<List> {
-        let owner = who.user;
+    pub async fn list_secrets(&self, who: &Access, request: variable::Select) -> Result<List> {
+        let asks = who.clone();
         let read = move |t: &Transaction<'_>| {
             let variable::Select { network, app } = request;
-            let place = place(t, owner, &network, app.as_deref())?;
+            let place = place(t, &asks, &network, app.as_deref())?;
             let (scope, row) = (place.scope, place.apps.first());
             let (all, staged) = match (scope.app, row) {
                 (Some(id), Some(row)) => (variables::wanted(t, scope.network, id)?, staged(t, row)?),
@@ -68,7 +68,7 @@ impl Platform {
     /// `secret:change`.
     pub async fn change_secrets(
         self: &Arc<Self>,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: Change,
     ) -> Result<Changed> {

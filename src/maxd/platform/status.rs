@@ -4,8 +4,8 @@
 use super::variables::staged;
 use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
 use crate::error::{Error, Kind, Result};
+use crate::maxd::access::Access;
 use crate::maxd::alerts::Scope;
-use crate::maxd::auth::Identity;
 use crate::maxd::deploys::newest_deploys;
 use crate::maxd::logs::{Filter, Select};
 use crate::maxd::metrics::Reading;
@@ -23,13 +23,13 @@ const EVENTS: u64 = 10;
 
 impl Platform {
     /// `network:status`.
-    pub async fn network_status(&self, who: &Identity, request: network::Select) -> Result<network::Status> {
-        let (owner, domain) = (who.user, self.address.domain.clone());
+    pub async fn network_status(&self, who: &Access, request: network::Select) -> Result<network::Status> {
+        let (who, domain) = (who.clone(), self.address.domain.clone());
         let (id, network, rows) = self
             .store
             .with(move |t| {
-                let id = find_network(t, owner, &request.network)?;
-                Ok((id, network_row(t, id, &domain)?, app_rows(t, owner, Some(id))?))
+                let id = find_network(t, &who, &request.network)?;
+                Ok((id, network_row(t, id, &domain)?, app_rows(t, &who, Some(id))?))
             })
             .await?;
         let apps = rows.iter().map(|row| self.app_document(row)).collect();
@@ -42,25 +42,26 @@ impl Platform {
         Ok(network::Status { network, apps, readings, usage, traffic, alerts })
     }
 
-    /// The user's apps, or those of one network, by network and name, with their rows and
+    /// The apps that `who` sees, or those of one network, by network and name, with their rows and
     /// instances.
     pub async fn apps_of(
         &self,
-        owner: i64,
+        who: &Access,
         network: Option<i64>,
     ) -> Result<Vec<(i64, App, Vec<app::Instance>)>> {
-        let rows = self.store.with(move |t| app_rows(t, owner, network)).await?;
+        let who = who.clone();
+        let rows = self.store.with(move |t| app_rows(t, &who, network)).await?;
         let with = |row: &AppRow| (row.id, self.app_document(row), self.supervisor.status(row.id).instances);
         Ok(rows.iter().map(with).collect())
     }
 
     /// `app:status`.
-    pub async fn app_status(&self, who: &Identity, request: app::Select) -> Result<app::Status> {
-        let (owner, address) = (who.user, self.address.clone());
+    pub async fn app_status(&self, who: &Access, request: app::Select) -> Result<app::Status> {
+        let (who, address) = (who.clone(), self.address.clone());
         let (row, deploy, staged): (AppRow, Option<Deploy>, Vec<Difference>) = self
             .store
             .with(move |t| {
-                let row = find_app(t, owner, &request.network, &request.app)?;
+                let row = find_app(t, &who, &request.network, &request.app)?;
                 let deploy = newest_deploys(t, row.id, 1, &address)?.pop();
                 let staged = staged(t, &row)?;
                 Ok((row, deploy, staged))
@@ -87,21 +88,21 @@ impl Platform {
     /// wants; the newest last.
     pub async fn newest_lines(
         &self,
-        who: &Identity,
+        who: &Access,
         network: String,
         app: Option<String>,
         filter: Filter,
         count: u64,
     ) -> Result<Vec<Line>> {
-        let owner = who.user;
+        let who = who.clone();
         let found = self.store.with(move |t| match &app {
             Some(app) => {
-                let row = find_app(t, owner, &network, app)?;
+                let row = find_app(t, &who, &network, app)?;
                 Ok((Select::App(row.id), vec![row]))
             }
             None => {
-                let id = find_network(t, owner, &network)?;
-                Ok((Select::Network(id), app_rows(t, owner, Some(id))?))
+                let id = find_network(t, &who, &network)?;
+                Ok((Select::Network(id), app_rows(t, &who, Some(id))?))
             }
         });
         let (select, rows) = found.await?;
@@ -123,24 +124,19 @@ impl Platform {
     }
 
     /// An app's newest deploys, whatever became of them, the newest first.
-    pub async fn list_deploys(
-        &self,
-        who: &Identity,
-        request: app::Select,
-        count: u64,
-    ) -> Result<Vec<Deploy>> {
-        let (owner, address) = (who.user, self.address.clone());
+    pub async fn list_deploys(&self, who: &Access, request: app::Select, count: u64) -> Result<Vec<Deploy>> {
+        let (who, address) = (who.clone(), self.address.clone());
         let deploys = self.store.with(move |t| {
-            let row = find_app(t, owner, &request.network, &request.app)?;
+            let row = find_app(t, &who, &request.network, &request.app)?;
             newest_deploys(t, row.id, count, &address)
         });
         deploys.await
     }
 
     /// `app:metrics`.
-    pub async fn app_metrics(&self, who: &Identity, request: metrics::Query) -> Result<metrics::History> {
-        let (owner, seconds) = (who.user, request.seconds);
-        let row = self.store.with(move |t| find_app(t, owner, &request.network, &request.app)).await?;
+    pub async fn app_metrics(&self, who: &Access, request: metrics::Query) -> Result<metrics::History> {
+        let (who, seconds) = (who.clone(), request.seconds);
+        let row = self.store.with(move |t| find_app(t, &who, &request.network, &request.app)).await?;
         let metrics = Arc::clone(&self.metrics);
         let read = tokio::task::spawn_blocking(move || metrics.history(row.id, seconds)).await;
         read.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its metrics")))

@@ -6,7 +6,7 @@
 
 use super::Platform;
 use crate::error::{Error, Kind, Result};
-use crate::maxd::once::Once;
+use crate::maxd::once::{Key, Once};
 use miniserde::{Deserialize, Serialize, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Default)]
 pub struct Lifecycle {
     /// By user and key: the event, and the outcome once there is one.
-    running: Mutex<HashMap<(i64, String), (String, Outcome)>>,
+    running: Mutex<HashMap<Key, (String, Outcome)>>,
     tasks: TaskTracker,
 }
 
@@ -25,7 +25,7 @@ pub struct Lifecycle {
 type Outcome = watch::Receiver<Option<Result<String>>>;
 
 impl Lifecycle {
-    fn running(&self) -> MutexGuard<'_, HashMap<(i64, String), (String, Outcome)>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Key, (String, Outcome)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,7 +81,7 @@ impl Platform {
 /// A change that is carried out. Dropping it forgets that.
 struct UnderWay {
     platform: Arc<Platform>,
-    key: Option<(i64, String)>,
+    key: Option<Key>,
 }
 
 impl Drop for UnderWay {

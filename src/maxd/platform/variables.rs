@@ -3,7 +3,7 @@
 use super::lifecycle::gone;
 use super::{AppRow, Platform, app_in_row, app_rows, find_app, find_network};
 use crate::error::{Error, Kind, Result};
-use crate::maxd::auth::Identity;
+use crate::maxd::access::Access;
 use crate::maxd::once::Once;
 use crate::maxd::plan::Run;
 use crate::maxd::secrets::Vault;
@@ -47,14 +47,14 @@ pub(super) struct Request {
 }
 
 /// The scope that is named, and its apps.
-pub(super) fn place(t: &Transaction<'_>, owner: i64, network: &str, app: Option<&str>) -> Result<Place> {
+pub(super) fn place(t: &Transaction<'_>, who: &Access, network: &str, app: Option<&str>) -> Result<Place> {
     if let Some(app) = app {
-        let row = find_app(t, owner, network, app)?;
+        let row = find_app(t, who, network, app)?;
         let scope = Scope { network: row.network_id, app: Some(row.id) };
         return Ok(Place { scope, apps: vec![row] });
     }
-    let network = find_network(t, owner, network)?;
-    let apps = app_rows(t, owner, Some(network))?.into_iter().filter(|row| row.release.is_some());
+    let network = find_network(t, who, network)?;
+    let apps = app_rows(t, who, Some(network))?.into_iter().filter(|row| row.release.is_some());
     Ok(Place { scope: Scope { network, app: None }, apps: apps.collect() })
 }
 
@@ -69,11 +69,11 @@ pub(super) fn staged(t: &Transaction<'_>, row: &AppRow) -> Result<Vec<Difference
 
 impl Platform {
     /// `var:list`.
-    pub async fn list_variables(&self, who: &Identity, request: Select) -> Result<List> {
-        let owner = who.user;
+    pub async fn list_variables(&self, who: &Access, request: Select) -> Result<List> {
+        let who = who.clone();
         let read = move |t: &Transaction<'_>| {
             let Select { network, app } = request;
-            let Place { scope, apps } = place(t, owner, &network, app.as_deref())?;
+            let Place { scope, apps } = place(t, &who, &network, app.as_deref())?;
             let (all, staged) = match (scope.app, apps.first()) {
                 (Some(id), Some(row)) => (variables::wanted(t, scope.network, id)?, staged(t, row)?),
                 _ => (variables::own(t, scope)?, Vec::new()),
@@ -89,11 +89,11 @@ impl Platform {
     }
 
     /// `var:export`.
-    pub async fn export_variables(&self, who: &Identity, request: Query) -> Result<Export> {
-        let owner = who.user;
+    pub async fn export_variables(&self, who: &Access, request: Query) -> Result<Export> {
+        let who = who.clone();
         let read = move |t: &Transaction<'_>| {
             let Query { network, app, own } = request;
-            let scope = place(t, owner, &network, app.as_deref())?.scope;
+            let scope = place(t, &who, &network, app.as_deref())?.scope;
             let rows = match scope.app {
                 Some(id) if !own => variables::wanted(t, scope.network, id)?,
                 _ => variables::own(t, scope)?,
@@ -112,7 +112,7 @@ impl Platform {
     /// `var:change`.
     pub async fn change_variables(
         self: &Arc<Self>,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: Change,
     ) -> Result<Changed> {
@@ -139,7 +139,7 @@ impl Platform {
     /// Makes a change and brings the apps to run with it.
     pub(super) async fn change_environment(
         self: &Arc<Self>,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: Request,
     ) -> Result<Changed> {
@@ -151,14 +151,14 @@ impl Platform {
         }
         let noun = if change.secret { "secrets" } else { "variables" };
         let work = |platform: Arc<Platform>, once: Once| async move {
-            let (owner, by, once) = (who.user, who.name.clone(), Arc::new(once));
+            let (asks, by, once) = (who.clone(), who.name.clone(), Arc::new(once));
             let (known, vault) = (Arc::clone(&once), Arc::clone(&platform.vault));
             let named = (network.clone(), app.clone());
             let made = move |t: &Transaction<'_>| {
                 if let Some(kept) = known.kept::<Changed>(t)? {
                     return Ok(Err(kept));
                 }
-                let Place { scope, apps } = place(t, owner, &named.0, named.1.as_deref())?;
+                let Place { scope, apps } = place(t, &asks, &named.0, named.1.as_deref())?;
                 let key = key_number(t, &vault, &change, scope)?;
                 Ok(Ok((change.make(t, scope, &by, key)?, scope, apps)))
             };
@@ -184,14 +184,14 @@ impl Platform {
     /// What a change would make different; it is not made.
     async fn preview(
         &self,
-        who: &Identity,
+        who: &Access,
         network: String,
         app: Option<String>,
         change: variables::Change,
     ) -> Result<(Vec<Difference>, u64)> {
-        let (owner, by, vault) = (who.user, who.name.clone(), Arc::clone(&self.vault));
+        let (asks, by, vault) = (who.clone(), who.name.clone(), Arc::clone(&self.vault));
         let made = move |t: &Transaction<'_>| {
-            let scope = place(t, owner, &network, app.as_deref())?.scope;
+            let scope = place(t, &asks, &network, app.as_deref())?.scope;
             let key = key_number(t, &vault, &change, scope)?;
             t.execute_batch("SAVEPOINT preview").map_err(explain)?;
             let made = change.make(t, scope, &by, key);
@@ -204,18 +204,18 @@ impl Platform {
     /// `var:apply`.
     pub async fn apply_variables(
         self: &Arc<Self>,
-        who: &Identity,
+        who: &Access,
         once: Once,
         request: Select,
     ) -> Result<Applied> {
         let who = who.clone();
         let work = |platform: Arc<Platform>, once: Once| async move {
             let Select { network, app } = request;
-            let (owner, once) = (who.user, Arc::new(once));
+            let (asks, once) = (who.clone(), Arc::new(once));
             let (known, named) = (Arc::clone(&once), (network.clone(), app.clone()));
             let found = move |t: &Transaction<'_>| match known.kept::<Applied>(t)? {
                 Some(kept) => Ok(Err(kept)),
-                None => place(t, owner, &named.0, named.1.as_deref()).map(Ok),
+                None => place(t, &asks, &named.0, named.1.as_deref()).map(Ok),
             };
             let rows = match platform.store.with(found).await? {
                 Ok(place) => place.apps,
@@ -245,7 +245,7 @@ impl Platform {
 
     /// Brings apps to run with what they shall; one that fails does not keep the others
     /// from it.
-    async fn roll_out(&self, who: &Identity, rows: Vec<AppRow>) -> Vec<Rollout> {
+    async fn roll_out(&self, who: &Access, rows: Vec<AppRow>) -> Vec<Rollout> {
         let turns = Semaphore::new(AT_ONCE);
         let all = join_all(rows.iter().map(|row| async {
             let _turn = turns.acquire().await;
@@ -265,7 +265,7 @@ impl Platform {
     /// Says what came of one app; none when nothing was different for it.
     async fn outcome(
         &self,
-        who: &Identity,
+        who: &Access,
         row: &AppRow,
         done: Result<Option<Rollout>, (Error, Vec<Difference>)>,
     ) -> Option<Rollout> {

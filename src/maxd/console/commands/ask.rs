@@ -63,7 +63,7 @@ pub fn help(call: &Call) -> Result<Answer> {
 /// `apps`.
 pub async fn apps(call: &Call) -> Result<Answer> {
     let request = network::Select { network: call.network.clone() };
-    let status = call.platform.network_status(&call.who, request).await?;
+    let status = call.platform.network_status(&call.who.asks("network:status")?, request).await?;
     let mut table = Table::new(&["APP", "STATE", "RUN", "RELEASE", "CPU", "MEMORY", "REQUESTS", "DEPLOYED"]);
     for (app, reading) in status.apps.iter().zip(&status.readings) {
         table.row([
@@ -82,7 +82,7 @@ pub async fn apps(call: &Call) -> Result<Answer> {
 
 /// `app`.
 pub async fn app(call: &Call) -> Result<Answer> {
-    let status = call.platform.app_status(&call.who, call.app()).await?;
+    let status = call.platform.app_status(&call.who.asks("app:status")?, call.app()).await?;
     let app = &status.app;
     let mut table = Table::with_text(&[]);
     let mut fact = |name: &str, text: String| {
@@ -132,7 +132,7 @@ fn instances(instances: &[app::Instance]) -> Table {
 
 /// `releases`.
 pub async fn releases(call: &Call) -> Result<Answer> {
-    let deploys = call.platform.list_deploys(&call.who, call.app(), DEPLOYS).await?;
+    let deploys = call.platform.list_deploys(&call.who.asks("deploy:status")?, call.app(), DEPLOYS).await?;
     let mut table = Table::with_text(&["RELEASE", "STATE", "WHEN", "BY", "WHAT"]);
     for deploy in deploys {
         let what = [deploy.kind, deploy.error].into_iter().flatten().collect::<Vec<_>>().join(": ");
@@ -146,7 +146,8 @@ pub async fn releases(call: &Call) -> Result<Answer> {
 pub async fn events(call: &Call) -> Result<Answer> {
     let (network, app, count) = (call.network.clone(), call.arg(0).map(str::to_owned), call.lines(1)?);
     let events = Filter::of_events();
-    let lines = call.platform.newest_lines(&call.who, network, app, events, count).await?;
+    let lines =
+        call.platform.newest_lines(&call.who.asks("topic logs")?, network, app, events, count).await?;
     let mut table = Table::with_text(&["WHEN", "APP", "EVENT"]);
     for line in lines {
         table.row([ago(Some(&line.time)), line.app.unwrap_or_default(), line.text]);
@@ -157,7 +158,10 @@ pub async fn events(call: &Call) -> Result<Answer> {
 /// `logs`.
 pub async fn logs(call: &Call) -> Result<Answer> {
     let (network, app, count) = (call.network.clone(), call.arg(0).map(str::to_owned), call.lines(1)?);
-    let lines = call.platform.newest_lines(&call.who, network, app, Filter::default(), count).await?;
+    let lines = call
+        .platform
+        .newest_lines(&call.who.asks("topic logs")?, network, app, Filter::default(), count)
+        .await?;
     let mut table = Table::with_text(&[]);
     for line in lines {
         let clock = line.time.get(11..19).unwrap_or_default();
@@ -184,7 +188,7 @@ fn source(line: &Line) -> String {
 /// `routes`.
 pub async fn routes(call: &Call) -> Result<Answer> {
     let request = app::Filter { network: Some(call.network.clone()) };
-    let apps = call.platform.list_apps(&call.who, request).await?.apps;
+    let apps = call.platform.list_apps(&call.who.asks("app:list")?, request).await?.apps;
     let mut table = Table::with_text(&["HOSTNAME", "STATE", "RELEASE", "ANSWERED BY"]);
     for app in apps {
         let (release, by) = match call.platform.routes.answering(&app.hostname) {
@@ -207,7 +211,7 @@ fn seat(seat: &Seat) -> String {
 /// `alerts`.
 pub async fn alerts(call: &Call) -> Result<Answer> {
     let request = alert::Filter { network: Some(call.network.clone()), all: None };
-    let list = call.platform.list_alerts(&call.who, request).await?;
+    let list = call.platform.list_alerts(&call.who.asks("alert:list")?, request).await?;
     let mut table = Table::with_text(&["ALERT", "APP", "SINCE", "MESSAGE"]);
     for alert in list.alerts {
         table.row([
@@ -221,13 +225,14 @@ pub async fn alerts(call: &Call) -> Result<Answer> {
 }
 
 /// `sessions`.
-pub fn sessions(call: &Call) -> Result<Answer> {
-    let mut table = Table::new(&["SESSION", "APP", "RELEASE", "ATTACHED", "STARTED"]);
-    let all = call.platform.list_execs(&call.who).sessions.into_iter();
+pub async fn sessions(call: &Call) -> Result<Answer> {
+    let mut table = Table::new(&["SESSION", "APP", "USER", "RELEASE", "ATTACHED", "STARTED"]);
+    let all = call.platform.list_execs(&call.who.asks("exec:list")?).await?.sessions.into_iter();
     for session in all.filter(|session| session.network == call.network) {
         table.row([
             session.id.to_string(),
             session.app.unwrap_or_else(|| "(console)".to_owned()),
+            session.user,
             number(session.release),
             if session.attached { "yes" } else { "no" }.to_owned(),
             ago(Some(&session.started_at)),

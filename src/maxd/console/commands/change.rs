@@ -2,25 +2,29 @@
 
 use super::{Answer, Call};
 use crate::error::{Error, Result};
+use crate::maxd::access::Access;
 use crate::maxd::console::text::cut;
 use crate::maxd::once::Once;
 use crate::wire::app::{App, INSTANCES_MAX, Scale, Select, State};
 
 /// `restart`.
 pub async fn restart(call: &Call) -> Result<Answer> {
-    let done = call.platform.restart_app(&call.who, call.once("app:restart")?, call.app()).await?;
+    let who = call.who.asks("app:restart")?;
+    let done = call.platform.restart_app(&who, once(&who)?, call.app()).await?;
     Ok(call.done("restarted", &done))
 }
 
 /// `stop`.
 pub async fn stop(call: &Call) -> Result<Answer> {
-    let done = call.platform.stop_app(&call.who, call.once("app:stop")?, call.app()).await?;
+    let who = call.who.asks("app:stop")?;
+    let done = call.platform.stop_app(&who, once(&who)?, call.app()).await?;
     Ok(call.done("stopped", &done))
 }
 
 /// `start`.
 pub async fn start(call: &Call) -> Result<Answer> {
-    let done = call.platform.start_app(&call.who, call.once("app:start")?, call.app()).await?;
+    let who = call.who.asks("app:start")?;
+    let done = call.platform.start_app(&who, once(&who)?, call.app()).await?;
     Ok(call.done("started", &done))
 }
 
@@ -33,16 +37,17 @@ pub async fn scale(call: &Call) -> Result<Answer> {
     })?;
     let Select { network, app } = call.app();
     let request = Scale { network, app, instances: count };
-    let done = call.platform.scale_app(&call.who, call.once("app:scale")?, request).await?;
+    let who = call.who.asks("app:scale")?;
+    let done = call.platform.scale_app(&who, once(&who)?, request).await?;
     Ok(call.done("scaled", &done))
 }
 
-impl Call {
-    /// Each is a request of its own: it is said once.
-    fn once(&self, event: &str) -> Result<Once> {
-        Once::new(self.who.user, event, "{}")
-    }
+/// Each is a request of its own: it is said once.
+fn once(who: &Access) -> Result<Once> {
+    Once::new(who, "{}")
+}
 
+impl Call {
     fn done(&self, what: &str, app: &App) -> Answer {
         let text = match (app.state, app.instances) {
             (State::Stopped, _) => format!("{what} app {}: it is stopped", app.name),
