@@ -52,6 +52,7 @@ pub fn rig_main() -> ExitCode {
     let json = wants_json(&args);
     let plain = environment("NO_COLOR").is_some() || environment("TERM").as_deref() == Some("dumb");
     let output = Output::new(json, plain);
+    let remote = commands::runs_elsewhere(&args);
     match parse(COMMANDS, args) {
         Ok(Invocation::Version) => done(&output, output.write(VERSION)),
         Ok(Invocation::Help(words)) => done(&output, output.write(&cli::help::help(COMMANDS, &words))),
@@ -69,7 +70,7 @@ pub fn rig_main() -> ExitCode {
             session.close();
             code
         }
-        Err(error) => done(&output, Err(error)),
+        Err(error) => done(&output, Err(if remote { error.exits(commands::OURS) } else { error })),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::net::base64;
 use crate::net::link::{Event, Events, Subscription};
 use crate::queue::Receiver;
 use crate::wire::exec::{
-    Arrived, Attach, Attached, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, Taken, WINDOW,
+    Arrived, Attach, Attached, Closed, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, Taken, WINDOW,
 };
 use miniserde::json::Object;
 use std::sync::Arc;
@@ -63,6 +63,8 @@ pub struct Remote {
     input: Flow,
     /// Output that was taken here and not acknowledged yet: bytes, and pieces.
     owed: (usize, usize),
+    /// Nobody reads standard output, or standard error, any more.
+    closed: (bool, bool),
 }
 
 /// The side that receives.
@@ -98,7 +100,14 @@ impl Remote {
         place.out.store(at.out, Ordering::Relaxed);
         place.err.store(at.err, Ordering::Relaxed);
         place.known.store(true, Ordering::Relaxed);
-        Ok(Remote { exec, subscription, place, input: Flow::at(at.input), owed: (0, 0) })
+        Ok(Remote {
+            exec,
+            subscription,
+            place,
+            input: Flow::at(at.input),
+            owed: (0, 0),
+            closed: (false, false),
+        })
     }
 
     /// The other side; once.
@@ -148,6 +157,19 @@ impl Remote {
         Ok(())
     }
 
+    /// Nobody reads one of its streams any more: the program is to hear of that.
+    pub fn close(&mut self, is_out: bool) -> Result<()> {
+        let closed = if is_out { &mut self.closed.0 } else { &mut self.closed.1 };
+        if std::mem::replace(closed, true) {
+            return Ok(());
+        }
+        self.push_closed(is_out)
+    }
+
+    fn push_closed(&self, is_out: bool) -> Result<()> {
+        self.push("closed", &Closed { stream: if is_out { "out" } else { "err" }.to_owned() })
+    }
+
     /// So many bytes of standard input have arrived.
     pub fn acknowledged(&mut self, input: u64) {
         // One that has got more than there was is mistaken.
@@ -171,6 +193,11 @@ impl Remote {
         // the server waits for.
         self.owed = (0, 0);
         self.push("ack", &self.place.arrived())?;
+        for (is_out, closed) in [(true, self.closed.0), (false, self.closed.1)] {
+            if closed {
+                self.push_closed(is_out)?;
+            }
+        }
         let mut at = self.input.acknowledged();
         while let Some(piece) = self.input.piece(at) {
             self.push_piece(at, &piece)?;

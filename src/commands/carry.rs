@@ -30,8 +30,9 @@ const UNSEEN: Duration = Duration::from_secs(1);
 /// How long what was typed before the user leaves may take to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Where output goes: whether it is standard output, and the bytes.
-pub type Sink<'a> = &'a mut dyn FnMut(bool, &[u8]) -> Result<()>;
+/// Where output goes: whether it is standard output, and the bytes. False when nobody reads
+/// that stream any more.
+pub type Sink<'a> = &'a mut dyn FnMut(bool, &[u8]) -> Result<bool>;
 
 /// How a carrying ended.
 pub enum End {
@@ -145,9 +146,19 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
             break Ok(carrier.leave(&text));
         }
     };
+    if ended.is_err() {
+        carrier.give_back();
+    }
     on_signal(None);
     on_interrupt("");
-    ended
+    ended.map_err(|error| match error.kind() {
+        // It was there.
+        Kind::NotFound => {
+            let message = format!("session {} has ended while the connection was lost", carrier.exec.id);
+            Error::new(Kind::NotFound, message).hint("see how in `rig list audit`")
+        }
+        _ => error,
+    })
 }
 
 impl Carrier<'_> {
@@ -262,7 +273,15 @@ impl Carrier<'_> {
     fn output(&mut self, is_out: bool, bytes: &[u8]) -> Result<()> {
         match (&mut self.screen, &mut self.sink) {
             (Some(screen), _) => screen.write(bytes)?,
-            (None, Some(sink)) => sink(is_out, bytes)?,
+            (None, Some(sink)) => match sink(is_out, bytes) {
+                Ok(true) => {}
+                Ok(false) => self.shared.remote().close(is_out)?,
+                Err(error) => {
+                    // What it goes on to write would be lost.
+                    let _ = self.end();
+                    return Err(error);
+                }
+            },
             (None, None) => {}
         }
         self.shared.remote().took(bytes.len())
@@ -273,16 +292,15 @@ impl Carrier<'_> {
             // That is sent by who reads it.
             Step::Send(_) => {}
             Step::End => {
-                let id = self.exec.id;
-                let left = self.leave(&match self.lost {
-                    None => format!("session {id} was ended"),
-                    Some(_) => back(&self.exec),
-                });
-                if self.lost.is_none() {
-                    self.session.max()?.document("exec:delete", &Select { id })?;
-                }
                 self.session.exit_code.set(OURS);
-                return Ok(Some(left));
+                self.give_back();
+                if self.lost.is_none() {
+                    self.end().map_err(|error| error.hint(back(&self.exec)))?;
+                }
+                return Ok(Some(self.leave(&match self.lost {
+                    None => format!("session {} was ended", self.exec.id),
+                    Some(_) => back(&self.exec),
+                })));
             }
             Step::Leave => self.leaving = Some(Instant::now() + LAST_WORDS),
             Step::Suspend => self.suspend()?,
@@ -291,12 +309,21 @@ impl Carrier<'_> {
         Ok(None)
     }
 
-    /// Gives the terminal back before the program has ended.
-    fn leave(&mut self, text: &str) -> End {
+    /// Ends the program.
+    fn end(&self) -> Result<()> {
+        self.session.max()?.document("exec:delete", &Select { id: self.exec.id }).map(drop)
+    }
+
+    /// Gives the terminal back; what is said then begins a line.
+    fn give_back(&mut self) {
         if let Some(screen) = self.screen.take() {
-            // Behind whatever stands in the line.
             let _ = screen.say("");
         }
+    }
+
+    /// Gives the terminal back before the program has ended.
+    fn leave(&mut self, text: &str) -> End {
+        self.give_back();
         self.session.output.note(text);
         End::Left
     }

@@ -146,7 +146,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     };
     ended(session, id, &exit);
     match sink {
-        Sink::Collect(out, err) => session.output.document(&document(create.instance, &exit, out, err)),
+        Sink::Collect(out, err) => session.output.document(&document(id, create.instance, exit, out, err)),
         Sink::Pass { .. } => Ok(()),
     }
 }
@@ -214,17 +214,17 @@ impl Sink {
         }
     }
 
-    /// Takes output. A reader that went away takes no more, and is no reason to fail: the
+    /// Takes output; false when its reader has gone away, which is no reason to fail: the
     /// program's exit code still counts.
-    fn take(&mut self, is_out: bool, bytes: &[u8]) -> Result<()> {
+    fn take(&mut self, is_out: bool, bytes: &[u8]) -> Result<bool> {
         let (written, closed) = match self {
             Sink::Collect(out, err) => {
                 let one = if is_out { out } else { err };
                 one.take(bytes);
-                return Ok(());
+                return Ok(true);
             }
-            Sink::Pass { out_closed: true, .. } if is_out => return Ok(()),
-            Sink::Pass { err_closed: true, .. } if !is_out => return Ok(()),
+            Sink::Pass { out_closed: true, .. } if is_out => return Ok(false),
+            Sink::Pass { err_closed: true, .. } if !is_out => return Ok(false),
             Sink::Pass { out_closed, .. } if is_out => {
                 let mut out = io::stdout().lock();
                 (out.write_all(bytes).and_then(|()| out.flush()), out_closed)
@@ -239,15 +239,17 @@ impl Sink {
             }
             Ok(()) => {}
         }
-        Ok(())
+        Ok(!*closed)
     }
 }
 
 /// The answer of `rig command -o json`.
 #[derive(Serialize)]
 struct Document {
+    id: u64,
     instance: Option<u64>,
     exit_code: u64,
+    reason: Option<String>,
     stdout: Option<String>,
     stdout_base64: Option<String>,
     stderr: Option<String>,
@@ -256,11 +258,22 @@ struct Document {
     truncated: bool,
 }
 
-fn document(instance: Option<u64>, exit: &Exit, out: Collected, err: Collected) -> Document {
+fn document(id: u64, instance: Option<u64>, exit: Exit, out: Collected, err: Collected) -> Document {
     let truncated = out.truncated || err.truncated;
     let ((stdout, stdout_base64), (stderr, stderr_base64)) = (told(out.bytes), told(err.bytes));
-    let (exit_code, duration_ms) = (exit.code, exit.duration_ms);
-    Document { instance, exit_code, stdout, stdout_base64, stderr, stderr_base64, duration_ms, truncated }
+    let Exit { code: exit_code, reason, duration_ms, .. } = exit;
+    Document {
+        id,
+        instance,
+        exit_code,
+        reason,
+        stdout,
+        stdout_base64,
+        stderr,
+        stderr_base64,
+        duration_ms,
+        truncated,
+    }
 }
 
 /// As text, or as base64 where it is none.

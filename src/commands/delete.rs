@@ -43,7 +43,7 @@ pub const SESSION: Command = Command {
     words: "delete session",
     aliases: &[],
     summary: "End a command that runs in an app",
-    about: "It gets SIGTERM, and five seconds later SIGKILL.",
+    about: "It gets SIGTERM, in a terminal SIGHUP too, and five seconds later SIGKILL.",
     args: &[Arg { name: "ID", help: "its number in `rig list sessions`", required: true }],
     flags: &[],
     examples: &[("One of them", "rig delete session 12")],

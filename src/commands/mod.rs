@@ -19,6 +19,15 @@ mod status;
 mod variable;
 
 use crate::cli::Command;
+use std::ffi::OsString;
+
+pub use carry::OURS;
+
+/// Whether these arguments call a program elsewhere, whose exit code is rig's: then no failure
+/// of rig looks like one of its codes, not even that the arguments are wrong.
+pub fn runs_elsewhere(args: &[OsString]) -> bool {
+    args.first().is_some_and(|word| word == "command" || word == "shell")
+}
 
 /// Every command, in the order of help.
 pub static COMMANDS: &[Command] = &[

@@ -108,8 +108,9 @@ fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
 pub fn keep(matches: &Matches) -> Result<Duration> {
     match matches.value(&KEEP) {
         None => Ok(KEEP_DEFAULT),
-        Some(text) => parse_duration(text).ok_or_else(|| {
-            Error::usage(format!("'{text}' is no duration")).hint("write for instance `--keep 90s` or `15m`")
+        Some(text) => parse_duration(text).filter(|keep| keep.as_secs() > 0).ok_or_else(|| {
+            Error::usage(format!("--keep takes a time of at least a second, not '{text}'"))
+                .hint("for instance `--keep 90s` or `--keep 15m`")
         }),
     }
 }
@@ -127,6 +128,8 @@ pub fn why(id: u64, exit: &Exit) -> Option<String> {
     Some(match exit.reason.as_deref()? {
         "timeout" => "it was ended: it took longer than --timeout".to_owned(),
         "stopping" => "it was ended: Max is stopping".to_owned(),
+        "app_deleted" => "it was ended: its app was deleted".to_owned(),
+        "network_deleted" => "it was ended: its network was deleted".to_owned(),
         _ => format!("session {id} was ended"),
     })
 }

@@ -67,6 +67,8 @@ pub struct Session {
     flows: Mutex<Flows>,
     /// Bumped whenever something has changed, but for new input.
     changes: watch::Sender<u64>,
+    /// Whether anybody reads standard output, and standard error.
+    closed: watch::Sender<(bool, bool)>,
     /// Told of new input.
     typed: Notify,
     /// How much of its input the program has got, so far as that is worth telling.
@@ -162,7 +164,7 @@ impl Execs {
     /// Ends what runs in an app that is gone, and waits until none writes to its log.
     pub async fn forget(&self, app: i64) {
         let its: Vec<_> = self.all().values().filter(|session| session.app == Some(app)).cloned().collect();
-        its.iter().for_each(|session| session.end("deleted"));
+        its.iter().for_each(|session| session.end("app_deleted"));
         over(its.iter().filter(|session| session.document.detached)).await;
     }
 
@@ -179,7 +181,7 @@ impl Execs {
     pub fn forget_network(&self, network: i64) {
         let all = self.all();
         let consoles = all.values().filter(|session| session.app.is_none() && session.network == network);
-        consoles.for_each(|session| session.end("deleted"));
+        consoles.for_each(|session| session.end("network_deleted"));
     }
 
     /// Ends all, and waits until they have ended.
@@ -273,6 +275,7 @@ impl Platform {
                 began: Instant::now(),
                 flows: Mutex::default(),
                 changes: watch::Sender::default(),
+                closed: watch::Sender::default(),
                 typed: Notify::new(),
                 got: AtomicU64::new(0),
                 orders,

@@ -61,6 +61,13 @@ pub struct Tty {
     pub rows: u64,
 }
 
+/// The push `closed`: nobody reads a stream of output any more.
+#[derive(Serialize, Deserialize)]
+pub struct Closed {
+    /// `out` or `err`.
+    pub stream: String,
+}
+
 /// The push `resize`: the terminal's size now.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {
@@ -166,7 +173,8 @@ pub struct Exit {
     /// The exit code; 128 + n after signal n.
     pub code: u64,
     /// Why, when the program did not end by itself: `timeout`, `detached` (no client came
-    /// back), `deleted`, `revoked` (its client's access), `stopping` (the server).
+    /// back), `deleted`, `app_deleted`, `network_deleted`, `revoked` (its client's access),
+    /// `stopping` (the server).
     pub reason: Option<String>,
     /// Bytes of standard output there were.
     pub out: u64,

@@ -156,7 +156,7 @@ fn a_server_that_was_restarted_has_ended_it_and_rig_says_so() {
     max.serve();
     let out = child.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(255));
-    assert!(text(&out.stderr).contains("does not exist, or has ended"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("has ended while the connection was lost"), "{}", text(&out.stderr));
 }
 
 /// A command that says `ready` and goes on for long.
@@ -224,4 +224,51 @@ fn a_reader_that_stops_loses_nothing_however_short_the_pieces() {
     let rest = child.wait_with_output().unwrap();
     assert_eq!((rest.status.code(), text(&rest.stderr)), (Some(0), String::new()));
     assert!(out.len() == 120_000 && out.iter().all(|byte| *byte == b'.'), "{}", out.len());
+}
+
+#[test]
+fn a_program_hears_that_nobody_reads_it_any_more() {
+    let max = Max::start();
+    let rig = world(&max);
+    for flags in [&[][..], &["--tty"], &["--all-instances"]] {
+        let mut command = rig.command(&[&["command", "web.blue", "--no-stdin"], flags, &["yes"]].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 2]).unwrap();
+        drop(out);
+        let code = wait_for("rig to end", || child.try_wait().unwrap()).code();
+        assert!(matches!(code, Some(141 | 129)), "{flags:?} {code:?}");
+    }
+    wait_for("no session", || {
+        (rig.json(&["list", "sessions"])["sessions"] == serde_json::json!([])).then_some(())
+    });
+}
+
+#[test]
+fn a_program_whose_output_cannot_be_written_is_ended() {
+    let max = Max::start();
+    let rig = world(&max);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = rig.command(&["command", "web.blue", "--no-stdin", "echo a; exec sleep 1000"]);
+    let out = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(255));
+    wait_for("no session", || {
+        (rig.json(&["list", "sessions"])["sessions"] == serde_json::json!([])).then_some(())
+    });
+}
+
+#[test]
+fn why_it_ended_is_told() {
+    let max = Max::start();
+    let rig = world(&max);
+    let ran = rig.run(&["command", "web.blue", "-o", "json", "--timeout", "200ms", "--", "sleep", "60"]);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&document["exit_code"], &document["reason"]), (&143.into(), &"timeout".into()));
+    let child = running(&rig, "echo ready; exec sleep 1000");
+    rig.ok(&["delete", "app", "web.blue", "--yes"]);
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(text(&out.stderr), "warning: it was ended: its app was deleted\n");
+    for args in [&["command", "web.blue", "a", "b"][..], &["shell", "--bogus"], &["command", "-o", "xml"]] {
+        assert_eq!(rig.run(args).code, 255, "{args:?}");
+    }
 }

@@ -6,7 +6,7 @@ use crate::api::exec::{Remote, Said};
 use crate::commands::carry::{OURS, SIGNALS, spawn};
 use crate::commands::shell::why;
 use crate::error::{Error, Kind, Result};
-use crate::queue::{Receiver, RecvTimeoutError, bounded};
+use crate::queue::{Receiver, bounded, either};
 use crate::session::Session;
 use crate::term::on_signal;
 use crate::time::human;
@@ -40,10 +40,8 @@ enum Stream {
     Collect(Collected),
 }
 
-enum Input {
-    Said(usize, Result<Said>),
-    Signal(i32),
-}
+/// What one of them says.
+type Input = (usize, Result<Said>);
 
 /// The answer of `rig command --all-instances -o json`.
 #[derive(Serialize)]
@@ -71,7 +69,7 @@ pub fn run(session: &Session, create: &Create) -> Result<()> {
     }
     let told = |one: One| match (one.exit, one.out, one.err) {
         (Some(exit), Stream::Collect(out), Stream::Collect(err)) => {
-            Some(document(Some(one.instance), &exit, out, err))
+            Some(document(one.remote.exec.id, Some(one.instance), exit, out, err))
         }
         _ => None,
     };
@@ -84,7 +82,7 @@ fn begin(
     create: &Create,
     all: &mut Vec<One>,
     unheard: &Arc<AtomicUsize>,
-) -> Result<Receiver<Input>> {
+) -> Result<(Receiver<Input>, Receiver<i32>)> {
     let max = session.max()?;
     let app = create.app.clone().unwrap_or_default();
     let select = app::Select { network: create.network.clone(), app: app.clone() };
@@ -96,6 +94,7 @@ fn begin(
             .hint(format!("see `rig status app {app}.{}`", create.network)));
     };
     let (sender, inputs) = bounded(INPUTS);
+    let (heard, signals) = bounded(SIGNALS);
     let unheard = Arc::clone(unheard);
     for instance in numbers {
         let create = Create { instance: Some(instance), ..create.clone() };
@@ -103,7 +102,7 @@ fn begin(
         remote.finish()?;
         let (number, said) = (all.len(), sender.clone());
         if let Some(events) = remote.events() {
-            spawn(move || while said.send(Input::Said(number, events.next())).is_ok() {})?;
+            spawn(move || while said.send((number, events.next())).is_ok() {})?;
         }
         let stream = || match session.output.json {
             true => Stream::Collect(Collected::default()),
@@ -113,51 +112,56 @@ fn begin(
         all.push(One { instance, remote, lost: false, exit: None, out, err });
     }
     on_signal(Some(Box::new(move |signal| {
-        unheard.fetch_add(1, Ordering::Relaxed) < SIGNALS && sender.try_send(Input::Signal(signal)).is_ok()
+        unheard.fetch_add(1, Ordering::Relaxed) < SIGNALS && heard.try_send(signal).is_ok()
     })));
-    Ok(inputs)
+    Ok((inputs, signals))
 }
 
 /// Carries what they write until all have ended.
-fn carry(session: &Session, all: &mut [One], inputs: &Receiver<Input>, unheard: &AtomicUsize) -> Result<()> {
+fn carry(
+    session: &Session,
+    all: &mut [One],
+    (inputs, signals): &(Receiver<Input>, Receiver<i32>),
+    unheard: &AtomicUsize,
+) -> Result<()> {
     let keep = Duration::from_secs(all.first().map_or(0, |one| one.remote.exec.keep));
     let mut sink = Sink::new(false);
     let mut lost: Option<Instant> = None;
     while all.iter().any(|one| one.exit.is_none()) {
-        let input = match lost {
-            None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(since) => inputs.recv_timeout(keep.saturating_sub(since.elapsed())),
-        };
-        let (number, said) = match input {
-            Ok(Input::Said(number, said)) => (number, said),
-            Ok(Input::Signal(signal)) if lost.is_some() => {
+        // First: it may be what ends a flood.
+        if let Ok(signal) = signals.try_recv() {
+            if lost.is_some() {
                 let message = format!("ended by signal {signal} while the connection was lost");
                 let hint = format!("the sessions end by themselves in {}", human(keep));
                 return Err(Error::new(Kind::Unreachable, message).hint(hint));
             }
-            Ok(Input::Signal(signal)) => {
-                unheard.store(0, Ordering::Relaxed);
-                for one in all.iter().filter(|one| one.exit.is_none()) {
-                    one.remote.signal(signal)?;
-                }
+            unheard.store(0, Ordering::Relaxed);
+            for one in all.iter().filter(|one| one.exit.is_none()) {
+                one.remote.signal(signal)?;
+            }
+            continue;
+        }
+        let Ok((number, said)) = inputs.try_recv() else {
+            let left = lost.map(|since| keep.saturating_sub(since.elapsed()));
+            if either(inputs, signals, left) {
                 continue;
             }
-            Err(_) => {
-                let message = format!("the connection could not be made again for {}", human(keep));
-                return Err(
-                    Error::new(Kind::Unreachable, message).hint("how the programs ended is not known")
-                );
-            }
+            let message = format!("the connection could not be made again for {}", human(keep));
+            return Err(Error::new(Kind::Unreachable, message).hint("how the programs ended is not known"));
         };
         // What has ended has nothing more to say.
         let Some(one) = all.get_mut(number).filter(|one| one.exit.is_none()) else { continue };
         match said? {
             Said::Out(bytes) => {
-                one.out.take(&bytes, &mut |bytes| sink.take(true, bytes))?;
+                if !one.out.take(&bytes, &mut |bytes| sink.take(true, bytes))? {
+                    one.remote.close(true)?;
+                }
                 one.remote.took(bytes.len())?;
             }
             Said::Err(bytes) => {
-                one.err.take(&bytes, &mut |bytes| sink.take(false, bytes))?;
+                if !one.err.take(&bytes, &mut |bytes| sink.take(false, bytes))? {
+                    one.remote.close(false)?;
+                }
                 one.remote.took(bytes.len())?;
             }
             Said::Taken(input) => one.remote.acknowledged(input),
@@ -189,16 +193,17 @@ fn carry(session: &Session, all: &mut [One], inputs: &Receiver<Input>, unheard: 
     Ok(())
 }
 
-type Give<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
+/// Gives whole lines away; false when nobody takes them any more.
+type Give<'a> = &'a mut dyn FnMut(&[u8]) -> Result<bool>;
 
 impl Stream {
     /// Takes output, and gives the lines that are whole with it.
-    fn take(&mut self, bytes: &[u8], give: Give<'_>) -> Result<()> {
+    fn take(&mut self, bytes: &[u8], give: Give<'_>) -> Result<bool> {
         let (prefix, rest) = match self {
             Stream::Lines(prefix, rest) => (prefix, rest),
             Stream::Collect(all) => {
                 all.take(bytes);
-                return Ok(());
+                return Ok(true);
             }
         };
         let mut lines = Vec::new();
@@ -208,7 +213,7 @@ impl Stream {
                 push_line(&mut lines, prefix, rest);
             }
         }
-        if lines.is_empty() { Ok(()) } else { give(&lines) }
+        if lines.is_empty() { Ok(true) } else { give(&lines) }
     }
 
     /// Gives the line that has no end, with one.
@@ -217,7 +222,7 @@ impl Stream {
             Stream::Lines(prefix, rest) if !rest.is_empty() => {
                 let mut line = Vec::new();
                 push_line(&mut line, prefix, rest);
-                give(&line)
+                give(&line).map(drop)
             }
             _ => Ok(()),
         }
@@ -246,9 +251,9 @@ mod tests {
             let mut give = |bytes: &[u8]| {
                 assert!(bytes.ends_with(b"\n"));
                 out.extend_from_slice(bytes);
-                Ok(())
+                Ok(true)
             };
-            text.chunks(size).for_each(|part| stream.take(part, &mut give).unwrap());
+            text.chunks(size).for_each(|part| assert!(stream.take(part, &mut give).unwrap()));
             stream.finish(&mut give).unwrap();
             stream.finish(&mut give).unwrap();
             assert_eq!(out, b" 7: one\n 7: two\r\n 7: \n 7: \xff\n 7: no end\n", "{size}");
@@ -264,14 +269,14 @@ mod tests {
                 .take(&[b'x'; 10_000], &mut |bytes| {
                     most = most.max(bytes.len());
                     count += bytes.iter().filter(|byte| **byte == b'x').count();
-                    Ok(())
+                    Ok(true)
                 })
                 .unwrap();
         }
         stream
             .finish(&mut |bytes| {
                 count += bytes.iter().filter(|byte| **byte == b'x').count();
-                Ok(())
+                Ok(true)
             })
             .unwrap();
         assert_eq!(count, 1_000_000);

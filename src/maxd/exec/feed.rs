@@ -7,7 +7,7 @@ use crate::maxd::access::{Access, admit};
 use crate::maxd::outlet::{Gone, Outlet};
 use crate::maxd::platform::Platform;
 use crate::maxd::socket::{Body, Push};
-use crate::wire::exec::{Arrived, Attach, Attached, Eof, FRAMES, Resize, Signal, Taken};
+use crate::wire::exec::{Arrived, Attach, Attached, Closed, Eof, FRAMES, Resize, Signal, Taken};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use miniserde::json;
@@ -17,6 +17,9 @@ use std::sync::atomic::Ordering;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+
+/// SIGHUP.
+const HANGUP: i32 = 1;
 
 /// A client at a session.
 pub struct Client {
@@ -247,6 +250,17 @@ impl Client {
             "resize" => {
                 let size: Resize = json::from_str(push.payload.text()).map_err(|_| malformed())?;
                 let _ = self.session.orders.try_send(Order::Resize(shell::size(size.columns, size.rows)));
+            }
+            "closed" => {
+                let closed: Closed = json::from_str(push.payload.text()).map_err(|_| malformed())?;
+                self.session.closed.send_modify(|(out, err)| match closed.stream.as_str() {
+                    "out" => *out = true,
+                    _ => *err = true,
+                });
+                if self.session.document.tty {
+                    // What a program in a terminal hears when that is gone.
+                    let _ = self.session.orders.try_send(Order::Signal(HANGUP));
+                }
             }
             "done" => self.done = self.ended,
             _ => {}

@@ -200,6 +200,7 @@ async fn give_out(
 /// From a pipe into its flow, as there is room.
 async fn read(session: Arc<Session>, mut pipe: Pipe, out: bool) {
     let mut changes = session.changes.subscribe();
+    let mut closed = session.closed.subscribe();
     let mut buffer = vec![0; PIECE];
     loop {
         let room = {
@@ -207,14 +208,20 @@ async fn read(session: Arc<Session>, mut pipe: Pipe, out: bool) {
             let flows = session.flows();
             if out { flows.out.room() } else { flows.err.room() }
         };
+        // Then the pipe is closed, of which the program hears when it writes.
+        let unread = closed.wait_for(|(gone_out, gone_err)| if out { *gone_out } else { *gone_err });
         if room == 0 {
-            if changes.changed().await.is_err() {
-                return;
+            tokio::select! {
+                _ = unread => return,
+                _ = changes.changed() => continue,
             }
-            continue;
         }
         let most = room.min(PIECE);
-        match pipe.read(buffer.get_mut(..most).unwrap_or(&mut [])).await {
+        let read = tokio::select! {
+            _ = unread => return,
+            read = pipe.read(buffer.get_mut(..most).unwrap_or(&mut [])) => read,
+        };
+        match read {
             Ok(count @ 1..) => {
                 let bytes = buffer.get(..count).unwrap_or(&[]);
                 let mut flows = session.flows();
