@@ -373,7 +373,7 @@ impl Driver {
             Ok(()) => {}
             // Nobody listens any more, or the server ignores the credit it was given. The
             // subscriber sees the end of its events.
-            Err(TrySendError::Disconnected | TrySendError::Full) => {
+            Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => {
                 self.client.leave(channel);
                 self.subscribers.retain(|subscriber| subscriber.channel != channel);
             }
