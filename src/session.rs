@@ -76,13 +76,7 @@ impl Session {
         output.unicode = output.terminal && speaks_utf8();
         // A command may mean something else by it.
         let own = command.flags.iter().any(|flag| flag.long == TIMEOUT.long);
-        let limit = match matches.value(&TIMEOUT).filter(|_| !own) {
-            Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
-                Error::usage(format!("'{text}' is no duration"))
-                    .hint("write for instance `--timeout 30s` or `2m`")
-            })?),
-            None => None,
-        };
+        let limit = if own { None } else { limit(matches)? };
         let own = |flag: &Flag| matches.value(flag).map(str::to_owned);
         let context = own(&CONTEXT).or_else(|| environment("RIG_CONTEXT"));
         if let Some(name) = &context {
@@ -249,15 +243,8 @@ impl Session {
 
     /// The network named by `given` or `--network`, else by `rig.json` here.
     pub fn network(&self, matches: &Matches, given: Option<&str>) -> Result<Name> {
-        let flag = matches.value(&NETWORK);
-        if let (Some(given), Some(flag)) = (given, flag)
-            && given != flag
-        {
-            return Err(Error::usage(format!("is the network '{given}' or '{flag}'?")));
-        }
-        let named = given.or(flag).map(str::to_owned);
-        let named = match named {
-            Some(name) => Some(name),
+        let named = match agreed(given, matches.value(&NETWORK))? {
+            Some(name) => Some(name.to_owned()),
             None => project::load(Path::new("."))?.network,
         };
         match named {
@@ -276,13 +263,7 @@ impl Session {
             let (app, network) = split_app(text);
             (Some(app), network)
         });
-        let flag = matches.value(&NETWORK);
-        if let (Some(suffix), Some(flag)) = (suffix, flag)
-            && suffix != flag
-        {
-            return Err(Error::usage(format!("is the network '{suffix}' or '{flag}'?")));
-        }
-        let network = suffix.or(flag);
+        let network = agreed(suffix, matches.value(&NETWORK))?;
         let project = match (app, network) {
             (Some(_), Some(_)) => Project::default(),
             _ => project::load(directory)?,
@@ -297,6 +278,26 @@ impl Session {
                 .hint(format!("write `{app}.NETWORK`, or add --network NETWORK"))
         })?;
         Ok(AppName { network: Name::parse("network", network)?, app })
+    }
+}
+
+/// `--timeout`.
+pub fn limit(matches: &Matches) -> Result<Option<Duration>> {
+    let Some(text) = matches.value(&TIMEOUT) else { return Ok(None) };
+    match parse_duration(text) {
+        Some(limit) if !limit.is_zero() => Ok(Some(limit)),
+        _ => Err(Error::usage(format!("'{text}' is no duration"))
+            .hint("write for instance `--timeout 30s` or `2m`")),
+    }
+}
+
+/// The network that is named in one place or another, or in both alike.
+pub fn agreed<'a>(given: Option<&'a str>, flag: Option<&'a str>) -> Result<Option<&'a str>> {
+    match (given, flag) {
+        (Some(given), Some(flag)) if given != flag => {
+            Err(Error::usage(format!("is the network '{given}' or '{flag}'?")))
+        }
+        _ => Ok(given.or(flag)),
     }
 }
 

@@ -76,6 +76,21 @@ pub fn text(document: &Value, path: &str) -> String {
     at(document, path).and_then(plain).unwrap_or_default()
 }
 
+/// `template` with the text at each path that stands in it in braces.
+pub fn filled(document: &Value, template: &str) -> String {
+    let mut out = String::new();
+    for piece in template.split('{') {
+        match piece.split_once('}') {
+            Some((path, rest)) => {
+                out.push_str(&text(document, path));
+                out.push_str(rest);
+            }
+            None => out.push_str(piece),
+        }
+    }
+    out
+}
+
 /// One field a line, behind its label; null members are left out.
 pub fn record(output: &Output, document: &Value, fields: &[Field], now: SystemTime) -> String {
     let shown: Vec<(&str, Cell)> =
@@ -300,6 +315,13 @@ mod tests {
         assert_eq!(show(&output, "checks", Show::Marks).as_deref(), Some("✓✗"));
         let times: Vec<String> = items(&document, "us").iter().filter_map(number).map(micros).collect();
         assert_eq!(times, ["0.0 ms", "0.9 ms", "9.9 ms", "10 ms", "999 ms", "1.2 s"]);
+    }
+
+    #[test]
+    fn a_template_is_filled_with_what_is_safe_to_show() {
+        let document = value(r#"{"id":7,"app":{"name":"a\u001b{id}"}}"#);
+        assert_eq!(filled(&document, "made {app.name} ({id}){none}"), "made a\\u{1b}{id} (7)");
+        assert_eq!(filled(&document, "all"), "all");
     }
 
     #[test]

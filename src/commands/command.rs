@@ -5,13 +5,13 @@ mod all;
 
 use super::carry::{End, How, OURS, carry, has_terminal, tty};
 use super::shell::{KEEP_DEFAULT, ended};
+use super::{number, tell};
 use crate::api::exec::Remote;
 use crate::cli::{self, Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::net::base64;
 use crate::session::{self, Session};
-use crate::time::parse_duration;
-use crate::view::text;
+use crate::view::filled;
 use crate::wire::exec::{Create, Exit, Variable};
 use miniserde::Serialize;
 use std::io::{self, Write};
@@ -100,13 +100,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
                 .hint("for instance `rig command APP -- ls -la`, or `rig command APP 'ls | wc -l'`"));
         }
     };
-    let limit = match matches.value(&LIMIT) {
-        None => None,
-        Some(text) => Some(parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
-            Error::usage(format!("'{text}' is no duration"))
-                .hint("write for instance `--timeout 30s` or `2m`")
-        })?),
-    };
+    let limit = session::limit(matches)?;
     let alone = [&TTY, &INSTANCE, &DETACH].into_iter().find(|flag| matches.has(flag));
     if let Some(flag) = alone.filter(|_| matches.has(&ALL)) {
         let message = format!("--all-instances and --{} exclude each other", flag.long);
@@ -153,24 +147,14 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
 
 /// `--instance`.
 pub fn instance(matches: &Matches) -> Result<Option<u64>> {
-    match matches.value(&INSTANCE) {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            Error::usage(format!("--instance takes a number, not '{text}'"))
-                .hint("for instance `--instance 2`")
-        }),
-    }
+    number(matches, &INSTANCE, "a number", "2")
 }
 
 /// Begins it, and leaves.
 fn detach(session: &Session, create: &Create) -> Result<()> {
     let answer = session.max()?.document("exec:create", create)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    let id = text(&answer, "id");
-    session.output.line(&id)?;
-    session.output.note(&format!("see `rig logs command {id}`; `rig delete session {id}` ends it"));
+    tell(session, &answer, "{id}")?;
+    session.output.note(&filled(&answer, "see `rig logs command {id}`; `rig delete session {id}` ends it"));
     Ok(())
 }
 

@@ -2,11 +2,12 @@
 //! `rig create member`.
 
 use super::logs::about_flag;
+use super::tell;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::Name;
 use crate::session::{self, Session};
-use crate::view::text;
+use crate::view::filled;
 use crate::wire::{app, member, network, token, webhook};
 use std::path::Path;
 
@@ -112,25 +113,15 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
         None => None,
     };
     let answer = session.max()?.document("network:create", &network::Create { name })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!("created network {} ({})", text(&answer, "name"), text(&answer, "domain")))
+    tell(session, &answer, "created network {name} ({domain})")
 }
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let request = app::Select { network: name.network.to_string(), app: name.app.to_string() };
     let answer = session.max()?.document("app:create", &request)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!(
-        "created app {} in network {}",
-        text(&answer, "name"),
-        text(&answer, "network")
-    ))?;
-    session.output.note(&format!("it will answer at {}; next: `rig deploy`", text(&answer, "url")));
+    tell(session, &answer, "created app {name} in network {network}")?;
+    session.output.note(&filled(&answer, "it will answer at {url}; next: `rig deploy`"));
     Ok(())
 }
 
@@ -138,15 +129,7 @@ fn webhook(session: &Session, matches: &Matches) -> Result<()> {
     let network = session.network(matches, None)?.to_string();
     let url = matches.arg(0).unwrap_or_default().to_owned();
     let answer = session.max()?.document("webhook:create", &webhook::Create { network, url })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!(
-        "created webhook {} of network {}",
-        text(&answer, "id"),
-        text(&answer, "network")
-    ))?;
-    session.output.line(&format!("secret {}", text(&answer, "secret")))?;
+    tell(session, &answer, "created webhook {id} of network {network}\nsecret {secret}")?;
     session.output.note("keep the secret: it is not shown again");
     Ok(())
 }
@@ -160,15 +143,10 @@ fn token(session: &Session, matches: &Matches) -> Result<()> {
         expires: own(&EXPIRES),
     };
     let answer = session.max()?.document("token:create", &request).map_err(about_flag)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&text(&answer, "token"))?;
-    session.output.note(&format!(
-        "this is token {}, which may {}: keep it, it is not shown again",
-        text(&answer, "id"),
-        text(&answer, "scope")
-    ));
+    tell(session, &answer, "{token}")?;
+    session
+        .output
+        .note(&filled(&answer, "this is token {id}, which may {scope}: keep it, it is not shown again"));
     Ok(())
 }
 
@@ -178,13 +156,5 @@ fn member(session: &Session, matches: &Matches) -> Result<()> {
         (matches.arg(0).unwrap_or_default().to_owned(), matches.value(&ROLE).map(str::to_owned));
     let request = member::Create { network, user, role };
     let answer = session.max()?.document("member:create", &request).map_err(about_flag)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!(
-        "{} is {} of network {}",
-        text(&answer, "user"),
-        text(&answer, "role"),
-        text(&answer, "network")
-    ))
+    tell(session, &answer, "{user} is {role} of network {network}")
 }

@@ -1,6 +1,7 @@
 //! `rig delete app`, `rig delete network`, `rig delete webhook`, `rig delete session`,
 //! `rig delete token`, `rig delete member`.
 
+use super::{id, tell};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::session::{self, Session};
@@ -99,10 +100,7 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
         )?;
     }
     let answer = session.max()?.document("app:delete", &request)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!("deleted app {} of network {}", name.app, name.network))
+    tell(session, &answer, "deleted app {name} of network {network}")
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
@@ -115,23 +113,17 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
         ask(session, &format!("delete network '{name}' with its {apps}?"))?;
     }
     let answer = session.max()?.document("network:delete", &request)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!("deleted network {name}"))
+    tell(session, &answer, "deleted network {name}")
 }
 
 fn end_session(session: &Session, matches: &Matches) -> Result<()> {
     let id = number(matches, "session")?;
     let answer = session.max()?.document("exec:delete", &exec::Select { id })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    let place = match text(&answer, "app") {
-        app if app.is_empty() => format!("network {}", text(&answer, "network")),
-        app => format!("app {app}"),
+    let line = match text(&answer, "app").is_empty() {
+        true => "ended session {id} of network {network}",
+        false => "ended session {id} of app {app}",
     };
-    session.output.line(&format!("ended session {id} of {place}"))
+    tell(session, &answer, line)
 }
 
 fn webhook(session: &Session, matches: &Matches) -> Result<()> {
@@ -147,19 +139,13 @@ fn webhook(session: &Session, matches: &Matches) -> Result<()> {
         ask(session, &format!("delete webhook {id} of network '{network}', to {url}?"))?;
     }
     let answer = session.max()?.document("webhook:delete", &webhook::Select { id })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!("deleted webhook {id} of network {}", text(&answer, "network")))
+    tell(session, &answer, "deleted webhook {id} of network {network}")
 }
 
 fn token(session: &Session, matches: &Matches) -> Result<()> {
     let id = number(matches, "token")?;
     let answer = session.max()?.document("token:delete", &token::Select { id })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!("deleted token {id}"))?;
+    tell(session, &answer, &format!("deleted token {id}"))?;
     if let Some(Value::Bool(true)) = at(&answer, "current") {
         session.output.note("it was the one in use: log in with another, `rig login`");
     }
@@ -170,22 +156,12 @@ fn member(session: &Session, matches: &Matches) -> Result<()> {
     let network = session.network(matches, None)?.to_string();
     let user = matches.arg(0).unwrap_or_default().to_owned();
     let answer = session.max()?.document("member:delete", &member::Select { network, user })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!(
-        "deleted member {} of network {}",
-        text(&answer, "user"),
-        text(&answer, "network")
-    ))
+    tell(session, &answer, "deleted member {user} of network {network}")
 }
 
 /// The number of a `what` that the argument names.
 fn number(matches: &Matches, what: &str) -> Result<u64> {
-    let given = matches.arg(0).unwrap_or_default();
-    given.parse().map_err(|_| {
-        Error::usage(format!("'{given}' is no {what}'s number")).hint(format!("see `rig list {what}s`"))
-    })
+    id(matches.arg(0).unwrap_or_default(), what, &format!("{what}s"))
 }
 
 fn ask(session: &Session, question: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `rig start app`, `rig stop app`, `rig restart app`, `rig scale app`.
 
+use super::tell;
 use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::{Error, Kind, Result};
@@ -104,22 +105,17 @@ fn toggle(
         false => Some(session.max()?.document("app:status", &request)?),
     };
     let answer = change(session, &name, event, &request, done)?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&match before.is_some_and(|before| already(&text(&before, "app.state"))) {
-        true => format!("app {} of network {} was {done} already", name.app, name.network),
-        false => format!("{done} app {} of network {}", name.app, name.network),
-    })
+    let line = match before.is_some_and(|before| already(&text(&before, "app.state"))) {
+        true => format!("app {{name}} of network {{network}} was {done} already"),
+        false => format!("{done} app {{name}} of network {{network}}"),
+    };
+    tell(session, &answer, &line)
 }
 
 fn restart(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let answer = change(session, &name, "app:restart", &select(&name), "restarted")?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    session.output.line(&format!("restarted app {} of network {}", name.app, name.network))
+    tell(session, &answer, "restarted app {name} of network {network}")
 }
 
 fn scale(session: &Session, matches: &Matches) -> Result<()> {
@@ -131,11 +127,8 @@ fn scale(session: &Session, matches: &Matches) -> Result<()> {
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let Select { network, app } = select(&name);
     let answer = change(session, &name, "app:scale", &Scale { network, app, instances }, "scaled")?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
     let size = count(instances, "instance");
-    session.output.line(&format!("scaled app {} of network {} to {size}", name.app, name.network))
+    tell(session, &answer, &format!("scaled app {{name}} of network {{network}} to {size}"))
 }
 
 fn select(name: &AppName) -> Select {

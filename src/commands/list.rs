@@ -3,7 +3,7 @@
 
 use super::logs::about_flag;
 use crate::cli::{Command, Flag, Matches};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::name::{Name, split_app};
 use crate::session::{self, Session};
 use crate::sys::terminal;
@@ -266,29 +266,15 @@ fn sessions(session: &Session, _: &Matches) -> Result<()> {
 }
 
 fn audit(session: &Session, matches: &Matches) -> Result<()> {
-    let number = |flag: &Flag| match matches.value(flag) {
-        None => Ok(None),
-        Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
-            Error::usage(format!("--{} takes a number, not '{text}'", flag.long))
-                .hint(format!("for instance `--{} 200`", flag.long))
-        }),
-    };
+    let number = |flag| super::number(matches, flag, "a number", "200");
     let (app, of_app) = matches.value(&OF_APP).map_or((None, None), |text| {
         let (app, network) = split_app(text);
         (Some(app), network)
     });
-    let network = only(matches, &OF_NETWORK)?;
-    if let (Some(suffix), Some(flag)) = (of_app, &network)
-        && suffix != flag
-    {
-        return Err(Error::usage(format!("is the network '{suffix}' or '{flag}'?")));
-    }
+    let network = session::agreed(of_app, matches.value(&OF_NETWORK))?;
     let request = audit::Filter {
         what: matches.value(&WHAT).map(str::to_owned),
-        network: match of_app {
-            Some(name) => Some(Name::parse("network", name)?.to_string()),
-            None => network,
-        },
+        network: network.map(|name| Name::parse("network", name)).transpose()?.map(|name| name.to_string()),
         app: app.map(|name| Name::parse("app", name)).transpose()?.map(|name| name.to_string()),
         since: matches.value(&BEGAN_SINCE).map(str::to_owned),
         before: number(&BEFORE)?,

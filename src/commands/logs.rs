@@ -153,10 +153,7 @@ fn build(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 fn command(session: &Session, matches: &Matches) -> Result<()> {
-    let given = matches.arg(0).unwrap_or_default();
-    let id = given.parse::<u64>().map_err(|_| {
-        Error::usage(format!("'{given}' is no session's number")).hint("see `rig list audit`")
-    })?;
+    let id = super::id(matches.arg(0).unwrap_or_default(), "session", "audit")?;
     show(session, matches, &format!("logs:command:{id}"), &format!("the app of session {id}"))
 }
 
@@ -213,13 +210,7 @@ fn show(session: &Session, matches: &Matches, topic: &str, what: &str) -> Result
 
 /// What the flags ask for, made anew for each join: a time that is so long ago moves away.
 fn query(matches: &Matches, follow: bool) -> Result<impl Fn(Option<u64>) -> String + Send + 'static> {
-    let number = |flag: &Flag, what: &str| match matches.value(flag) {
-        None => Ok(None),
-        Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
-            Error::usage(format!("--{} takes {what}, not '{text}'", flag.long))
-                .hint(format!("for instance `--{} 5`", flag.long))
-        }),
-    };
+    let number = |flag, what| super::number(matches, flag, what, "5");
     let own = |flag: &Flag| matches.value(flag).map(str::to_owned);
     let (since, until) = (own(&SINCE), own(&UNTIL));
     let default = if since.is_some() { None } else { Some(TAIL_DEFAULT) };

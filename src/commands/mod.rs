@@ -18,7 +18,11 @@ mod shell;
 mod status;
 mod variable;
 
-use crate::cli::Command;
+use crate::cli::{Command, Flag, Matches};
+use crate::error::{Error, Result};
+use crate::session::Session;
+use crate::view::filled;
+use miniserde::json::Value;
 use std::ffi::OsString;
 
 pub use carry::OURS;
@@ -83,3 +87,28 @@ pub static COMMANDS: &[Command] = &[
     context::DELETE,
     api::API,
 ];
+
+/// Tells what came of a request: the answer with `-o json`, else these lines, filled with it.
+fn tell(session: &Session, answer: &Value, lines: &str) -> Result<()> {
+    if session.output.json {
+        return session.output.document(answer);
+    }
+    lines.split('\n').try_for_each(|line| session.output.line(&filled(answer, line)))
+}
+
+/// The number that `flag`, which takes `what`, is given.
+fn number(matches: &Matches, flag: &Flag, what: &str, example: &str) -> Result<Option<u64>> {
+    let Some(text) = matches.value(flag) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        let long = flag.long;
+        Error::usage(format!("--{long} takes {what}, not '{text}'"))
+            .hint(format!("for instance `--{long} {example}`"))
+    })
+}
+
+/// The number of one of `what`, which `rig list` shows in this list.
+fn id(given: &str, what: &str, list: &str) -> Result<u64> {
+    given.parse().map_err(|_| {
+        Error::usage(format!("'{given}' is no {what}'s number")).hint(format!("see `rig list {list}`"))
+    })
+}

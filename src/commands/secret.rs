@@ -3,7 +3,8 @@
 
 use super::delete::YES;
 use super::list;
-use super::variable::{FROM_FILE, PRUNE, STAGE, agree, flags, place, read, scope, send};
+use super::tell;
+use super::variable::{FROM_FILE, PRUNE, STAGE, agree, flags, read, scope, send};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};
@@ -231,14 +232,6 @@ fn show(session: &Session, matches: &Matches) -> Result<()> {
 fn rotate(session: &Session, matches: &Matches) -> Result<()> {
     let network = session.network(matches, None)?.to_string();
     let answer = session.max()?.document("secret:rotate", &network::Select { network: network.clone() })?;
-    if session.output.json {
-        return session.output.document(&answer);
-    }
-    let secrets = at(&answer, "secrets").and_then(number).unwrap_or(0);
-    let place = place(&Select { network, app: None });
-    session.output.line(&format!(
-        "{place} has key {} now; {} sealed to it",
-        text(&answer, "number"),
-        count(secrets, "secret")
-    ))
+    let secrets = count(at(&answer, "secrets").and_then(number).unwrap_or(0), "secret");
+    tell(session, &answer, &format!("network {network} has key {{number}} now; {secrets} sealed to it"))
 }

@@ -93,9 +93,7 @@ fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
     if matches.arg(0).is_some() || matches.has(&KEEP) || matches.has(&INSTANCE) {
         return Err(Error::usage("--attach goes to a session that is there, and takes nothing else"));
     }
-    let number = id.parse().map_err(|_| {
-        Error::usage(format!("'{id}' is no session's number")).hint("see `rig list sessions`")
-    })?;
+    let number = super::id(id, "session", "sessions")?;
     let remote = Remote::attach(session.max()?, number)?;
     if !remote.exec.tty {
         return Err(Error::new(Kind::Conflict, format!("session {id} has no terminal: it is a command"))
