@@ -169,9 +169,13 @@ impl Carrier<'_> {
         on_signal(Some(Box::new(move |signal| {
             // On a terminal that is the program's, what comes from elsewhere is for rig; and
             // to stop is rig's own affair.
-            drives == (signal == STOPPED)
-                && unheard.fetch_add(1, Ordering::Relaxed) < SIGNALS
-                && sender.try_send(Input::Signal(signal)).is_ok()
+            if drives != (signal == STOPPED) {
+                return false;
+            }
+            let heard = unheard.fetch_add(1, Ordering::Relaxed) < SIGNALS
+                && sender.try_send(Input::Signal(signal)).is_ok();
+            // Who stops without giving the terminal back finds it broken.
+            heard || drives
         })));
         if drives {
             // Whoever has as much to do as that is told the size again.
@@ -295,7 +299,11 @@ impl Carrier<'_> {
                 self.session.exit_code.set(OURS);
                 self.give_back();
                 if self.lost.is_none() {
-                    self.end().map_err(|error| error.hint(back(&self.exec)))?;
+                    match self.end() {
+                        // The program was faster.
+                        Err(error) if error.kind() == Kind::NotFound => {}
+                        ended => ended.map_err(|error| error.hint(back(&self.exec)))?,
+                    }
                 }
                 return Ok(Some(self.leave(&match self.lost {
                     None => format!("session {} was ended", self.exec.id),
@@ -316,8 +324,8 @@ impl Carrier<'_> {
 
     /// Gives the terminal back; what is said then begins a line.
     fn give_back(&mut self) {
-        if let Some(screen) = self.screen.take() {
-            let _ = screen.say("");
+        if let Some(mut screen) = self.screen.take() {
+            let _ = screen.clear().and_then(|_| screen.say(""));
         }
     }
 

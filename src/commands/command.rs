@@ -62,8 +62,8 @@ pub const COMMAND: Command = Command {
             signal n), and 255 says that rig failed. Signals go to the program. One that takes longer \
             than --timeout gets SIGTERM, and five seconds later SIGKILL. When the connection \
             breaks, rig connects again and nothing is lost or doubled. With --detach it has nothing to \
-            read, and `rig logs command` shows what it writes; nor has it with --all-instances, where each line \
-            has the instance's number in front, and the largest exit code is rig's.",
+            read, and `rig logs command` shows what it writes; nor has it with --all-instances, where \
+            each line has the instance's number in front, and the largest exit code is rig's.",
     args: &[
         Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
         Arg { name: "LINE", help: "a line for the shell", required: false },

@@ -145,18 +145,12 @@ fn change(
 ) -> Result<Value> {
     let AppName { network, app } = name;
     let (late, see) = (format!("app '{app}' was not {done}"), format!("`rig status app {app}.{network}`"));
-    carry(session, event, request, &late, &see)
+    ask(session, event, request, &late, &see)
 }
 
 /// Asks for something that takes as long as apps do, and waits until it is done. `late` says
 /// what was not, and `see` where to look then.
-pub fn carry(
-    session: &Session,
-    event: &str,
-    request: &dyn Serialize,
-    late: &str,
-    see: &str,
-) -> Result<Value> {
+pub fn ask(session: &Session, event: &str, request: &dyn Serialize, late: &str, see: &str) -> Result<Value> {
     let (limit, max) = (session.limit.unwrap_or(LIMIT), session.max()?);
     // Nothing goes on in a Max that can't be reached.
     max.welcome::<Welcome>()?;

@@ -117,8 +117,9 @@ pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
     summary: "List the commands and shells that run in your apps",
-    about: "Yours, and in networks you own everybody's. A network's console has no app. One whose rig has lost its connection waits for it, a minute unless --keep says otherwise; a \
-            command that was begun with --detach goes on without.",
+    about: "Yours, and in networks you own everybody's. A network's console has no app. One whose \
+            rig has lost its connection waits for it, a minute unless --keep says otherwise; a command \
+            that was begun with --detach goes on without.",
     args: &[],
     flags: &[],
     examples: &[("All of them", "rig list sessions")],

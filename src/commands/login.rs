@@ -196,17 +196,17 @@ fn meet(session: &Session, url: &Url, route: &Route) -> Result<Option<String>> {
 fn token(session: &Session, matches: &Matches) -> Result<Secret> {
     let token = if let Some(token) = matches.value(&TOKEN) {
         session.output.warn("a token on the command line can be seen by other users; use --token-stdin");
-        Secret::new(token.trim().to_owned())
+        Secret::new(token.to_owned())
     } else if matches.has(&TOKEN_STDIN) {
-        Secret::new(prompt::line()?.trim().to_owned())
+        Secret::new(prompt::line()?)
     } else if session.output.interactive {
         prompt::hidden(&session.output, "API token (not shown)")?
     } else {
         return Err(Error::usage("cannot ask for the API token without a terminal").hint("use --token-stdin"));
     };
-    match token.reveal() {
+    match token.reveal().trim() {
         "" => Err(Error::usage("the API token is empty")),
-        _ => Ok(token),
+        token => Ok(Secret::new(token.to_owned())),
     }
 }
 

@@ -30,7 +30,10 @@ pub use carry::OURS;
 /// Whether these arguments call a program elsewhere, whose exit code is rig's: then no failure
 /// of rig looks like one of its codes, not even that the arguments are wrong.
 pub fn runs_elsewhere(args: &[OsString]) -> bool {
-    args.first().is_some_and(|word| word == "command" || word == "shell")
+    let is_first = |arg: &&OsString| {
+        COMMANDS.iter().any(|command| command.words.split(' ').next().is_some_and(|word| **arg == *word))
+    };
+    args.iter().find(is_first).is_some_and(|word| word == "command" || word == "shell")
 }
 
 /// Every command, in the order of help.

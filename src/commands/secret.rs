@@ -4,14 +4,14 @@
 use super::delete::YES;
 use super::list;
 use super::tell;
-use super::variable::{FROM_FILE, PRUNE, STAGE, agree, flags, read, scope, send};
+use super::variable::{FROM_FILE, PRUNE, STAGE, agree, flags, in_file, read, scope, send};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};
 use crate::net::{base64, hpke};
 use crate::redact::Secret;
 use crate::session::{self, Session};
-use crate::term::prompt::{hidden, possible};
+use crate::term::prompt::{hidden, possible, without_line_end};
 use crate::term::text::count;
 use crate::view::{Field, Show, at, field, number, text};
 use crate::wire::secret::{Change, INFO, Sealed, about};
@@ -124,7 +124,7 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
             let file = file.unwrap_or("-");
             let value = read(file)?;
             match file {
-                "-" => one_line_end_less(&value),
+                "-" => without_line_end(&value),
                 _ => value,
             }
         }
@@ -136,12 +136,6 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
     change(session, matches, &of, &[(name.to_owned(), value)], Vec::new(), false)
 }
 
-fn one_line_end_less(value: &Secret) -> Secret {
-    let text = value.reveal();
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    Secret::new(text.to_owned())
-}
-
 fn delete(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     change(session, matches, &of, &[], matches.args.clone(), false)
@@ -151,13 +145,8 @@ fn import(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let file = matches.arg(0).unwrap_or_default();
     let content = read(file)?;
-    let entries = dotenv::parse(content.reveal())
-        .map_err(|error| {
-            let hint = error.hint_text().unwrap_or_default().to_owned();
-            Error::usage(format!("'{file}': {}", error.message())).hint(hint)
-        })?
-        .into_iter();
-    let pairs: Vec<Pair> = entries.map(|entry| (entry.name, Secret::new(entry.value))).collect();
+    let entries = dotenv::parse(content.reveal()).map_err(|error| in_file(error, Some(file)))?;
+    let pairs: Vec<Pair> = entries.into_iter().map(|entry| (entry.name, Secret::new(entry.value))).collect();
     if !matches.has(&YES) {
         possible(&session.output, "--yes")?;
     }

@@ -103,7 +103,7 @@ fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
 }
 
 /// `--keep`.
-pub fn keep(matches: &Matches) -> Result<Duration> {
+fn keep(matches: &Matches) -> Result<Duration> {
     match matches.value(&KEEP) {
         None => Ok(KEEP_DEFAULT),
         Some(text) => parse_duration(text).filter(|keep| keep.as_secs() > 0).ok_or_else(|| {

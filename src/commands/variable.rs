@@ -2,7 +2,7 @@
 //! `rig apply`.
 
 use super::delete::YES;
-use super::lifecycle::carry;
+use super::lifecycle::ask;
 use super::list;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
@@ -216,7 +216,7 @@ fn import(session: &Session, matches: &Matches) -> Result<()> {
     }
     possible(&session.output, "--yes")?;
     let request = Change { preview: true, ..request };
-    let preview = session.max()?.document("var:change", &request).map_err(|error| about(error, file))?;
+    let preview = session.max()?.document("var:change", &request).map_err(|error| in_file(error, file))?;
     agree(session, &of, &preview)?;
     send(session, &of, "var:change", &Change { preview: false, ..request }, file)
 }
@@ -277,7 +277,7 @@ pub fn read(path: &str) -> Result<Secret> {
 }
 
 /// What is wrong with a line of a file names the file.
-fn about(error: Error, file: Option<&str>) -> Error {
+pub fn in_file(error: Error, file: Option<&str>) -> Error {
     match (error.field_name(), file) {
         (Some("text"), Some(file)) => {
             let named = Error::new(error.kind(), format!("'{file}': {}", error.message()));
@@ -297,7 +297,7 @@ pub fn send(
 ) -> Result<()> {
     let late = format!("{} was not changed", place(of));
     let see = format!("`rig list vars {}`", flags(of));
-    let answer = carry(session, event, request, &late, &see).map_err(|error| about(error, file))?;
+    let answer = ask(session, event, request, &late, &see).map_err(|error| in_file(error, file))?;
     if !session.output.json {
         let (mut set, mut gone) = (Vec::new(), Vec::new());
         for one in items(&answer, "changes") {
@@ -327,7 +327,7 @@ pub fn flags(of: &Select) -> String {
 fn apply(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, matches.arg(0))?;
     let late = format!("what is staged for {} was not applied", place(&of));
-    let answer = carry(session, "var:apply", &of, &late, &format!("`rig list vars {}`", flags(&of)))?;
+    let answer = ask(session, "var:apply", &of, &late, &format!("`rig list vars {}`", flags(&of)))?;
     if !session.output.json && items(&answer, "apps").is_empty() {
         session.output.line(&format!("nothing is staged for {}", place(&of)))?;
     }

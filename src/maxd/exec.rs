@@ -6,9 +6,9 @@
 //! exec:ID ── feed ──┘ one at a time; a session without a client waits for one for a while
 //! ```
 //!
-//! A session belongs to its user; an owner of its network sees it, and may end it. What its program writes waits here until a client has
-//! acknowledged it, and the program waits when that is much; so a client whose connection
-//! breaks goes on where it was.
+//! A session belongs to its user; an owner of its network sees it, and may end it. What its
+//! program writes waits here until a client has acknowledged it, and the program waits when
+//! that is much; so a client whose connection breaks goes on where it was.
 
 mod detached;
 pub mod feed;
@@ -74,6 +74,8 @@ pub struct Session {
     /// How much of its input the program has got, so far as that is worth telling.
     got: AtomicU64,
     orders: mpsc::Sender<Order>,
+    /// Why it has to end, once it has to: not behind what its client orders.
+    ending: watch::Sender<Option<&'static str>>,
     exit: OnceLock<Exit>,
     /// Counts the clients; only the newest is served.
     client: AtomicU64,
@@ -103,11 +105,16 @@ struct Place {
     program: Program,
 }
 
-/// What the task of a session is told.
+/// What a client orders.
 enum Order {
     Signal(i32),
     Resize(Size),
-    End(&'static str),
+}
+
+/// What the task of a session is told.
+struct Orders {
+    queue: mpsc::Receiver<Order>,
+    ending: watch::Receiver<Option<&'static str>>,
 }
 
 impl Session {
@@ -140,8 +147,7 @@ impl Session {
 
     /// Ends it, and says why.
     fn end(&self, reason: &'static str) {
-        // One whose task takes nothing is ending.
-        let _ = self.orders.try_send(Order::End(reason));
+        self.ending.send_replace(Some(reason));
     }
 }
 
@@ -264,7 +270,9 @@ impl Platform {
             })
             .await?;
         if created.is_some() {
-            let (orders, taken) = mpsc::channel(ORDERS);
+            let (orders, queue) = mpsc::channel(ORDERS);
+            let (ending, told) = watch::channel(None);
+            let taken = Orders { queue, ending: told };
             let session = Arc::new(Session {
                 id: document.id,
                 owner,
@@ -279,6 +287,7 @@ impl Platform {
                 typed: Notify::new(),
                 got: AtomicU64::new(0),
                 orders,
+                ending,
                 exit: OnceLock::new(),
                 client: AtomicU64::new(0),
                 attached: AtomicBool::new(false),

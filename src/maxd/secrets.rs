@@ -339,7 +339,7 @@ mod tests {
             vault.key(t, 1)
         });
         let made = made.unwrap();
-        let again = store.run(|t| open_key(&vault, t)).unwrap();
+        let again = store.run(|t| vault.key(t, 1)).unwrap();
         assert_eq!((made.number, &made.public), (again.number, &again.public));
         assert!(open(None).is_ok());
         let other = STANDARD.encode([7; 32]);
@@ -350,9 +350,5 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(open(None).is_err() && !path.exists());
         assert!(open(Some(&text)).is_ok());
-    }
-
-    fn open_key(vault: &Vault, t: &Transaction<'_>) -> Result<Key> {
-        vault.key(t, 1)
     }
 }

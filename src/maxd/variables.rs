@@ -94,8 +94,8 @@ pub fn parse(text: &str) -> Result<Vec<exec::Variable>> {
     entries.collect()
 }
 
-/// Writes variables in dotenv's syntax, so that [`parse`] gives them again, and other readers do as far as they
-/// can.
+/// Writes variables in dotenv's syntax, so that [`parse`] gives them again, and other readers
+/// do as far as they can.
 pub fn write(variables: &[exec::Variable]) -> String {
     variables.iter().map(|one| format!("{}={}\n", one.name, quote(&one.value))).collect()
 }

@@ -43,8 +43,8 @@ pub fn on_interrupt(text: &str) {
     text.clone_into(&mut LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// Ends rig on Ctrl-C, SIGTERM, SIGHUP and their like with the terminal restored and the exit code
-/// a shell expects (128+n). `json` says how it is told.
+/// Ends rig on Ctrl-C, SIGTERM, SIGHUP and their like with the terminal restored and the exit
+/// code a shell expects (128+n). `json` says how it is told.
 pub fn end_on_signals(json: bool) {
     JSON.store(json, Ordering::Relaxed);
     signals::watch(|signal| {

@@ -34,15 +34,21 @@ pub fn ask(output: &Output, question: &str) -> Result<String> {
     Ok(line()?.trim().to_owned())
 }
 
-/// Asks for a line that is not shown.
+/// Asks for a line that is not shown, and takes it as it is typed.
 pub fn hidden(output: &Output, question: &str) -> Result<Secret> {
     // First, since it forgets what was typed before: who sees the question may answer.
     let echo = EchoOff::new().map_err(|error| Error::io("hide the input of", "the terminal", &error))?;
     output.stderr(&format!("{}: ", safe(question)));
     let answer = line();
     drop(echo);
-    let answer = Secret::new(answer?);
-    Ok(Secret::new(answer.reveal().trim().to_owned()))
+    answer.map(Secret::new).map(|line| without_line_end(&line))
+}
+
+/// A secret without the line end behind it.
+pub fn without_line_end(secret: &Secret) -> Secret {
+    let text = secret.reveal();
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    Secret::new(text.to_owned())
 }
 
 /// The first line of standard input.

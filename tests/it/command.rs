@@ -268,7 +268,13 @@ fn why_it_ended_is_told() {
     rig.ok(&["delete", "app", "web.blue", "--yes"]);
     let out = child.wait_with_output().unwrap();
     assert_eq!(text(&out.stderr), "warning: it was ended: its app was deleted\n");
-    for args in [&["command", "web.blue", "a", "b"][..], &["shell", "--bogus"], &["command", "-o", "xml"]] {
+    for args in [
+        &["command", "web.blue", "a", "b"][..],
+        &["shell", "--bogus"],
+        &["command", "-o", "xml"],
+        &["-o", "json", "command", "--bogus"],
+        &["--network", "blue", "shell", "--bogus"],
+    ] {
         assert_eq!(rig.run(args).code, 255, "{args:?}");
     }
 }

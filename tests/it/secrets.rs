@@ -170,10 +170,10 @@ fn it_is_read_from_a_prompt_a_file_or_standard_input() {
     rig.enter(&place);
     let mut terminal = Terminal::spawn(&rig, &["create", "secret", "API_KEY", "-a", "lab.blue"]);
     terminal.wait("value of API_KEY:");
-    terminal.type_in("typed in\r");
+    terminal.type_in(" typed in \r");
     terminal.wait("restarted app lab of network blue");
     assert!(!terminal.written().contains("typed in"));
-    assert_eq!(found(&rig, "API_KEY"), "typed in");
+    assert_eq!(found(&rig, "API_KEY"), " typed in ");
     for (input, value) in [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a", "a"), (" é \nb", " é \nb")]
     {
         set(&rig, "API_KEY", input);

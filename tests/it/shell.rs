@@ -99,6 +99,7 @@ fn a_lost_connection_is_said_and_leaves_no_trace() {
     terminal.shows("connection to Max lost");
     terminal.type_in("\r~.");
     assert_eq!(terminal.end(), 255);
+    assert!(terminal.screen().contains("\nsession "), "{}", terminal.screen());
     assert!(terminal.echoes());
     terminal.is_restored();
     assert!(max.stop().is_some());

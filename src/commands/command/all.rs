@@ -8,14 +8,13 @@ use crate::commands::shell::why;
 use crate::error::{Error, Kind, Result};
 use crate::queue::{Receiver, bounded, either};
 use crate::session::Session;
+use crate::sys::signals::number;
 use crate::term::on_signal;
 use crate::time::human;
 use crate::view::{items, text};
 use crate::wire::app;
 use crate::wire::exec::{Create, Exit, Select};
 use miniserde::Serialize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What waits to be handled.
@@ -51,9 +50,8 @@ struct All {
 
 /// Runs it beside each instance; the worst exit code is rig's.
 pub fn run(session: &Session, create: &Create) -> Result<()> {
-    let (mut all, unheard) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
-    let ended = begin(session, create, &mut all, &unheard)
-        .and_then(|inputs| carry(session, &mut all, &inputs, &unheard));
+    let mut all = Vec::new();
+    let ended = begin(session, create, &mut all).and_then(|inputs| carry(session, &mut all, &inputs));
     on_signal(None);
     if ended.is_err() {
         // Nobody would hear of the others.
@@ -77,12 +75,7 @@ pub fn run(session: &Session, create: &Create) -> Result<()> {
 }
 
 /// Starts them, and listens to all.
-fn begin(
-    session: &Session,
-    create: &Create,
-    all: &mut Vec<One>,
-    unheard: &Arc<AtomicUsize>,
-) -> Result<(Receiver<Input>, Receiver<i32>)> {
+fn begin(session: &Session, create: &Create, all: &mut Vec<One>) -> Result<(Receiver<Input>, Receiver<i32>)> {
     let max = session.max()?;
     let app = create.app.clone().unwrap_or_default();
     let select = app::Select { network: create.network.clone(), app: app.clone() };
@@ -95,7 +88,6 @@ fn begin(
     };
     let (sender, inputs) = bounded(INPUTS);
     let (heard, signals) = bounded(SIGNALS);
-    let unheard = Arc::clone(unheard);
     for instance in numbers {
         let create = Create { instance: Some(instance), ..create.clone() };
         let mut remote = Remote::create(max, &create)?;
@@ -111,9 +103,7 @@ fn begin(
         let (out, err) = (stream(), stream());
         all.push(One { instance, remote, lost: false, exit: None, out, err });
     }
-    on_signal(Some(Box::new(move |signal| {
-        unheard.fetch_add(1, Ordering::Relaxed) < SIGNALS && heard.try_send(signal).is_ok()
-    })));
+    on_signal(Some(Box::new(move |signal| heard.try_send(signal).is_ok())));
     Ok((inputs, signals))
 }
 
@@ -122,7 +112,6 @@ fn carry(
     session: &Session,
     all: &mut [One],
     (inputs, signals): &(Receiver<Input>, Receiver<i32>),
-    unheard: &AtomicUsize,
 ) -> Result<()> {
     let keep = Duration::from_secs(all.first().map_or(0, |one| one.remote.exec.keep));
     let mut sink = Sink::new(false);
@@ -135,9 +124,8 @@ fn carry(
                 let hint = format!("the sessions end by themselves in {}", human(keep));
                 return Err(Error::new(Kind::Unreachable, message).hint(hint));
             }
-            unheard.store(0, Ordering::Relaxed);
             for one in all.iter().filter(|one| one.exit.is_none()) {
-                one.remote.signal(signal)?;
+                one.remote.signal(number(signal))?;
             }
             continue;
         }

@@ -112,7 +112,14 @@ fn listen(subscription: Subscription) -> Result<Receiver<Input>> {
     };
     start(SMALL, Box::new(read_keys)).map_err(failed)?;
     start(SMALL, Box::new(receive)).map_err(failed)?;
-    on_signal(Some(Box::new(move |signal| signal == STOPPED && stop.try_send(Input::Stopped).is_ok())));
+    on_signal(Some(Box::new(move |signal| {
+        // Whoever has as much to do as that does not stop; it would not give the screen back.
+        let stops = signal == STOPPED;
+        if stops {
+            let _ = stop.try_send(Input::Stopped);
+        }
+        stops
+    })));
     on_resize(Box::new(move || {
         // Whoever has as much to do as that will see the size anyway.
         let _ = size.try_send(Input::Resized);

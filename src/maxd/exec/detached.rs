@@ -1,7 +1,7 @@
 //! Commands that go on without a client: they have nothing to read, and what they write
 //! goes to the log, under their number.
 
-use super::{Order, Session, run};
+use super::{Orders, Session, run};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::{self, Access, Level};
 use crate::maxd::audit::LASTS;
@@ -15,7 +15,6 @@ use crate::wire::exec::Create;
 use crate::wire::log::Source;
 use rusqlite::{OptionalExtension, Transaction};
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// Runs the program from beginning to end.
 pub async fn run(
@@ -23,7 +22,7 @@ pub async fn run(
     session: Arc<Session>,
     request: Create,
     release: Release,
-    mut orders: mpsc::Receiver<Order>,
+    mut orders: Orders,
 ) {
     let journal = Journal::of_command(&release, session.id, &platform.lines);
     let (code, reason) = match run::start(&platform, &request, &release).await {

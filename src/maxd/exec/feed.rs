@@ -178,8 +178,7 @@ impl Client {
             let flows = self.session.flows();
             let room = self.frames.len() < FRAMES;
             let piece = |flow: &Flow, at| if room { flow.piece(at) } else { None };
-            let (out, err) = (piece(&flows.out, self.sent.out), piece(&flows.err, self.sent.err));
-            (out, err)
+            (piece(&flows.out, self.sent.out), piece(&flows.err, self.sent.err))
         };
         let mut sent = false;
         for (event, piece, at) in [("out", out, &mut self.sent.out), ("err", err, &mut self.sent.err)] {

@@ -1,6 +1,6 @@
 //! The task of a session: starts the program, carries its bytes, and sees it end.
 
-use super::{Order, Program, Session, shell};
+use super::{Order, Orders, Program, Session, shell};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::console::Console;
 use crate::maxd::instance;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -36,7 +36,7 @@ pub async fn run(
     session: Arc<Session>,
     request: Create,
     program: Program,
-    orders: mpsc::Receiver<Order>,
+    orders: Orders,
 ) {
     let started: Result<Box<dyn Job>> = match program {
         Program::Release(release) => start(&platform, &request, &release).await,
@@ -119,7 +119,7 @@ async fn carry(
     session: &Arc<Session>,
     mut job: Box<dyn Job>,
     limit: Option<u64>,
-    mut orders: mpsc::Receiver<Order>,
+    mut orders: Orders,
 ) -> (u64, Option<&'static str>) {
     let mut tasks = JoinSet::new();
     if let Some((out, err)) = job.outputs() {
@@ -132,7 +132,7 @@ async fn carry(
     if let Some(writer) = writer {
         writer.abort();
     }
-    give_out(session, tasks, &mut orders, reason.is_some()).await;
+    give_out(session, tasks, &mut orders.ending, reason.is_some()).await;
     (u64::try_from(exit.code).unwrap_or(255), reason)
 }
 
@@ -140,7 +140,7 @@ async fn carry(
 pub async fn until_end(
     job: &mut dyn Job,
     limit: Option<u64>,
-    orders: &mut mpsc::Receiver<Order>,
+    Orders { queue, ending }: &mut Orders,
 ) -> (runtime::Exit, Option<&'static str>) {
     let deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
     let mut waiting = Vec::new();
@@ -153,11 +153,10 @@ pub async fn until_end(
         };
         tokio::select! {
             exit = job.wait() => break (exit, None),
-            order = orders.recv() => match order {
-                Some(Order::Signal(number)) => waiting.push(number),
-                Some(Order::Resize(size)) => job.resize(size),
-                Some(Order::End(reason)) => break (job.stop(GRACE).await, Some(reason)),
-                None => break (job.stop(GRACE).await, Some("deleted")),
+            reason = told(ending) => break (job.stop(GRACE).await, Some(reason)),
+            Some(order) = queue.recv() => match order {
+                Order::Signal(number) => waiting.push(number),
+                Order::Resize(size) => job.resize(size),
             },
             () = late => break (job.stop(GRACE).await, Some("timeout")),
             () = sleep(AGAIN), if !waiting.is_empty() => {}
@@ -166,12 +165,19 @@ pub async fn until_end(
     }
 }
 
+/// Waits until it has to end: why.
+async fn told(ending: &mut watch::Receiver<Option<&'static str>>) -> &'static str {
+    let reason = ending.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+    // Whoever ends it is gone only when its session is.
+    reason.unwrap_or("deleted")
+}
+
 /// Reads what it wrote to its end, as fast as the client takes it; only who holds the pipes
 /// without writing is not waited for.
 async fn give_out(
     session: &Session,
     mut tasks: JoinSet<()>,
-    orders: &mut mpsc::Receiver<Order>,
+    ending: &mut watch::Receiver<Option<&'static str>>,
     stopped: bool,
 ) {
     let mut before = None;
@@ -183,9 +189,7 @@ async fn give_out(
         tokio::select! {
             _ = tasks.join_next() => {}
             // Nobody will take the rest.
-            order = orders.recv() => if matches!(order, Some(Order::End(_)) | None) {
-                break;
-            },
+            _ = ending.changed() => break,
             () = sleep(LAST_WORDS) => {
                 let given_up = stopped && !session.attached.load(Ordering::Relaxed);
                 if before == Some(done) && (done.2 > 0 || given_up) {

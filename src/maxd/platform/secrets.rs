@@ -1,12 +1,12 @@
 //! The use-cases of secrets, which never see a value: keys, changes, lists.
 
-use super::variables::{Request, place, staged};
+use super::variables::Request;
 use super::{Platform, find_network};
 use crate::error::{Error, Result};
 use crate::maxd::access::Access;
 use crate::maxd::once::Once;
 use crate::maxd::secrets::Key;
-use crate::maxd::variables::{self, Content, Scope, Setting};
+use crate::maxd::variables::{self, Content, Setting, Variable};
 use crate::wire::secret::{self, Change, List, Select};
 use crate::wire::variable::{self, Changed};
 use base64::Engine;
@@ -46,23 +46,9 @@ impl Platform {
 
     /// `secret:list`.
     pub async fn list_secrets(&self, who: &Access, request: variable::Select) -> Result<List> {
-        let asks = who.clone();
-        let read = move |t: &Transaction<'_>| {
-            let variable::Select { network, app } = request;
-            let place = place(t, &asks, &network, app.as_deref())?;
-            let (scope, row) = (place.scope, place.apps.first());
-            let (all, staged) = match (scope.app, row) {
-                (Some(id), Some(row)) => (variables::wanted(t, scope.network, id)?, staged(t, row)?),
-                _ => (variables::own(t, scope)?, Vec::new()),
-            };
-            let of_network = variables::own(t, Scope { app: None, ..scope })?;
-            let secrets = all.iter().filter(|one| one.secret()).map(|one| {
-                let overrides = one.own && of_network.iter().any(|other| other.name == one.name);
-                one.secret_document(overrides, staged.iter().any(|other| other.name == one.name))
-            });
-            Ok(List { network, app, secrets: secrets.collect(), staged })
-        };
-        self.store.with(read).await
+        let (secrets, staged) = self.listed(who, &request, true, Variable::secret_document).await?;
+        let variable::Select { network, app } = request;
+        Ok(List { network, app, secrets, staged })
     }
 
     /// `secret:change`.

@@ -42,8 +42,8 @@ impl Platform {
         Ok(network::Status { network, apps, readings, usage, traffic, alerts })
     }
 
-    /// The apps that `who` sees, or those of one network, by network and name, with their rows and
-    /// instances.
+    /// The apps that `who` sees, or those of one network, by network and name, with their rows
+    /// and instances.
     pub async fn apps_of(
         &self,
         who: &Access,

@@ -9,7 +9,7 @@ use crate::maxd::plan::Run;
 use crate::maxd::secrets::Vault;
 use crate::maxd::store::explain;
 use crate::maxd::supervisor::Release;
-use crate::maxd::variables::{self, Content, Scope, Setting};
+use crate::maxd::variables::{self, Content, Scope, Setting, Variable};
 use crate::wire::exec;
 use crate::wire::variable::{Applied, Change, Changed, Difference, Export, List, Query, Rollout, Select};
 use futures_util::future::join_all;
@@ -70,20 +70,33 @@ pub(super) fn staged(t: &Transaction<'_>, row: &AppRow) -> Result<Vec<Difference
 impl Platform {
     /// `var:list`.
     pub async fn list_variables(&self, who: &Access, request: Select) -> Result<List> {
-        let who = who.clone();
+        let (variables, staged) = self.listed(who, &request, false, Variable::document).await?;
+        let Select { network, app } = request;
+        Ok(List { network, app, variables, staged })
+    }
+
+    /// What a scope has that is `secret` or is not, and what is staged in all. `told` is given
+    /// whether it overrides one of the network's, and whether it is staged.
+    pub(super) async fn listed<T: Send + 'static>(
+        &self,
+        who: &Access,
+        of: &Select,
+        secret: bool,
+        told: fn(&Variable, bool, bool) -> T,
+    ) -> Result<(Vec<T>, Vec<Difference>)> {
+        let (who, network, app) = (who.clone(), of.network.clone(), of.app.clone());
         let read = move |t: &Transaction<'_>| {
-            let Select { network, app } = request;
             let Place { scope, apps } = place(t, &who, &network, app.as_deref())?;
             let (all, staged) = match (scope.app, apps.first()) {
                 (Some(id), Some(row)) => (variables::wanted(t, scope.network, id)?, staged(t, row)?),
                 _ => (variables::own(t, scope)?, Vec::new()),
             };
             let of_network = variables::own(t, Scope { app: None, ..scope })?;
-            let variables = all.iter().filter(|one| !one.secret()).map(|one| {
+            let listed = all.iter().filter(|one| one.secret() == secret).map(|one| {
                 let overrides = one.own && of_network.iter().any(|other| other.name == one.name);
-                one.document(overrides, staged.iter().any(|other| other.name == one.name))
+                told(one, overrides, staged.iter().any(|other| other.name == one.name))
             });
-            Ok(List { network, app, variables: variables.collect(), staged })
+            Ok((listed.collect(), staged))
         };
         self.store.with(read).await
     }

@@ -249,7 +249,7 @@ impl Change {
         for (name, content) in &set {
             check(name, content, key)?;
             if others.iter().any(|one| one.name == *name) {
-                return Err(self.other_kind(name));
+                return Err(self.taken(name));
             }
         }
         for name in &self.delete {
@@ -257,7 +257,11 @@ impl Change {
                 return Err(self.missing(t, scope, name, &others)?);
             }
         }
-        let unchanged = |one: &Variable| matches!(set.get(one.name.as_str()), Some(Content::Plain(value)) if *value == one.value);
+        let unchanged = |one: &Variable| match set.get(one.name.as_str()) {
+            Some(Content::Plain(value)) => *value == one.value,
+            // Nobody here knows what is sealed.
+            _ => false,
+        };
         let kept: BTreeSet<&str> =
             before.iter().filter(|one| unchanged(one)).map(|one| one.name.as_str()).collect();
         for one in &before {
@@ -279,11 +283,13 @@ impl Change {
         Ok((changes, kept.len() as u64))
     }
 
-    fn other_kind(&self, name: &str) -> Error {
-        let (is, delete) = match self.secret {
-            true => ("variable", "var"),
-            false => ("secret", "secret"),
-        };
+    /// What those of the other kind are called, and where they are deleted.
+    fn other_kind(&self) -> (&'static str, &'static str) {
+        if self.secret { ("variable", "var") } else { ("secret", "secret") }
+    }
+
+    fn taken(&self, name: &str) -> Error {
+        let (is, delete) = self.other_kind();
         Error::new(Kind::Conflict, format!("'{name}' is a {is} already"))
             .hint(format!("delete that first: `rig delete {delete} {name}`"))
             .field("set")
@@ -294,7 +300,7 @@ impl Change {
         let error = Error::new(Kind::NotFound, format!("there is no {noun} '{name}'")).field("delete");
         let is = |one: &Variable| one.name == name;
         if others.iter().any(is) {
-            let (is, delete) = if self.secret { ("variable", "var") } else { ("secret", "secret") };
+            let (is, delete) = self.other_kind();
             return Ok(error.hint(format!("it is a {is}: `rig delete {delete} {name}`")));
         }
         let of_network = scope.app.is_some() && own(t, Scope { app: None, ..scope })?.iter().any(is);
