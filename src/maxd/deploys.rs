@@ -190,7 +190,7 @@ impl Platform {
         let (deploy, turn) = self
             .store
             .with(move |t| {
-                t.execute("UPDATE apps SET releases = releases + 1 WHERE id = ?1", [app]).map_err(explain)?;
+                t.execute("UPDATE all_apps SET releases = releases + 1 WHERE id = ?1", [app]).map_err(explain)?;
                 t.execute(
                     "UPDATE deploys SET state = ?2, release = (SELECT releases FROM apps WHERE id = ?3) WHERE id = ?1",
                     params![id, word(State::Queued), app],
@@ -280,7 +280,7 @@ impl Platform {
                 Some((release, variables)) => {
                     variables::apply(t, app, &variables)?;
                     t.execute(
-                        "UPDATE apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
+                        "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
                         params![id, release, now],
                     )
                     .map_err(explain)?;

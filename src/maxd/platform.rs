@@ -182,7 +182,7 @@ impl Platform {
                 once.run(t, || {
                     let id = find_network(t, &asks, &request.network)?;
                     let (network, apps) = (network_row(t, id, &domain)?, app_rows(t, &asks, Some(id))?);
-                    t.execute("DELETE FROM networks WHERE id = ?1", [id]).map_err(explain)?;
+                    t.execute("DELETE FROM all_networks WHERE id = ?1", [id]).map_err(explain)?;
                     Ok((network, (id, apps)))
                 })
             })
@@ -252,7 +252,7 @@ impl Platform {
                 once.run(t, || {
                     let row = find_app(t, &asks, &request.network, &request.app)?;
                     alerts::resolve_app(t, row.id, SystemTime::now())?;
-                    t.execute("DELETE FROM apps WHERE id = ?1", [row.id]).map_err(explain)?;
+                    t.execute("DELETE FROM all_apps WHERE id = ?1", [row.id]).map_err(explain)?;
                     Ok((show(&row), row))
                 })
             })
@@ -354,7 +354,7 @@ fn insert_network(
         None => unused_name(t)?,
     };
     let inserted = t.execute(
-        "INSERT INTO networks(name, created_at) VALUES (?1, ?2) ON CONFLICT(name) DO NOTHING",
+        "INSERT INTO all_networks(name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         params![name, now],
     );
     if inserted.map_err(explain)? == 0 {
@@ -407,7 +407,7 @@ pub fn app_in_row(t: &Transaction<'_>, app: i64) -> Result<Option<AppRow>> {
 pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Option<AppRow>> {
     let inserted = t
         .execute(
-            "INSERT INTO apps(network, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            "INSERT INTO all_apps(network, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             params![network, name.as_str(), rfc3339(SystemTime::now())],
         )
         .map_err(explain)?;

@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let made = store.run(|t| {
             t.execute_batch(
-                "INSERT INTO users VALUES (1, 'a', ''); INSERT INTO networks(id, name, created_at) VALUES (1, 'n', '')",
+                "INSERT INTO users VALUES (1, 'a', ''); INSERT INTO all_networks(id, name, created_at) VALUES (1, 'n', '')",
             )
             .map_err(explain)?;
             vault.key(t, 1)

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/8.sql"),
     include_str!("schema/9.sql"),
     include_str!("schema/10.sql"),
+    include_str!("schema/11.sql"),
 ];
 
 /// The database.
@@ -78,6 +79,8 @@ pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
 /// Applies the migrations the database has not seen yet.
 pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) -> Result<()> {
     let failed = |error| explain(error).hint(format!("the database is '{}'", path.display()));
+    // So that a table can be made anew (https://sqlite.org/lang_altertable.html#otheralter).
+    connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version: usize =
         transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
@@ -88,8 +91,16 @@ pub fn migrate(connection: &mut Connection, migrations: &[&str], path: &Path) ->
     for script in migrations.iter().skip(version) {
         transaction.execute_batch(script).map_err(failed)?;
     }
+    if version < migrations.len() {
+        let broken = transaction.prepare("PRAGMA foreign_key_check").and_then(|mut check| check.exists([]));
+        if broken.map_err(failed)? {
+            let message = format!("'{}' holds what belongs to nothing", path.display());
+            return Err(Error::new(Kind::Internal, message).hint("restore a backup"));
+        }
+    }
     transaction.pragma_update(None, "user_version", migrations.len()).map_err(failed)?;
-    transaction.commit().map_err(failed)
+    transaction.commit().map_err(failed)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(failed)
 }
 
 /// Makes the data directory if need be, for maxd's own user alone.
@@ -196,6 +207,14 @@ mod tests {
         assert_eq!(text(audit), "1commandblue1web,2consolered--");
         assert_eq!(text("SELECT user || bound || key FROM answers"), "10k");
         assert_eq!(text("SELECT count(*) || '' FROM apps"), "1");
+        let changes = "DELETE FROM all_networks WHERE id = 2;
+            INSERT INTO all_networks(name, created_at) VALUES ('red', '');
+            UPDATE all_apps SET deleted_at = '';
+            INSERT INTO all_apps(network, name, created_at) VALUES (1, 'web', '');";
+        connection.execute_batch(changes).unwrap();
+        assert_eq!(text("SELECT group_concat(id || name) FROM networks"), "1blue,3red");
+        assert_eq!(text("SELECT group_concat(id || name) FROM apps"), "2web");
+        assert_eq!(text("SELECT group_concat(network) FROM members"), "1");
     }
 
     #[test]

@@ -21,9 +21,9 @@ fn world() -> (TempDir, Arc<Store>, Arc<Alerts>) {
     run(
         &store,
         "INSERT INTO users(name, created_at) VALUES ('ada', ''), ('bob', '');
-         INSERT INTO networks(name, created_at) VALUES ('blue', ''), ('red', '');
+         INSERT INTO all_networks(name, created_at) VALUES ('blue', ''), ('red', '');
          INSERT INTO members VALUES (1, 1, 1, ''), (2, 2, 3, '');
-         INSERT INTO apps(network, name, created_at) VALUES (1, 'web', ''), (1, 'api', ''), (2, 'web', '');
+         INSERT INTO all_apps(network, name, created_at) VALUES (1, 'web', ''), (1, 'api', ''), (2, 'web', '');
          INSERT INTO webhooks(network, url, secret, created_at) VALUES (1, 'u', 's', '');",
     );
     let alerts = Alerts::open(Arc::clone(&store), AT_ONCE).unwrap();
@@ -130,7 +130,7 @@ async fn nothing_is_raised_for_an_app_that_is_gone() {
     let (_dir, store, alerts) = world();
     see(&alerts, vec![in_state(1, State::CrashLoop)]).await;
     store.run(|t| resolve_app(t, 1, SystemTime::now())).unwrap();
-    run(&store, "DELETE FROM apps WHERE id = 1");
+    run(&store, "DELETE FROM all_apps WHERE id = 1");
     alerts.forget(&[1]).await;
     see(&alerts, vec![in_state(1, State::CrashLoop)]).await;
     assert!(alerts.active(Scope::Networks(vec![1])).is_empty());

@@ -185,7 +185,7 @@ impl Platform {
     async fn keep(&self, app: i64, instances: u64, stopped: bool) -> Result<()> {
         let changed = self.store.with(move |t| {
             t.execute(
-                "UPDATE apps SET instances = ?2, stopped = ?3 WHERE id = ?1",
+                "UPDATE all_apps SET instances = ?2, stopped = ?3 WHERE id = ?1",
                 params![app, instances, stopped],
             )
             .map_err(explain)

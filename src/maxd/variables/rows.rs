@@ -104,7 +104,7 @@ impl Variable {
 
 const COLUMNS: &str = "SELECT v.id, v.name, v.value, v.app IS NOT NULL, v.updated_by, v.updated_at,
      v.sealed, v.fingerprint, n.name, a.name
-     FROM variables v JOIN networks n ON n.id = v.network LEFT JOIN apps a ON a.id = v.app";
+     FROM variables v JOIN all_networks n ON n.id = v.network LEFT JOIN all_apps a ON a.id = v.app";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Variable> {
     Ok(Variable {

@@ -174,7 +174,7 @@ mod tests {
         let made = store.run(|t| {
             t.execute_batch(
                 "INSERT INTO users(name, created_at) VALUES ('ada', '');
-                 INSERT INTO networks(name, created_at) VALUES ('blue', ''), ('red', '');
+                 INSERT INTO all_networks(name, created_at) VALUES ('blue', ''), ('red', '');
                  INSERT INTO webhooks(network, url, secret, created_at) VALUES (1, 'u1', 's', ''), (2, 'u2', 's', '');",
             )
             .map_err(explain)
