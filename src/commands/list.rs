@@ -85,7 +85,8 @@ const NETWORK_FIELDS: &[Field] = &[
     field("created", "created_at", Show::Ago),
 ];
 
-const APP_FIELDS: &[Field] = &[
+/// The columns of apps.
+pub const APP_FIELDS: &[Field] = &[
     field("app", "name", Show::Plain),
     field("network", "network", Show::Plain),
     field("state", "state", Show::State),
@@ -167,9 +168,11 @@ const WHAT: Flag = Flag {
 };
 const BEGAN_SINCE: Flag =
     Flag { long: "since", short: None, value: "TIME", help: "only those since then: `24h` ago, or RFC 3339" };
-const LIMIT: Flag =
+/// `--limit`, of pages.
+pub const LIMIT: Flag =
     Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
-const BEFORE: Flag =
+/// `--before`, of pages.
+pub const BEFORE: Flag =
     Flag { long: "before", short: None, value: "ID", help: "only those with a lower number" };
 
 const AUDIT_FIELDS: &[Field] = &[
@@ -283,11 +286,16 @@ fn audit(session: &Session, matches: &Matches) -> Result<()> {
     };
     let answer = session.max()?.document("audit:list", &request).map_err(about_flag)?;
     show(session, &answer, "entries", AUDIT_FIELDS, "nothing was found")?;
-    let next = text(&answer, "before");
-    if !session.output.json && !next.is_empty() {
+    older(session, &answer);
+    Ok(())
+}
+
+/// Says how to see what is before this page.
+pub fn older(session: &Session, answer: &Value) {
+    let next = text(answer, "before");
+    if !next.is_empty() {
         session.output.note(&format!("there are older ones: add `--before {next}`"));
     }
-    Ok(())
 }
 
 fn webhooks(session: &Session, matches: &Matches) -> Result<()> {
