@@ -61,9 +61,7 @@ fn history(session: &Session, matches: &Matches) -> Result<()> {
     let request =
         Filter { network: of.network, app: of.app, before: number(&BEFORE)?, limit: number(&LIMIT)? };
     let answer = session.max()?.document("config:history", &request).map_err(super::logs::about_flag)?;
-    list::show(session, &answer, "entries", FIELDS, "nothing was found")?;
-    list::older(session, &answer);
-    Ok(())
+    list::entries(session, &answer, FIELDS)
 }
 
 fn rollback(session: &Session, matches: &Matches) -> Result<()> {

@@ -10,12 +10,8 @@ use crate::view::{Field, Show, field};
 use crate::wire::config::Select;
 use std::path::Path;
 
-const AT: Flag = Flag {
-    long: "at",
-    short: None,
-    value: "N",
-    help: "as it was behind that change (`rig list history`)",
-};
+const AT: Flag =
+    Flag { long: "at", short: None, value: "N", help: "as it was behind that change (`rig list history`)" };
 
 /// `rig details app`.
 pub const APP: Command = Command {

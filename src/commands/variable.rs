@@ -81,10 +81,11 @@ pub const LIST: Command = Command {
     about: "Of an app also those it has from its network. A long value is cut; `rig export vars` and \
             `-o json` have all of it.",
     args: &[],
-    flags: &[&session::APP, &session::NETWORK],
+    flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
     examples: &[
         ("An app's", "rig list vars --app web.blue"),
         ("Those that all apps of a network have", "rig list vars --network blue"),
+        ("Those that begin so", "rig list vars --app web.blue --where 'name=DB_*'"),
     ],
     run: show,
 };
@@ -401,9 +402,8 @@ pub fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
 
 fn show(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
-    let answer = session.max()?.document("var:list", &of)?;
     let none = format!("no variables yet: `rig create var KEY=VALUE {}`", flags(&of));
-    list::show(session, &answer, "variables", FIELDS, &none)?;
+    let answer = list::ask(session, matches, ("var:list", "variables", FIELDS), &of, &none)?;
     let removed = items(&answer, "staged").iter().filter(|one| text(one, "change") == "removed");
     let removed: Vec<_> = removed.map(|one| text(one, "name")).collect();
     if !removed.is_empty() {

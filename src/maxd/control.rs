@@ -3,6 +3,7 @@
 use super::access::{Access, unknown};
 use super::auth::Identity;
 use super::once::Once;
+use super::page;
 use super::platform::Platform;
 use crate::error::{Error, Result};
 use crate::wire::{
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
     let who = who.asks(event)?;
     let done = answer(platform, &who, event, payload).await;
-    platform.witness(&who, done).await
+    platform.witness(&who, done).await.and_then(|answer| page::of(event, payload, answer))
 }
 
 async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &str) -> Result<String> {

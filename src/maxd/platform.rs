@@ -20,6 +20,7 @@ use super::line::NewLine;
 use super::logs::Logs;
 use super::members;
 use super::metrics::Metrics;
+use super::near;
 use super::once::Once;
 use super::plan::Run;
 use super::router::Routes;
@@ -382,8 +383,10 @@ fn network_row(t: &Transaction<'_>, id: i64, domain: &str) -> Result<Network> {
 /// The network of this name, if `who` may do there what he asks for.
 pub fn find_network(t: &Transaction<'_>, who: &Access, name: &str) -> Result<i64> {
     let missing = || {
+        let seen = format!("SELECT n.name FROM networks n WHERE {SEEN}");
+        let own = params![who.user, who.network];
         Error::new(Kind::NotFound, format!("network '{name}' does not exist"))
-            .hint("see `rig list networks`")
+            .hint(near::hint(t, name, &seen, own, "see `rig list networks`"))
             .field("network")
     };
     let found = t.query_row("SELECT id FROM networks WHERE name = ?1", [name], |row| row.get(0));
@@ -396,8 +399,10 @@ pub fn find_app(t: &Transaction<'_>, who: &Access, network: &str, app: &str) -> 
     let id = find_network(t, who, network)?;
     let query = format!("{APP_ROWS} WHERE n.id = ?1 AND a.name = ?2");
     t.query_row(&query, params![id, app], app_row).optional().map_err(explain)?.ok_or_else(|| {
+        let all = "SELECT name FROM apps WHERE network = ?1";
+        let see = format!("see `rig list apps --network {network}`");
         Error::new(Kind::NotFound, format!("app '{app}' does not exist in network '{network}'"))
-            .hint(format!("see `rig list apps --network {network}`"))
+            .hint(near::hint(t, app, all, [id], &see))
             .field("app")
     })
 }

@@ -17,6 +17,7 @@ pub mod log;
 pub mod member;
 pub mod metrics;
 pub mod network;
+pub mod page;
 pub mod secret;
 pub mod token;
 pub mod variable;

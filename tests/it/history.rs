@@ -155,10 +155,8 @@ fn a_write_from_an_older_version_changes_nothing_and_shows_both_sides() {
     }
     assert_eq!(variables(&rig, &[]), ["A=2"]);
     assert_eq!(entries(&rig, &["-a", "web.blue"]).len(), 3);
-    rig.run(&["create", "var", "A=3", "-a", "web.blue", "--if-version", "x"]).fails(
-        2,
-        "rig: --if-version takes a version's number, not 'x'\n  for instance `--if-version 7`\n",
-    );
+    rig.run(&["create", "var", "A=3", "-a", "web.blue", "--if-version", "x"])
+        .fails(2, "rig: --if-version takes a version's number, not 'x'\n  for instance `--if-version 7`\n");
 }
 
 #[test]

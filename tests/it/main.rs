@@ -33,6 +33,7 @@ mod instances;
 mod isolation;
 mod json;
 mod lifecycle;
+mod lists;
 mod login;
 mod logs;
 mod logs_filters;

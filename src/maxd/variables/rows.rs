@@ -2,6 +2,7 @@
 
 use super::{COUNT_MAX, TOTAL_MAX, check_name, check_size, check_value};
 use crate::error::{Error, Kind, Result};
+use crate::maxd::near;
 use crate::maxd::secrets::{Environment, OVERHEAD, Sealed, Vault};
 use crate::maxd::store::{explain, held};
 use crate::time::rfc3339;
@@ -279,7 +280,7 @@ impl Change {
         }
         for name in &self.delete {
             if !before.iter().any(|one| one.name == *name) {
-                return Err(self.missing(t, scope, name, &others)?);
+                return Err(self.missing(t, scope, name, (&before, &others))?);
             }
         }
         let unchanged = |one: &Variable| match set.get(one.name.as_str()) {
@@ -317,7 +318,13 @@ impl Change {
             .field("set")
     }
 
-    fn missing(&self, t: &Transaction<'_>, scope: Scope, name: &str, others: &[Variable]) -> Result<Error> {
+    fn missing(
+        &self,
+        t: &Transaction<'_>,
+        scope: Scope,
+        name: &str,
+        (these, others): (&[Variable], &[Variable]),
+    ) -> Result<Error> {
         let noun = self.noun();
         let error = Error::new(Kind::NotFound, format!("there is no {noun} '{name}'")).field("delete");
         let is = |one: &Variable| one.name == name;
@@ -326,11 +333,11 @@ impl Change {
             return Ok(error.hint(format!("it is a {is}: `rig delete {delete} {name}`")));
         }
         let of_network = scope.app.is_some() && own(t, Scope { app: None, ..scope })?.iter().any(is);
-        Ok(match (of_network, self.secret) {
-            (true, _) => error.hint("the network has it: delete it there, with --network alone"),
-            (false, true) => error.hint("see `rig list secrets`"),
-            (false, false) => error.hint("see `rig list vars`"),
-        })
+        if of_network {
+            return Ok(error.hint("the network has it: delete it there, with --network alone"));
+        }
+        let see = if self.secret { "see `rig list secrets`" } else { "see `rig list vars`" };
+        Ok(error.hint(near::among(name, these.iter().map(|one| one.name.as_str()), see)))
     }
 }
 
