@@ -18,6 +18,7 @@ mod logs;
 mod secret;
 mod shell;
 mod status;
+mod transfer;
 mod variable;
 
 use crate::cli::{Command, Flag, Matches};
@@ -87,8 +88,13 @@ pub static COMMANDS: &[Command] = &[
     secret::DELETE,
     delete::SESSION,
     variable::EXPORT,
+    transfer::EXPORT_APP,
+    transfer::EXPORT_NETWORK,
     variable::IMPORT,
     secret::IMPORT,
+    transfer::IMPORT,
+    transfer::VALIDATE,
+    transfer::DIFF,
     secret::ROTATE,
     config::ROLLBACK,
     context::LIST,

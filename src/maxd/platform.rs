@@ -5,6 +5,7 @@ mod configuration;
 mod lifecycle;
 mod secrets;
 mod status;
+mod transfer;
 mod under_way;
 mod variables;
 

@@ -8,6 +8,7 @@
 //! gets it, and for a rotation of the key; nowhere else.
 
 use super::store::{Store, disk, explain};
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
 use crate::time::rfc3339;
@@ -52,6 +53,16 @@ pub struct Key {
     private: Vec<u8>,
     /// When it was made.
     pub created_at: String,
+}
+
+/// A network's private key.
+pub struct PrivateKey(Private);
+
+impl PrivateKey {
+    /// Opens what was sealed to its public key.
+    pub fn open(&self, sealed: &Sealed) -> Result<Secret> {
+        open(&self.0, sealed)
+    }
 }
 
 /// A sealed value.
@@ -114,17 +125,41 @@ impl Vault {
     }
 
     fn private(&self, key: &Key) -> Result<Private> {
-        let opened = || {
-            let (nonce, bytes) = key.private.split_at_checked(NONCE_LEN)?;
-            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            let mut bytes = bytes.to_vec();
-            let plain =
-                self.0.open_in_place(nonce, Aad::from(about(key.network, key.number)), &mut bytes).ok()?;
-            let private = Private::from_bytes(plain).ok();
-            wipe(&mut bytes);
-            private
-        };
-        opened().ok_or_else(|| Error::new(Kind::Internal, "the network's key can't be decrypted"))
+        self.decrypt(&key.private, &about(key.network, key.number))
+            .ok_or_else(|| Error::new(Kind::Internal, "the network's key can't be decrypted"))
+    }
+
+    fn decrypt(&self, bytes: &[u8], about: &str) -> Option<Private> {
+        let (nonce, bytes) = bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut bytes = bytes.to_vec();
+        let plain = self.0.open_in_place(nonce, Aad::from(about), &mut bytes).ok()?;
+        let private = Private::from_bytes(plain).ok();
+        wipe(&mut bytes);
+        private
+    }
+
+    /// A network's public key, and its private one encrypted for an export of this user, both in
+    /// base64: for nobody else it opens.
+    pub fn wrap(&self, key: &Key, user: &str) -> Result<(String, String)> {
+        let public = STANDARD.encode(&key.public);
+        let wrapped = self.encrypt(&self.private(key)?, &exported(&public, user))?;
+        Ok((public, STANDARD.encode(wrapped)))
+    }
+
+    /// What [`Vault::wrap`] has encrypted, also on another server with the same master key.
+    pub fn unwrap(&self, key: &document::Key, user: &str) -> Result<PrivateKey> {
+        let bytes = STANDARD.decode(&key.wrapped).unwrap_or_default();
+        let private = self.decrypt(&bytes, &exported(&key.public, user));
+        private.map(PrivateKey).ok_or_else(|| {
+            let message = match key.user == user {
+                true => "its secrets don't open here: this server has another master key".to_owned(),
+                false => format!("its secrets open for user '{}' alone, who exported it", key.user),
+            };
+            Error::new(Kind::Failed, message)
+                .hint("leave secrets as they are with --no-secrets")
+                .field("document")
+        })
     }
 
     fn fresh(&self, network: i64, number: u64) -> Result<Key> {
@@ -151,20 +186,9 @@ impl Vault {
     pub fn rotate(&self, t: &Transaction<'_>, network: i64, all: &[(i64, Sealed)]) -> Result<Key> {
         let old = self.key(t, network)?;
         let key = self.fresh(network, old.number + 1)?;
-        let public = Public::from_bytes(&key.public)
-            .map_err(|_| Error::new(Kind::Internal, "a key that was made is none"))?;
         let private = self.private(&old)?;
         for (row, sealed) in all {
-            let value = open(&private, sealed)?;
-            let sealed = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519>(
-                &OpModeS::Base,
-                &public,
-                INFO,
-                value.reveal().as_bytes(),
-                sealed.about.as_bytes(),
-            );
-            let (enc, text) = sealed.map_err(|_| Error::new(Kind::Internal, "a secret can't be sealed"))?;
-            let bytes = [&enc.to_bytes()[..], &text].concat();
+            let bytes = key.sealed(&open(&private, sealed)?, &sealed.about)?;
             t.execute("UPDATE variables SET sealed = ?2 WHERE id = ?1", params![row, bytes])
                 .map_err(explain)?;
         }
@@ -174,6 +198,20 @@ impl Vault {
 }
 
 impl Key {
+    /// A value, sealed to it as a secret that is about this.
+    pub fn sealed(&self, value: &Secret, about: &str) -> Result<Vec<u8>> {
+        let failed = |_| Error::new(Kind::Internal, "a secret can't be sealed");
+        let (enc, text) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519>(
+            &OpModeS::Base,
+            &Public::from_bytes(&self.public).map_err(failed)?,
+            INFO,
+            value.reveal().as_bytes(),
+            about.as_bytes(),
+        )
+        .map_err(failed)?;
+        Ok([&enc.to_bytes()[..], &text].concat())
+    }
+
     fn keep(&self, t: &Transaction<'_>) -> Result<()> {
         t.execute(
             "INSERT OR REPLACE INTO network_keys(network, number, public, private, created_at)
@@ -183,6 +221,11 @@ impl Key {
         .map(drop)
         .map_err(explain)
     }
+}
+
+/// What the private key of an export belongs to.
+fn exported(public: &str, user: &str) -> String {
+    format!("export of {public} for {user}")
 }
 
 /// What a private key belongs to.
