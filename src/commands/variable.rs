@@ -73,7 +73,7 @@ pub const LIST: Command = Command {
     about: "Of an app also those it has from its network. A long value is cut; `rig export vars` and \
             `-o json` have all of it.",
     args: &[],
-    flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
+    flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::LIMIT, &list::AFTER],
     examples: &[
         ("An app's", "rig list vars --app web.blue"),
         ("Those that all apps of a network have", "rig list vars --network blue"),
@@ -367,7 +367,7 @@ fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
 fn show(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let none = format!("no variables yet: `rig create var KEY=VALUE {}`", flags(&of));
-    let answer = list::ask(session, matches, ("var:list", "variables", FIELDS), &of, &none)?;
+    let answer = list::answer(session, matches, &("var:list", "variables", FIELDS), &of, &none)?;
     let removed = items(&answer, "staged").iter().filter(|one| text(one, "change") == "removed");
     let removed: Vec<_> = removed.map(|one| text(one, "name")).collect();
     if !removed.is_empty() {
