@@ -41,8 +41,8 @@ pub const SORT: Flag = Flag {
     help: "by this column; with `-` the largest first",
 };
 
-/// `--limit`.
-pub const LIMIT: Flag = Flag { long: "limit", short: None, value: "N", help: "how many at most, up to 1000" };
+/// `--limit`, of a list that is whole without it.
+pub const PAGE: Flag = Flag { long: "limit", short: None, value: "N", help: "how many at most, up to 1000" };
 
 /// `--after`.
 pub const AFTER: Flag =
@@ -58,7 +58,7 @@ pub const NETWORKS: Command = Command {
     summary: "List your networks",
     about: "",
     args: &[],
-    flags: &[&WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("For people", "rig list networks"),
         ("Their names", "rig list networks -o json | jq -r '.networks[].name'"),
@@ -74,7 +74,7 @@ pub const APPS: Command = Command {
     summary: "List your apps",
     about: "",
     args: &[],
-    flags: &[&ONLY, &WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&ONLY, &WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("All of them", "rig list apps"),
         ("Those of one network", "rig list apps --network blue"),
@@ -93,7 +93,7 @@ pub const ALERTS: Command = Command {
             its memory, a deploy that failed, and a disk of Max that is nearly full. An alert is over \
             by itself once its cause is.",
     args: &[],
-    flags: &[&OF_NETWORK, &ALL, &WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&OF_NETWORK, &ALL, &WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("What is wrong now", "rig list alerts"),
         ("What was, too", "rig list alerts --all"),
@@ -109,7 +109,7 @@ pub const WEBHOOKS: Command = Command {
     summary: "List where alerts are posted",
     about: "",
     args: &[],
-    flags: &[&OF_NETWORK, &WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&OF_NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
     examples: &[("All of them, with the newest error", "rig list webhooks")],
     run: webhooks,
 };
@@ -121,7 +121,8 @@ const NETWORK_FIELDS: &[Field] = &[
     field("created", "created_at", Show::Ago),
 ];
 
-const APP_FIELDS: &[Field] = &[
+/// The columns of apps.
+pub const APP_FIELDS: &[Field] = &[
     field("app", "name", Show::Plain),
     field("network", "network", Show::Plain),
     field("state", "state", Show::State),
@@ -157,7 +158,7 @@ pub const SESSIONS: Command = Command {
             rig has lost its connection waits for it, a minute unless --keep says otherwise; a command \
             that was begun with --detach goes on without.",
     args: &[],
-    flags: &[&WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
     examples: &[("All of them", "rig list sessions")],
     run: sessions,
 };
@@ -203,7 +204,11 @@ const WHAT: Flag = Flag {
 };
 const BEGAN_SINCE: Flag =
     Flag { long: "since", short: None, value: "TIME", help: "only those since then: `24h` ago, or RFC 3339" };
-const BEFORE: Flag =
+/// `--limit`, of pages.
+pub const LIMIT: Flag =
+    Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
+/// `--before`, of pages.
+pub const BEFORE: Flag =
     Flag { long: "before", short: None, value: "ID", help: "only those with a lower number" };
 
 const AUDIT_FIELDS: &[Field] = &[
@@ -227,7 +232,7 @@ pub const TOKENS: Command = Command {
     summary: "List your API tokens; never the tokens themselves",
     about: "",
     args: &[],
-    flags: &[&WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("All of them", "rig list tokens"),
         ("Those unused for longest", "rig list tokens --sort used --limit 10"),
@@ -242,7 +247,7 @@ pub const MEMBERS: Command = Command {
     summary: "List the members of a network and their roles",
     about: "",
     args: &[],
-    flags: &[&session::NETWORK, &WHERE, &SORT, &LIMIT, &AFTER],
+    flags: &[&session::NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("Who may what", "rig list members --network blue"),
         ("The owners", "rig list members --network blue --where role=owner"),
@@ -317,8 +322,13 @@ fn audit(session: &Session, matches: &Matches) -> Result<()> {
         limit: number(&LIMIT)?,
     };
     let answer = session.max()?.document("audit:list", &request).map_err(about_flag)?;
-    show(session, &answer, "entries", AUDIT_FIELDS, NOTHING)?;
-    note_more(session, &answer, "before", "there are older ones: add `--before {before}`");
+    entries(session, &answer, AUDIT_FIELDS)
+}
+
+/// Shows a page of entries that have numbers, the newest first.
+pub fn entries(session: &Session, answer: &Value, fields: &[Field]) -> Result<()> {
+    show(session, answer, "entries", fields, NOTHING)?;
+    note_more(session, answer, "before", "there are older ones: add `--before {before}`");
     Ok(())
 }
 
@@ -388,7 +398,7 @@ pub fn answer(
 
 /// The page that the flags want; none without them. A column's heading stands for its member.
 fn page(matches: &Matches, fields: &[Field]) -> Result<Option<String>> {
-    let paged = [&WHERE, &SORT, &LIMIT, &AFTER];
+    let paged = [&WHERE, &SORT, &PAGE, &AFTER];
     if !paged.into_iter().any(|flag| matches.has(flag)) {
         return Ok(None);
     }
@@ -398,7 +408,7 @@ fn page(matches: &Matches, fields: &[Field]) -> Result<Option<String>> {
         let field = fields.iter().find(|field| field.label.eq_ignore_ascii_case(name));
         [minus, field.map_or(name, |field| field.path), rest].concat()
     };
-    let mut page = Page { limit: super::number(matches, &LIMIT, "a number", "200")?, ..Page::default() };
+    let mut page = Page { limit: super::number(matches, &PAGE, "a number", "200")?, ..Page::default() };
     page.only = Some(matches.values(&WHERE).map(member).collect());
     page.sort = matches.value(&SORT).map(member);
     page.after = matches.value(&AFTER).map(str::to_owned);

@@ -3,11 +3,13 @@
 mod api;
 mod carry;
 mod command;
+mod config;
 mod context;
 mod create;
 mod dashboard;
 mod delete;
 mod deploy;
+mod details;
 mod escape;
 mod lifecycle;
 mod list;
@@ -54,6 +56,8 @@ pub static COMMANDS: &[Command] = &[
     lifecycle::STOP,
     lifecycle::RESTART,
     lifecycle::SCALE,
+    details::APP,
+    details::NETWORK,
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,
@@ -72,6 +76,7 @@ pub static COMMANDS: &[Command] = &[
     list::MEMBERS,
     list::TOKENS,
     list::SESSIONS,
+    config::HISTORY,
     list::AUDIT,
     delete::APP,
     delete::NETWORK,
@@ -85,6 +90,7 @@ pub static COMMANDS: &[Command] = &[
     variable::IMPORT,
     secret::IMPORT,
     secret::ROTATE,
+    config::ROLLBACK,
     context::LIST,
     context::USE,
     context::DELETE,

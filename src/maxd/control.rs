@@ -7,7 +7,7 @@ use super::page;
 use super::platform::Platform;
 use crate::error::{Error, Result};
 use crate::wire::{
-    alert, app, audit, deploy, exec, member, metrics, network, secret, token, variable, webhook,
+    alert, app, audit, config, deploy, exec, member, metrics, network, secret, token, variable, webhook,
 };
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
@@ -35,6 +35,14 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             write(platform.delete_network(who, once()?, read::<network::Select>(event, payload)?).await)
         }
         "app:create" => write(platform.create_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "network:details" => {
+            write(platform.network_details(who, read::<config::Select>(event, payload)?).await)
+        }
+        "app:details" => write(platform.app_details(who, read::<config::Select>(event, payload)?).await),
+        "config:history" => write(platform.history(who, read::<config::Filter>(event, payload)?).await),
+        "config:rollback" => {
+            write(platform.roll_back(who, once()?, read::<config::Rollback>(event, payload)?).await)
+        }
         "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
         "app:metrics" => write(platform.app_metrics(who, read::<metrics::Query>(event, payload)?).await),

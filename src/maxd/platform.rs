@@ -1,6 +1,7 @@
 //! The use-cases: what a user can ask for, each one transaction. A network is looked up for
 //! who asks, so that one he is no member of is simply not found.
 
+mod configuration;
 mod lifecycle;
 mod secrets;
 mod status;
@@ -12,6 +13,7 @@ pub use under_way::Lifecycle;
 use super::access::{Access, Level, SEEN, admit};
 use super::alerts::{self, Alerts};
 use super::auth::{Auth, Identity};
+use super::config;
 use super::deploys::Deploys;
 use super::exec::Execs;
 use super::line::NewLine;
@@ -28,6 +30,7 @@ use super::sockets::Sockets;
 use super::store::{Store, disk, explain};
 use super::supervisor::Supervisor;
 use super::sweep;
+use super::variables::Scope;
 use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -209,7 +212,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let network = find_network(t, &asks, &request.network)?;
-                    let row = insert_app(t, network, &name)?.ok_or_else(|| {
+                    let row = insert_app(t, network, &name, &asks.name)?.ok_or_else(|| {
                         let message = format!("app '{name}' already exists in network '{}'", request.network);
                         Error::new(Kind::Conflict, message)
                             .hint("choose another name, or deploy to it")
@@ -365,6 +368,7 @@ fn insert_network(
     }
     let (id, domain) = (t.last_insert_rowid(), format!("{name}.{}", address.domain));
     members::add(t, id, who.user, Level::Admin)?;
+    config::record(t, Scope { network: id, app: None }, &who.name, "created")?;
     Ok((Network { name, domain, apps: 0, created_at: now }, id))
 }
 
@@ -409,7 +413,7 @@ pub fn app_in_row(t: &Transaction<'_>, app: i64) -> Result<Option<AppRow>> {
 }
 
 /// Inserts an app; none when there is one of this name.
-pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Option<AppRow>> {
+pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name, user: &str) -> Result<Option<AppRow>> {
     let inserted = t
         .execute(
             "INSERT INTO all_apps(network, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -419,7 +423,9 @@ pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Opti
     if inserted == 0 {
         return Ok(None);
     }
-    app_in_row(t, t.last_insert_rowid())
+    let app = t.last_insert_rowid();
+    config::record(t, Scope { network, app: Some(app) }, user, "created")?;
+    app_in_row(t, app)
 }
 
 /// Every app with the names it is reached by; used at the start.

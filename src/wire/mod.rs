@@ -9,6 +9,7 @@ pub mod alert;
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod config;
 pub mod dashboard;
 pub mod deploy;
 pub mod exec;

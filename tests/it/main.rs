@@ -28,6 +28,7 @@ mod files;
 mod frames;
 mod fullscreen;
 mod help;
+mod history;
 mod instances;
 mod isolation;
 mod json;
