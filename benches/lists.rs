@@ -27,13 +27,13 @@ const APPS: usize = 1000;
 const AT_ONCE: usize = 16;
 /// Lists of which the median counts.
 const LISTS: usize = 31;
-/// What one may use of the CPU.
+/// What one may use of the CPU. It uses 12 ms, also on a machine that has much else to do.
 const MAX_CPU: Duration = Duration::from_millis(20);
 /// Runs of rig and of curl, in turns, whose medians are compared.
 const ROUNDS: usize = 200;
-/// What rig should take of curl's time.
-const GOAL: f64 = 1.0;
-/// And may take.
+/// What rig may take of curl's time. It takes 0.57 of it on a quiet machine and 0.75 on one with
+/// three times as much to do as it has cores, so nothing is added for noise. maxd is not optimised
+/// here, which only rig has to bear: it asks for a session's channel and a status, curl for a file.
 const MAX_RATIO: f64 = 1.0;
 
 struct World {
@@ -250,7 +250,7 @@ impl World {
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
         println!(
             "lists: `rig status app` takes {ours:?} for an answer of {} bytes, curl {theirs:?} for {size} (medians of \
-             {ROUNDS}): ratio {ratio:.2}, goal {GOAL}, at most {MAX_RATIO}",
+             {ROUNDS}): ratio {ratio:.2}, at most {MAX_RATIO}",
             document()
         );
         ratio <= MAX_RATIO
