@@ -320,9 +320,11 @@ pub fn read_most(path: &str, most: u64) -> Result<Secret> {
 /// What is wrong with a line of a file names the file.
 pub fn in_file(error: Error, file: Option<&str>) -> Error {
     match (error.field_name(), file) {
-        (Some("text" | "document"), Some(file)) => {
+        (Some(field @ ("text" | "document")), Some(file)) => {
             let named = Error::new(error.kind(), format!("'{file}': {}", error.message()));
-            named.hint(error.hint_text().unwrap_or("see `rig import vars --help`"))
+            let see =
+                if field == "text" { "see `rig import vars --help`" } else { "see `rig import --help`" };
+            named.hint(error.hint_text().unwrap_or(see))
         }
         _ => error,
     }

@@ -58,5 +58,6 @@ mod terminal;
 mod tidy;
 mod tls;
 mod tokens;
+mod transfer;
 mod vars;
 mod webhooks;
