@@ -34,7 +34,7 @@ const FILE: Arg = Arg { name: "FILE", help: "the document; `-` is standard input
 pub const EXPORT_APP: Command = Command {
     words: "export app",
     aliases: &[],
-    summary: "Print an app's configuration as one document",
+    summary: "Print the configuration of an app as a document",
     about: "Variables, secrets and the number of instances; not its code. Secrets are in it as they \
             are sealed: only you can import them again, and only where Max has the same master key.",
     args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
@@ -47,7 +47,7 @@ pub const EXPORT_APP: Command = Command {
 pub const EXPORT_NETWORK: Command = Command {
     words: "export network",
     aliases: &[],
-    summary: "Print the configuration of a network and its apps as one document",
+    summary: "Print the configuration of a network with its apps",
     about: "As `rig export app`, of all its apps, with what they share and its webhooks.",
     args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
     flags: &[&session::NETWORK, &NO_SECRETS],

@@ -31,6 +31,8 @@ struct Carried {
     prune: bool,
     /// The state it was made from.
     state: Option<u64>,
+    /// Whether a network that there is not is created.
+    creates: bool,
     /// Whether nothing of it stays.
     preview: bool,
 }
@@ -48,8 +50,8 @@ impl Carried {
         if let Some(app) = &app {
             Name::parse("app", app)?;
         }
-        let (secrets, open, prune, state, preview) = (true, false, true, None, true);
-        Ok(Carried { document, network, app, secrets, open, prune, state, preview })
+        let (secrets, open, prune, state, creates, preview) = (true, false, true, None, false, true);
+        Ok(Carried { document, network, app, secrets, open, prune, state, creates, preview })
     }
 }
 
@@ -80,7 +82,8 @@ impl Platform {
     ) -> Result<Changed> {
         let Import { document, network, app, prune, secrets, version, stage, preview } = request;
         let carried = Carried::new(&document, network, app)?;
-        let carried = Carried { prune, secrets, open: secrets, state: version, preview, ..carried };
+        let (open, state, creates) = (secrets, version, true);
+        let carried = Carried { prune, secrets, open, state, creates, preview, ..carried };
         for url in self.new_webhooks(who, &carried).await? {
             self.admit_webhook(&url).await?;
         }
@@ -142,7 +145,7 @@ impl Platform {
         let Carried { document, network, app, .. } = carried;
         let mut changes = Vec::new();
         let id = match (find_network(t, who, network), app) {
-            (Err(error), None) if error.kind() == Kind::NotFound => {
+            (Err(error), None) if carried.creates && error.kind() == Kind::NotFound => {
                 let name = Name::parse("network", network)?;
                 let now = rfc3339(SystemTime::now());
                 changes.push(whole(None, "network", network, true));
