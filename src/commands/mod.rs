@@ -13,17 +13,20 @@ mod lifecycle;
 mod list;
 mod login;
 mod logs;
+mod rename;
 mod secret;
 mod shell;
 mod status;
+mod trash;
 mod variable;
 
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::view::filled;
-use miniserde::json::Value;
+use miniserde::json::{Object, Value};
 use std::ffi::OsString;
+use std::fmt::Display;
 
 pub use carry::OURS;
 
@@ -54,6 +57,8 @@ pub static COMMANDS: &[Command] = &[
     lifecycle::STOP,
     lifecycle::RESTART,
     lifecycle::SCALE,
+    rename::APP,
+    rename::NETWORK,
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,
@@ -73,6 +78,7 @@ pub static COMMANDS: &[Command] = &[
     list::TOKENS,
     list::SESSIONS,
     list::AUDIT,
+    trash::LIST,
     delete::APP,
     delete::NETWORK,
     delete::WEBHOOK,
@@ -81,6 +87,8 @@ pub static COMMANDS: &[Command] = &[
     variable::DELETE,
     secret::DELETE,
     delete::SESSION,
+    trash::APP,
+    trash::NETWORK,
     variable::EXPORT,
     variable::IMPORT,
     secret::IMPORT,
@@ -97,6 +105,17 @@ fn tell(session: &Session, answer: &Value, lines: &str) -> Result<()> {
         return session.output.document(answer);
     }
     lines.split('\n').try_for_each(|line| session.output.line(&filled(answer, line)))
+}
+
+/// A request with these members.
+fn request<const N: usize>(members: [(&str, &dyn Display); N]) -> Object {
+    let owned = |(name, value): (&str, &dyn Display)| (name.to_owned(), Value::String(value.to_string()));
+    members.map(owned).into_iter().collect()
+}
+
+/// The number in the trash that the first argument is: no name begins with a digit.
+fn in_trash(matches: &Matches) -> Option<u64> {
+    matches.arg(0).and_then(|given| given.parse().ok())
 }
 
 /// The number that `flag`, which takes `what`, is given.

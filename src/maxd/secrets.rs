@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A secret arrives sealed and is stored so. It is opened where a program is started that
-//! gets it, and for a rotation of the key; nowhere else.
+//! gets it, for a rotation of the key, and for other names; nowhere else.
 
 use super::store::{Store, disk, explain};
 use crate::error::{Error, Kind, Result};
@@ -21,6 +21,7 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{OptionalExtension, Transaction, params};
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -151,29 +152,57 @@ impl Vault {
     pub fn rotate(&self, t: &Transaction<'_>, network: i64, all: &[(i64, Sealed)]) -> Result<Key> {
         let old = self.key(t, network)?;
         let key = self.fresh(network, old.number + 1)?;
-        let public = Public::from_bytes(&key.public)
-            .map_err(|_| Error::new(Kind::Internal, "a key that was made is none"))?;
         let private = self.private(&old)?;
         for (row, sealed) in all {
-            let value = open(&private, sealed)?;
-            let sealed = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519>(
-                &OpModeS::Base,
-                &public,
-                INFO,
-                value.reveal().as_bytes(),
-                sealed.about.as_bytes(),
-            );
-            let (enc, text) = sealed.map_err(|_| Error::new(Kind::Internal, "a secret can't be sealed"))?;
-            let bytes = [&enc.to_bytes()[..], &text].concat();
-            t.execute("UPDATE variables SET sealed = ?2 WHERE id = ?1", params![row, bytes])
-                .map_err(explain)?;
+            key.seal(t, *row, &open(&private, sealed)?, &sealed.about)?;
         }
         key.keep(t)?;
         Ok(key)
     }
+
+    /// Seals again what is about something else now: the same rows before and after that. What
+    /// did not open before does not open after it, and stays as it is.
+    pub fn reseal(
+        &self,
+        t: &Transaction<'_>,
+        network: i64,
+        before: &[(i64, Sealed)],
+        after: &[(i64, Sealed)],
+    ) -> Result<()> {
+        if before.is_empty() {
+            return Ok(());
+        }
+        let key = self.key(t, network)?;
+        let private = self.private(&key)?;
+        let before: HashMap<i64, &Sealed> = before.iter().map(|(row, sealed)| (*row, sealed)).collect();
+        for (row, now) in after {
+            let Some(then) = before.get(row).filter(|then| then.about != now.about) else { continue };
+            if let Ok(value) = open(&private, then) {
+                key.seal(t, *row, &value, &now.about)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Key {
+    /// Seals a value to it, into this row.
+    fn seal(&self, t: &Transaction<'_>, row: i64, value: &Secret, about: &str) -> Result<()> {
+        let public = Public::from_bytes(&self.public)
+            .map_err(|_| Error::new(Kind::Internal, "a key that was made is none"))?;
+        let sealed = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519>(
+            &OpModeS::Base,
+            &public,
+            INFO,
+            value.reveal().as_bytes(),
+            about.as_bytes(),
+        );
+        let (enc, text) = sealed.map_err(|_| Error::new(Kind::Internal, "a secret can't be sealed"))?;
+        let bytes = [&enc.to_bytes()[..], &text].concat();
+        let set = "UPDATE variables SET sealed = ?2 WHERE id = ?1";
+        t.execute(set, params![row, bytes]).map(drop).map_err(explain)
+    }
+
     fn keep(&self, t: &Transaction<'_>) -> Result<()> {
         t.execute(
             "INSERT OR REPLACE INTO network_keys(network, number, public, private, created_at)

@@ -46,8 +46,6 @@ pub struct Release {
     pub number: u64,
     /// Its files. The directory `cache` beside it keeps what builds download.
     pub dir: PathBuf,
-    /// `APP.NETWORK.DOMAIN`.
-    pub hostname: String,
     /// How it is built and run.
     pub plan: Plan,
     /// The user's variables and secrets.
@@ -222,6 +220,16 @@ impl Supervisor {
         Ok(Hold { parts: Arc::clone(&self.parts), app, set })
     }
 
+    /// Gives up a hold of an app that turned out to be deleted: nothing is kept of it, unless
+    /// somebody else waits to hold it, since it was restored.
+    pub fn dismiss(&self, id: i64, hold: Hold) {
+        let mut apps = self.apps();
+        // Who waits has it from here, under this lock.
+        if !hold.runs() && Arc::strong_count(&hold.app) == 2 {
+            apps.remove(&id);
+        }
+    }
+
     /// Holds the app to stop it: who holds it gives up what is being started.
     pub async fn interrupt(&self, app: i64) -> Result<Hold> {
         self.app(app).stopping.notify_waiters();
@@ -250,7 +258,7 @@ impl Supervisor {
         let app = self.app(release.app);
         app.show(Shown::Nothing(State::Stopped));
         app.serves(release);
-        self.parts.routes.stop(&release.hostname);
+        self.parts.routes.stop(release.app);
     }
 
     fn lock_waking(&self) -> MutexGuard<'_, Vec<Vec<Arc<View>>>> {
@@ -267,8 +275,7 @@ impl Supervisor {
         waking.len()
     }
 
-    /// Stops everything of the app and forgets it; its hostname is the caller's to
-    /// unregister afterwards.
+    /// Stops everything of the app and forgets it. Its route is the caller's.
     pub async fn remove(&self, app: i64) {
         let app = self.apps().remove(&app);
         if let Some(app) = app {

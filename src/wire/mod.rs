@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod network;
 pub mod secret;
 pub mod token;
+pub mod trash;
 pub mod variable;
 pub mod webhook;
 

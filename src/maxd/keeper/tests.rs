@@ -162,8 +162,7 @@ impl Stage {
         let run = Run::Command("act".to_owned());
         let plan =
             Plan { kind: "procfile".to_owned(), build: Vec::new(), run, health, limits: Limits::default() };
-        let (dir, hostname) = (PathBuf::from("/"), "a.n.test".to_owned());
-        Release { network: 1, app: 1, number, dir, hostname, plan, env: Default::default() }
+        Release { network: 1, app: 1, number, dir: PathBuf::from("/"), plan, env: Default::default() }
     }
 
     async fn switch(&self, release: Release) -> crate::error::Result<()> {

@@ -5,10 +5,12 @@
 use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;
+use crate::maxd::detect::detect;
 use crate::maxd::once::Once;
-use crate::maxd::plan::Run;
+use crate::maxd::plan::{Plan, Run};
 use crate::maxd::store::explain;
 use crate::maxd::supervisor::{Hold, Release};
+use crate::maxd::variables;
 use crate::wire::app::{App, INSTANCES_MAX, Scale, Select};
 use rusqlite::params;
 use std::sync::Arc;
@@ -137,8 +139,7 @@ impl Platform {
             _ => self.supervisor.hold(app).await?,
         };
         let Some(row) = self.store.with(move |t| app_in_row(t, app)).await? else {
-            drop(hold);
-            self.supervisor.remove(app).await;
+            self.supervisor.dismiss(app, hold);
             return Err(gone());
         };
         let failed = |error: Error| failed(&row, change, error);
@@ -182,10 +183,28 @@ impl Platform {
         Ok((hold, Some(change.done())))
     }
 
-    async fn keep(&self, app: i64, instances: u64, stopped: bool) -> Result<()> {
+    /// The release that an app serves according to its row; none before its first deploy.
+    pub async fn release_of(&self, row: &AppRow) -> Result<Option<Release>> {
+        let Some(number) = row.release else { return Ok(None) };
+        let (network, app, vault) = (row.network_id, row.id, Arc::clone(&self.vault));
+        let read = self.store.with(move |t| {
+            let applied = variables::applied(t, app)?;
+            Ok((Plan::recorded(t, app, number)?, variables::environment(t, &vault, network, &applied)?))
+        });
+        let (plan, env) = read.await?;
+        let dir = self.app_directory(app).join(number.to_string());
+        let plan = match plan {
+            Some(plan) => plan,
+            None => detect(&dir)?,
+        };
+        Ok(Some(Release { network, app, number, dir, plan, env }))
+    }
+
+    /// Keeps on the disk how an app has to run.
+    pub(super) async fn keep(&self, app: i64, instances: u64, stopped: bool) -> Result<()> {
         let changed = self.store.with(move |t| {
             t.execute(
-                "UPDATE all_apps SET instances = ?2, stopped = ?3 WHERE id = ?1",
+                "UPDATE all_apps SET instances = ?2, stopped = ?3 WHERE id = ?1 AND deleted_at IS NULL",
                 params![app, instances, stopped],
             )
             .map_err(explain)
