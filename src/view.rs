@@ -25,6 +25,8 @@ pub enum Show {
     Cores,
     /// Microseconds, as `12 ms`.
     Micros,
+    /// Milliseconds, likewise.
+    Millis,
     /// What was counted in a minute, as `12.3/s`, or `5/min` when that is little.
     Rate,
     /// How much of the number at another path it is, as a percentage.
@@ -196,6 +198,7 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
         Show::Bytes => bytes(count),
         Show::Cores => percent(count, 1000),
         Show::Micros => micros(count),
+        Show::Millis => micros(count.saturating_mul(1000)),
         Show::Rate => rate(count),
         Show::Of(whole) => format!("{count}/{}", at(document, whole).and_then(number)?),
         Show::Share(whole) => {
@@ -269,6 +272,9 @@ fn plain(value: &Value) -> Option<String> {
         Value::String(text) => Some(safe(text).into_owned()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
+        Value::Array(all) if !all.is_empty() => {
+            Some(all.iter().filter_map(plain).collect::<Vec<_>>().join("; "))
+        }
         _ => None,
     }
 }

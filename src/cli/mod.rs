@@ -37,6 +37,9 @@ pub const REST: &str = "--";
 /// How the name of an argument ends that may be given several times.
 pub const MORE: &str = "...";
 
+/// How the value of a flag begins in help that may begin with a hyphen.
+pub const MINUS: &str = "[-]";
+
 /// A command.
 pub struct Command {
     /// The words that call it: `create network`.
@@ -65,12 +68,8 @@ pub const OUTPUT: Flag = Flag {
     help: "answer as `text` (the default) or `json`",
 };
 /// `--url`.
-pub const URL: Flag = Flag {
-    long: "url",
-    short: None,
-    value: "URL",
-    help: "the Max server (else RIG_URL, else where you logged in)",
-};
+pub const URL: Flag =
+    Flag { long: "url", short: None, value: "URL", help: "the Max server (else RIG_URL, else your login's)" };
 /// `--timeout`.
 pub const TIMEOUT: Flag =
     Flag { long: "timeout", short: None, value: "TIME", help: "how long to wait for an answer (else 10s)" };

@@ -1,7 +1,7 @@
 //! From arguments to an [`Invocation`]. Touches nothing outside: no file, no
 //! environment, no terminal.
 
-use super::{Arg, Command, Flag, GLOBAL, HELP, MORE, Matches, OUTPUT, REST, VERSION};
+use super::{Arg, Command, Flag, GLOBAL, HELP, MINUS, MORE, Matches, OUTPUT, REST, VERSION};
 use crate::error::{Error, Result};
 use crate::suggest;
 use lexopt::Arg as Token;
@@ -108,6 +108,7 @@ fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<Stri
                 let next = parser.raw_args().map_err(malformed)?;
                 if let Some([b'-', second, ..]) = next.peek().map(OsStr::as_encoded_bytes)
                     && !second.is_ascii_digit()
+                    && (*second == b'-' || !flag.value.starts_with(MINUS))
                 {
                     return Err(missing().hint(format!("write --{}=VALUE if it begins so", flag.long)));
                 }

@@ -1,6 +1,7 @@
 //! `rig start app`, `rig stop app`, `rig restart app`, `rig scale app`.
 
 use super::tell;
+use super::variable::{IF_VERSION, if_version};
 use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::{Error, Kind, Result};
@@ -74,7 +75,7 @@ pub const SCALE: Command = Command {
         Arg { name: "APP", help: "the app, or APP.NETWORK", required: true },
         Arg { name: "COUNT", help: "how many, from 1 to 20", required: true },
     ],
-    flags: &[&session::NETWORK],
+    flags: &[&session::NETWORK, &IF_VERSION],
     examples: &[
         ("Three of them", "rig scale app web.blue 3"),
         ("How many run", "rig status app web.blue -o json | jq .app.running"),
@@ -126,7 +127,8 @@ fn scale(session: &Session, matches: &Matches) -> Result<()> {
     })?;
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let Select { network, app } = select(&name);
-    let answer = change(session, &name, "app:scale", &Scale { network, app, instances }, "scaled")?;
+    let request = Scale { network, app, instances, version: if_version(matches)? };
+    let answer = change(session, &name, "app:scale", &request, "scaled")?;
     let size = count(instances, "instance");
     tell(session, &answer, &format!("scaled app {{name}} of network {{network}} to {size}"))
 }

@@ -2,14 +2,17 @@
 //! `rig list audit`, `rig list webhooks`, `rig list tokens`, `rig list members`.
 
 use super::logs::about_flag;
+use crate::api::decode;
 use crate::cli::{Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::{Name, split_app};
 use crate::session::{self, Session};
 use crate::sys::terminal;
-use crate::view::{Field, Show, field, items, table, text};
+use crate::view::{Field, Show, field, filled, items, table, text};
+use crate::wire::page::Page;
 use crate::wire::{alert, app, audit, member, webhook};
-use miniserde::json::{Object, Value};
+use miniserde::Serialize;
+use miniserde::json::{self, Object, Value};
 
 /// `--network`, where it only narrows.
 pub const ONLY: Flag =
@@ -21,6 +24,32 @@ const OF_NETWORK: Flag =
 const ALL: Flag =
     Flag { long: "all", short: Some('a'), value: "", help: "those of the last 30 days that are over, too" };
 
+/// `--where`.
+pub const WHERE: Flag = Flag {
+    long: "where",
+    short: None,
+    value: "MEMBER=VALUE",
+    help: "only those; `*` is any text; may be repeated",
+};
+
+/// `--sort`.
+pub const SORT: Flag = Flag {
+    long: "sort",
+    short: None,
+    value: "[-]MEMBER",
+    help: "by this column; with `-` the largest first",
+};
+
+/// `--limit`, of a page.
+pub const PAGE: Flag = Flag { long: "limit", short: None, value: "N", help: "how many at most, up to 1000" };
+
+/// `--after`.
+pub const AFTER: Flag =
+    Flag { long: "after", short: None, value: "CURSOR", help: "the page behind this one" };
+
+/// What is said where a page is empty.
+const NOTHING: &str = "nothing was found";
+
 /// `rig list networks`.
 pub const NETWORKS: Command = Command {
     words: "list networks",
@@ -28,10 +57,11 @@ pub const NETWORKS: Command = Command {
     summary: "List your networks",
     about: "",
     args: &[],
-    flags: &[],
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("For people", "rig list networks"),
         ("Their names", "rig list networks -o json | jq -r '.networks[].name'"),
+        ("Those with the most apps", "rig list networks --sort -apps --limit 5"),
     ],
     run: networks,
 };
@@ -43,8 +73,13 @@ pub const APPS: Command = Command {
     summary: "List your apps",
     about: "",
     args: &[],
-    flags: &[&ONLY],
-    examples: &[("All of them", "rig list apps"), ("Those of one network", "rig list apps --network blue")],
+    flags: &[&ONLY, &WHERE, &SORT, &PAGE, &AFTER],
+    examples: &[
+        ("All of them", "rig list apps"),
+        ("Those of one network", "rig list apps --network blue"),
+        ("Those that don't stay up", "rig list apps --where state=crash_loop --where 'name=web*'"),
+        ("The 20 that were deployed last", "rig list apps --sort -deployed --limit 20"),
+    ],
     run: apps,
 };
 
@@ -57,10 +92,11 @@ pub const ALERTS: Command = Command {
             its memory, a deploy that failed, and a disk of Max that is nearly full. An alert is over \
             by itself once its cause is.",
     args: &[],
-    flags: &[&OF_NETWORK, &ALL],
+    flags: &[&OF_NETWORK, &ALL, &WHERE, &SORT, &PAGE, &AFTER],
     examples: &[
         ("What is wrong now", "rig list alerts"),
         ("What was, too", "rig list alerts --all"),
+        ("Of one kind", "rig list alerts --where cause=crash_loop"),
         ("How many, in a script", "rig list alerts -o json | jq '.alerts | length'"),
     ],
     run: alerts,
@@ -73,8 +109,11 @@ pub const WEBHOOKS: Command = Command {
     summary: "List where alerts are posted",
     about: "",
     args: &[],
-    flags: &[&OF_NETWORK],
-    examples: &[("All of them, with the newest error", "rig list webhooks")],
+    flags: &[&OF_NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
+    examples: &[
+        ("All of them, with the newest error", "rig list webhooks"),
+        ("Those with most to deliver", "rig list webhooks --sort -waiting --limit 5"),
+    ],
     run: webhooks,
 };
 
@@ -85,7 +124,8 @@ const NETWORK_FIELDS: &[Field] = &[
     field("created", "created_at", Show::Ago),
 ];
 
-const APP_FIELDS: &[Field] = &[
+/// The columns of apps.
+pub const APP_FIELDS: &[Field] = &[
     field("app", "name", Show::Plain),
     field("network", "network", Show::Plain),
     field("state", "state", Show::State),
@@ -121,8 +161,11 @@ pub const SESSIONS: Command = Command {
             rig has lost its connection waits for it, a minute unless --keep says otherwise; a command \
             that was begun with --detach goes on without.",
     args: &[],
-    flags: &[],
-    examples: &[("All of them", "rig list sessions")],
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
+    examples: &[
+        ("All of them", "rig list sessions"),
+        ("One user's, the oldest first", "rig list sessions --where user=ann --sort started"),
+    ],
     run: sessions,
 };
 
@@ -167,9 +210,11 @@ const WHAT: Flag = Flag {
 };
 const BEGAN_SINCE: Flag =
     Flag { long: "since", short: None, value: "TIME", help: "only those since then: `24h` ago, or RFC 3339" };
-const LIMIT: Flag =
+/// `--limit`, of pages.
+pub const LIMIT: Flag =
     Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
-const BEFORE: Flag =
+/// `--before`, of pages.
+pub const BEFORE: Flag =
     Flag { long: "before", short: None, value: "ID", help: "only those with a lower number" };
 
 const AUDIT_FIELDS: &[Field] = &[
@@ -193,8 +238,11 @@ pub const TOKENS: Command = Command {
     summary: "List your API tokens; never the tokens themselves",
     about: "",
     args: &[],
-    flags: &[],
-    examples: &[("All of them", "rig list tokens")],
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
+    examples: &[
+        ("All of them", "rig list tokens"),
+        ("Those unused for longest", "rig list tokens --sort used --limit 10"),
+    ],
     run: tokens,
 };
 
@@ -205,8 +253,11 @@ pub const MEMBERS: Command = Command {
     summary: "List the members of a network and their roles",
     about: "",
     args: &[],
-    flags: &[&session::NETWORK],
-    examples: &[("Who may what", "rig list members --network blue")],
+    flags: &[&session::NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
+    examples: &[
+        ("Who may what", "rig list members --network blue"),
+        ("The owners", "rig list members --network blue --where role=owner"),
+    ],
     run: members,
 };
 
@@ -237,33 +288,28 @@ const WEBHOOK_FIELDS: &[Field] = &[
     field("error", "error", Show::Plain),
 ];
 
-fn networks(session: &Session, _: &Matches) -> Result<()> {
-    let answer = session.max()?.document("network:list", &Object::new())?;
-    show(session, &answer, "networks", NETWORK_FIELDS, "no networks yet: `rig create network`")
+fn networks(session: &Session, matches: &Matches) -> Result<()> {
+    let what = ("network:list", "networks", NETWORK_FIELDS);
+    ask(session, matches, what, &Object::new(), "no networks yet: `rig create network`").map(drop)
 }
 
 fn apps(session: &Session, matches: &Matches) -> Result<()> {
-    let answer = session.max()?.document("app:list", &app::Filter { network: only(matches, &ONLY)? })?;
-    show(session, &answer, "apps", APP_FIELDS, "no apps yet: `rig create app APP --network NETWORK`")
+    let what = ("app:list", "apps", APP_FIELDS);
+    let request = app::Filter { network: only(matches, &ONLY)? };
+    ask(session, matches, what, &request, "no apps yet: `rig create app APP --network NETWORK`").map(drop)
 }
 
 fn alerts(session: &Session, matches: &Matches) -> Result<()> {
     let all = matches.has(&ALL);
     let request = alert::Filter { network: only(matches, &OF_NETWORK)?, all: Some(all) };
-    let answer = session.max()?.document("alert:list", &request)?;
-    let fields = if all { ALL_ALERT_FIELDS } else { ALERT_FIELDS };
-    show(session, &answer, "alerts", fields, "no alerts")
+    let what = ("alert:list", "alerts", if all { ALL_ALERT_FIELDS } else { ALERT_FIELDS });
+    ask(session, matches, what, &request, "no alerts").map(drop)
 }
 
-fn sessions(session: &Session, _: &Matches) -> Result<()> {
-    let answer = session.max()?.document("exec:list", &Object::new())?;
-    show(
-        session,
-        &answer,
-        "sessions",
-        SESSION_FIELDS,
-        "nothing runs: `rig command APP -- PROG`, `rig shell APP`",
-    )
+fn sessions(session: &Session, matches: &Matches) -> Result<()> {
+    let what = ("exec:list", "sessions", SESSION_FIELDS);
+    let none = "nothing runs: `rig command APP -- PROG`, `rig shell APP`";
+    ask(session, matches, what, &Object::new(), none).map(drop)
 }
 
 fn audit(session: &Session, matches: &Matches) -> Result<()> {
@@ -282,35 +328,32 @@ fn audit(session: &Session, matches: &Matches) -> Result<()> {
         limit: number(&LIMIT)?,
     };
     let answer = session.max()?.document("audit:list", &request).map_err(about_flag)?;
-    show(session, &answer, "entries", AUDIT_FIELDS, "nothing was found")?;
-    let next = text(&answer, "before");
-    if !session.output.json && !next.is_empty() {
-        session.output.note(&format!("there are older ones: add `--before {next}`"));
-    }
+    entries(session, &answer, AUDIT_FIELDS)
+}
+
+/// Shows a page of entries that have numbers, the newest first.
+pub fn entries(session: &Session, answer: &Value, fields: &[Field]) -> Result<()> {
+    show(session, answer, "entries", fields, NOTHING)?;
+    note_more(session, answer, "before", "there are older ones: add `--before {before}`");
     Ok(())
 }
 
 fn webhooks(session: &Session, matches: &Matches) -> Result<()> {
+    let what = ("webhook:list", "webhooks", WEBHOOK_FIELDS);
     let request = webhook::Filter { network: only(matches, &OF_NETWORK)? };
-    let answer = session.max()?.document("webhook:list", &request)?;
-    show(
-        session,
-        &answer,
-        "webhooks",
-        WEBHOOK_FIELDS,
-        "no webhooks yet: `rig create webhook URL --network NETWORK`",
-    )
+    let none = "no webhooks yet: `rig create webhook URL --network NETWORK`";
+    ask(session, matches, what, &request, none).map(drop)
 }
 
-fn tokens(session: &Session, _: &Matches) -> Result<()> {
-    let answer = session.max()?.document("token:list", &Object::new())?;
-    show(session, &answer, "tokens", TOKEN_FIELDS, "no tokens")
+fn tokens(session: &Session, matches: &Matches) -> Result<()> {
+    let what = ("token:list", "tokens", TOKEN_FIELDS);
+    ask(session, matches, what, &Object::new(), "no tokens").map(drop)
 }
 
 fn members(session: &Session, matches: &Matches) -> Result<()> {
+    let what = ("member:list", "members", MEMBER_FIELDS);
     let network = session.network(matches, None)?.to_string();
-    let answer = session.max()?.document("member:list", &member::Filter { network })?;
-    show(session, &answer, "members", MEMBER_FIELDS, "no members")
+    ask(session, matches, what, &member::Filter { network }, "no members").map(drop)
 }
 
 fn only(matches: &Matches, flag: &'static Flag) -> Result<Option<String>> {
@@ -320,8 +363,65 @@ fn only(matches: &Matches, flag: &'static Flag) -> Result<Option<String>> {
     }
 }
 
+/// A list: its request, the member of the answer that it is, and its columns.
+pub type List<'a> = (&'a str, &'a str, &'a [Field]);
+
+/// Asks for a list, or the page of it that the flags want, and shows it; `none` is said when
+/// there is nothing in it.
+pub fn ask(
+    session: &Session,
+    matches: &Matches,
+    (event, path, fields): List<'_>,
+    request: &dyn Serialize,
+    none: &str,
+) -> Result<Value> {
+    let mut payload = json::to_string(request);
+    let given = page(matches, fields)?;
+    if let Some(page) = &given {
+        payload.pop();
+        if payload.len() > 1 {
+            payload.push(',');
+        }
+        payload.push_str("\"page\":");
+        payload.push_str(&json::to_string(page));
+        payload.push('}');
+    }
+    let answer = decode(&session.max()?.ask(event, payload).map_err(about_flag)?)?;
+    show(session, &answer, path, fields, if given.is_some() { NOTHING } else { none })?;
+    note_more(session, &answer, "next", "there are more: add `--after {next}`");
+    Ok(answer)
+}
+
+/// The page that the flags want; none without them. A column's heading stands for its member.
+fn page(matches: &Matches, fields: &[Field]) -> Result<Option<Page>> {
+    let paged = [&WHERE, &SORT, &PAGE, &AFTER];
+    if !paged.into_iter().any(|flag| matches.has(flag)) {
+        return Ok(None);
+    }
+    let member = |given: &str| {
+        let end = given.find('=').unwrap_or(given.len());
+        let (minus, from) = if given.starts_with('-') { ("-", 1) } else { ("", 0) };
+        let name = given.get(from..end).unwrap_or_default();
+        let field = fields.iter().find(|field| field.label.eq_ignore_ascii_case(name));
+        [minus, field.map_or(name, |field| field.path), given.get(end..).unwrap_or_default()].concat()
+    };
+    Ok(Some(Page {
+        only: Some(matches.values(&WHERE).map(member).collect()),
+        sort: matches.value(&SORT).map(member),
+        limit: super::number(matches, &PAGE, "a number", "200")?,
+        after: matches.value(&AFTER).map(str::to_owned),
+    }))
+}
+
+/// Tells how to get at what a page does not have, if `path` says that there is more.
+fn note_more(session: &Session, answer: &Value, path: &str, how: &str) {
+    if !session.output.json && !text(answer, path).is_empty() {
+        session.output.note(&filled(answer, how));
+    }
+}
+
 /// A table of the items at `path`; `none` is said when there are none.
-pub fn show(session: &Session, answer: &Value, path: &str, fields: &[Field], none: &str) -> Result<()> {
+fn show(session: &Session, answer: &Value, path: &str, fields: &[Field], none: &str) -> Result<()> {
     if session.output.json {
         return session.output.document(answer);
     }

@@ -3,11 +3,13 @@
 mod api;
 mod carry;
 mod command;
+mod config;
 mod context;
 mod create;
 mod dashboard;
 mod delete;
 mod deploy;
+mod details;
 mod escape;
 mod lifecycle;
 mod list;
@@ -59,6 +61,8 @@ pub static COMMANDS: &[Command] = &[
     lifecycle::SCALE,
     rename::APP,
     rename::NETWORK,
+    details::APP,
+    details::NETWORK,
     status::APP,
     status::NETWORK,
     dashboard::DASHBOARD,
@@ -77,8 +81,9 @@ pub static COMMANDS: &[Command] = &[
     list::MEMBERS,
     list::TOKENS,
     list::SESSIONS,
+    config::HISTORY,
     list::AUDIT,
-    trash::LIST,
+    trash::TRASH,
     delete::APP,
     delete::NETWORK,
     delete::WEBHOOK,
@@ -93,6 +98,7 @@ pub static COMMANDS: &[Command] = &[
     variable::IMPORT,
     secret::IMPORT,
     secret::ROTATE,
+    config::ROLLBACK,
     context::LIST,
     context::USE,
     context::DELETE,

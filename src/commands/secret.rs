@@ -4,7 +4,9 @@
 use super::delete::YES;
 use super::list;
 use super::tell;
-use super::variable::{FROM_FILE, PRUNE, STAGE, agree, flags, in_file, read, scope, send};
+use super::variable::{
+    FROM_FILE, IF_VERSION, PRUNE, STAGE, agree, flags, if_version, in_file, read, scope, send,
+};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};
@@ -30,7 +32,7 @@ pub const CREATE: Command = Command {
             leaves rig, opened only for programs that are started with it, and never shown again. \
             Otherwise a secret is a variable: see `rig create var`.",
     args: &[Arg { name: "KEY", help: "its name", required: true }],
-    flags: &[&session::APP, &session::NETWORK, &FROM_SOURCE, &VALUE, &STAGE],
+    flags: &[&session::APP, &session::NETWORK, &FROM_SOURCE, &VALUE, &STAGE, &IF_VERSION],
     examples: &[
         ("Type it in", "rig create secret API_KEY --app web.blue"),
         ("From another program", "pass show api | rig create secret API_KEY --app web.blue"),
@@ -49,8 +51,11 @@ pub const LIST: Command = Command {
     about: "Of an app also those it has from its network. A fingerprint is another one each time a \
             secret is set, also to the same value.",
     args: &[],
-    flags: &[&session::APP, &session::NETWORK],
-    examples: &[("An app's", "rig list secrets --app web.blue")],
+    flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
+    examples: &[
+        ("An app's", "rig list secrets --app web.blue"),
+        ("Those set last", "rig list secrets --app web.blue --sort -set --limit 5"),
+    ],
     run: show,
 };
 
@@ -61,7 +66,7 @@ pub const DELETE: Command = Command {
     summary: "Delete secrets of an app or a network",
     about: "Running apps are restarted without them, as with `rig create var`.",
     args: &[Arg { name: "KEY...", help: "their names", required: true }],
-    flags: &[&session::APP, &session::NETWORK, &STAGE],
+    flags: &[&session::APP, &session::NETWORK, &STAGE, &IF_VERSION],
     examples: &[("One of them", "rig delete secret API_KEY --app web.blue")],
     run: delete,
 };
@@ -73,7 +78,7 @@ pub const IMPORT: Command = Command {
     summary: "Set secrets from a dotenv file, asking first",
     about: "As `rig import vars`, but rig reads the file itself and seals each value.",
     args: &[Arg { name: "FILE", help: "the file; `-` is standard input", required: true }],
-    flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &YES],
+    flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &IF_VERSION, &YES],
     examples: &[("Ask first", "rig import secrets .env.secret --app web.blue")],
     run: import,
 };
@@ -90,7 +95,8 @@ pub const ROTATE: Command = Command {
     run: rotate,
 };
 
-const FIELDS: &[Field] = &[
+/// The columns of secrets.
+pub const FIELDS: &[Field] = &[
     field("secret", "name", Show::Plain),
     field("from", "from", Show::Plain),
     field("overrides", "overrides", Show::Plain),
@@ -170,13 +176,15 @@ fn change(
         set: Vec::new(),
         delete,
         prune,
+        version: if_version(matches)?,
         stage: matches.has(&STAGE),
         preview: ask,
     };
     seal(session, of, pairs, &mut request)?;
     if ask {
-        agree(session, of, &session.max()?.document("secret:change", &request)?)?;
-        request.preview = false;
+        let preview = session.max()?.document("secret:change", &request)?;
+        agree(session, of, &preview)?;
+        (request.version, request.preview) = (at(&preview, "version").and_then(number), false);
     }
     match send(session, of, "secret:change", &request, None) {
         // Somebody has rotated the key meanwhile.
@@ -213,9 +221,8 @@ fn seal(session: &Session, of: &Select, pairs: &[Pair], request: &mut Change) ->
 
 fn show(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
-    let answer = session.max()?.document("secret:list", &of)?;
     let none = format!("no secrets yet: `rig create secret KEY {}`", flags(&of));
-    list::show(session, &answer, "secrets", FIELDS, &none)
+    list::ask(session, matches, ("secret:list", "secrets", FIELDS), &of, &none).map(drop)
 }
 
 fn rotate(session: &Session, matches: &Matches) -> Result<()> {

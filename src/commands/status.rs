@@ -229,7 +229,7 @@ fn with_readings(mut answer: Value) -> Value {
 
 /// Sections with an empty line between them: a record, or a table of the items at a
 /// path.
-fn show(session: &Session, answer: &Value, shown: Sections) -> Result<()> {
+pub fn show(session: &Session, answer: &Value, shown: Sections) -> Result<()> {
     if session.output.json {
         return session.output.document(answer);
     }

@@ -1,7 +1,7 @@
 //! `rig list trash`, `rig restore app`, `rig restore network`.
 
 use super::lifecycle::ask;
-use super::list::show;
+use super::list::{self, AFTER, PAGE, SORT, WHERE};
 use super::{in_trash, request, tell};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
@@ -11,16 +11,16 @@ use miniserde::json::{Number, Object, Value};
 use std::path::Path;
 
 /// `rig list trash`.
-pub const LIST: Command = Command {
+pub const TRASH: Command = Command {
     words: "list trash",
     aliases: &[],
     summary: "List the apps and networks that were deleted and can be restored",
     about: "Those of the networks you are a member of. An app that was deleted with its network comes \
             back with that and is not listed.",
     args: &[],
-    flags: &[],
-    examples: &[("What there is", "rig list trash")],
-    run: list,
+    flags: &[&WHERE, &SORT, &PAGE, &AFTER],
+    examples: &[("All of it", "rig list trash"), ("The apps", "rig list trash --where kind=app")],
+    run: trash,
 };
 
 const FIELDS: &[Field] = &[
@@ -67,9 +67,8 @@ pub const NETWORK: Command = Command {
     run: network,
 };
 
-fn list(session: &Session, _: &Matches) -> Result<()> {
-    let answer = session.max()?.document("trash:list", &Object::new())?;
-    show(session, &answer, "items", FIELDS, "the trash is empty")
+fn trash(session: &Session, matches: &Matches) -> Result<()> {
+    list::ask(session, matches, &("trash:list", "items", FIELDS), &Object::new(), "the trash is empty")
 }
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::{count, push_safe_lines};
-use crate::view::{Field, Show, at, field, items, text};
+use crate::view::{Field, Show, at, field, items, number, text};
 use crate::wire::exec::Variable;
 use crate::wire::variable::{Change, Query, Select};
 use miniserde::Serialize;
@@ -39,6 +39,14 @@ pub const STAGE: Flag = Flag {
 pub const PRUNE: Flag =
     Flag { long: "prune", short: None, value: "", help: "delete those that are not in the file" };
 
+/// `--if-version`.
+pub const IF_VERSION: Flag = Flag {
+    long: "if-version",
+    short: None,
+    value: "N",
+    help: "only if this still is the configuration's version",
+};
+
 const OWN: Flag = Flag { long: "own", short: None, value: "", help: "without those of the app's network" };
 
 /// `rig create var`.
@@ -55,7 +63,7 @@ pub const CREATE: Command = Command {
         help: "variables, all set in one step; `-`: as --from-file",
         required: false,
     }],
-    flags: &[&session::APP, &session::NETWORK, &FROM_FILE, &STAGE],
+    flags: &[&session::APP, &session::NETWORK, &FROM_FILE, &STAGE, &IF_VERSION],
     examples: &[
         ("Two of them", "rig create var MODE=fast LEVEL=3 --app web.blue"),
         ("For all apps of a network", "rig create var REGION=north --network blue"),
@@ -73,10 +81,11 @@ pub const LIST: Command = Command {
     about: "Of an app also those it has from its network. A long value is cut; `rig export vars` and \
             `-o json` have all of it.",
     args: &[],
-    flags: &[&session::APP, &session::NETWORK],
+    flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
     examples: &[
         ("An app's", "rig list vars --app web.blue"),
         ("Those that all apps of a network have", "rig list vars --network blue"),
+        ("Those that begin so", "rig list vars --app web.blue --where 'name=DB_*'"),
     ],
     run: show,
 };
@@ -88,7 +97,7 @@ pub const DELETE: Command = Command {
     summary: "Delete variables of an app or a network",
     about: "Running apps are restarted without them, as with `rig create var`.",
     args: &[Arg { name: "KEY...", help: "their names", required: true }],
-    flags: &[&session::APP, &session::NETWORK, &STAGE],
+    flags: &[&session::APP, &session::NETWORK, &STAGE, &IF_VERSION],
     examples: &[("Two of them", "rig delete var MODE LEVEL --app web.blue")],
     run: delete,
 };
@@ -117,7 +126,7 @@ pub const IMPORT: Command = Command {
             needs --yes. Quotes, escapes, `export`, comments and values of several lines are read; \
             `$` is an ordinary character.",
     args: &[Arg { name: "FILE", help: "the file; `-` is standard input", required: true }],
-    flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &YES],
+    flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &IF_VERSION, &YES],
     examples: &[
         ("Ask first", "rig import vars .env --app web.blue"),
         ("Exactly those in the file, in a script", "rig import vars .env -a web.blue --prune --yes"),
@@ -137,7 +146,8 @@ pub const APPLY: Command = Command {
     run: apply,
 };
 
-const FIELDS: &[Field] = &[
+/// The columns of variables.
+pub const FIELDS: &[Field] = &[
     field("variable", "name", Show::Plain),
     field("value", "value", Show::Brief),
     field("from", "from", Show::Plain),
@@ -196,13 +206,13 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
             .hint("see `rig create var --help`"));
     }
     let text = file.map(content).transpose()?;
-    let request = change_of(&of, matches);
+    let request = change_of(&of, matches)?;
     send(session, &of, "var:change", &Change { set, text, ..request }, file)
 }
 
 fn delete(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
-    let request = change_of(&of, matches);
+    let request = change_of(&of, matches)?;
     send(session, &of, "var:change", &Change { delete: matches.args.clone(), ..request }, None)
 }
 
@@ -210,7 +220,7 @@ fn import(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let file = matches.arg(0);
     let text = file.map(content).transpose()?;
-    let request = Change { text, prune: matches.has(&PRUNE), ..change_of(&of, matches) };
+    let request = Change { text, prune: matches.has(&PRUNE), ..change_of(&of, matches)? };
     if matches.has(&YES) {
         return send(session, &of, "var:change", &request, file);
     }
@@ -218,7 +228,9 @@ fn import(session: &Session, matches: &Matches) -> Result<()> {
     let request = Change { preview: true, ..request };
     let preview = session.max()?.document("var:change", &request).map_err(|error| in_file(error, file))?;
     agree(session, &of, &preview)?;
-    send(session, &of, "var:change", &Change { preview: false, ..request }, file)
+    // What was looked at is what is changed.
+    let version = at(&preview, "version").and_then(number);
+    send(session, &of, "var:change", &Change { version, preview: false, ..request }, file)
 }
 
 fn content(path: &str) -> Result<String> {
@@ -234,7 +246,7 @@ pub fn agree(session: &Session, of: &Select, preview: &Value) -> Result<()> {
             "removed" => '-',
             _ => '~',
         };
-        session.output.note(&format!("{mark} {}", text(one, "name")));
+        session.output.note(&format!("{mark} {}", described(one)));
     }
     let question = format!("make {} for {}?", count(changes.len() as u64, "change"), place(of));
     match changes.is_empty() || confirm(&session.output, &question, "--yes")? {
@@ -243,18 +255,42 @@ pub fn agree(session: &Session, of: &Select, preview: &Value) -> Result<()> {
     }
 }
 
+/// `variable MODE of app web: slow -> fast`, as far as it is told.
+pub fn described(change: &Value) -> String {
+    let mut words: Vec<String> = ["kind", "name"].iter().map(|path| text(change, path)).collect();
+    let app = text(change, "app");
+    if !app.is_empty() {
+        words.push(format!("of app {app}"));
+    }
+    words.retain(|word| !word.is_empty());
+    let (before, after) = (text(change, "before"), text(change, "after"));
+    let values = match (before.is_empty(), after.is_empty()) {
+        (true, true) => return words.join(" "),
+        (true, false) => after,
+        (false, true) => before,
+        _ => format!("{before} -> {after}"),
+    };
+    format!("{}: {values}", words.join(" "))
+}
+
 /// A request that changes nothing yet.
-fn change_of(of: &Select, matches: &Matches) -> Change {
-    Change {
+fn change_of(of: &Select, matches: &Matches) -> Result<Change> {
+    Ok(Change {
         network: of.network.clone(),
         app: of.app.clone(),
         set: Vec::new(),
         text: None,
         delete: Vec::new(),
         prune: false,
+        version: if_version(matches)?,
         stage: matches.has(&STAGE),
         preview: false,
-    }
+    })
+}
+
+/// The version that a change is made from.
+pub fn if_version(matches: &Matches) -> Result<Option<u64>> {
+    super::number(matches, &IF_VERSION, "a version's number", "7")
 }
 
 /// A text file, or standard input.
@@ -335,7 +371,7 @@ fn apply(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 /// Tells what came of it for each app; fails when it is a failure for one.
-fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
+pub fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
     if session.output.json {
         session.output.document(answer)?;
     }
@@ -348,6 +384,7 @@ fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
                 continue;
             }
             "staged" => format!("staged for app {app}: `rig apply {app}.{network}`, or the next deploy"),
+            "scaled" => format!("scaled app {app} of network {network}"),
             "ready" => format!("app {app} of network {network} has them when it starts"),
             _ => format!("restarted app {app} of network {network}"),
         };
@@ -365,9 +402,8 @@ fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
 
 fn show(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
-    let answer = session.max()?.document("var:list", &of)?;
     let none = format!("no variables yet: `rig create var KEY=VALUE {}`", flags(&of));
-    list::show(session, &answer, "variables", FIELDS, &none)?;
+    let answer = list::ask(session, matches, ("var:list", "variables", FIELDS), &of, &none)?;
     let removed = items(&answer, "staged").iter().filter(|one| text(one, "change") == "removed");
     let removed: Vec<_> = removed.map(|one| text(one, "name")).collect();
     if !removed.is_empty() {

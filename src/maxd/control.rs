@@ -3,10 +3,12 @@
 use super::access::{Access, unknown};
 use super::auth::Identity;
 use super::once::Once;
+use super::page;
 use super::platform::Platform;
 use crate::error::{Error, Result};
 use crate::wire::{
-    alert, app, audit, deploy, exec, member, metrics, network, secret, token, trash, variable, webhook,
+    alert, app, audit, config, deploy, exec, member, metrics, network, secret, token, trash, variable,
+    webhook,
 };
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
     let who = who.asks(event)?;
     let done = answer(platform, &who, event, payload).await;
-    platform.witness(&who, done).await
+    platform.witness(&who, done).await.and_then(|answer| page::of(event, payload, answer))
 }
 
 async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &str) -> Result<String> {
@@ -39,6 +41,14 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             write(platform.restore_network(who, once()?, read::<network::Restore>(event, payload)?).await)
         }
         "app:create" => write(platform.create_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "network:details" => {
+            write(platform.network_details(who, read::<config::Select>(event, payload)?).await)
+        }
+        "app:details" => write(platform.app_details(who, read::<config::Select>(event, payload)?).await),
+        "config:history" => write(platform.history(who, read::<config::Filter>(event, payload)?).await),
+        "config:rollback" => {
+            write(platform.roll_back(who, once()?, read::<config::Rollback>(event, payload)?).await)
+        }
         "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
         "app:metrics" => write(platform.app_metrics(who, read::<metrics::Query>(event, payload)?).await),

@@ -110,7 +110,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                 let network = find_network(t, &asks, &request.network)?;
-                let created = if request.create { insert_app(t, network, &name)? } else { None };
+                let created = if request.create { insert_app(t, network, &name, &asks.name)? } else { None };
                 if created.is_some() {
                     admit(t, &asks.also("app:create")?, network, || missing(0))?;
                 }

@@ -3,6 +3,7 @@
 use super::access::{Access, Level};
 use super::audit::{self, Note, What};
 use super::auth::user_named;
+use super::near;
 use super::once::Once;
 use super::platform::{Platform, find_network};
 use super::store::explain;
@@ -34,8 +35,8 @@ impl Platform {
                     let network = find_network(t, &asks, &request.network)?;
                     let user = user_named(t, &request.user)?;
                     let change = set(t, &asks, network, (user, &request.user), role)?;
-                    let member =
-                        find(t, network, user)?.ok_or_else(|| missing(&request.user, &request.network))?;
+                    let member = find(t, network, user)?
+                        .ok_or_else(|| missing(t, network, &request.user, &request.network))?;
                     Ok((member, change))
                 })
             })
@@ -64,7 +65,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let network = find_network(t, &asks, &request.network)?;
-                    let gone = || missing(&request.user, &request.network);
+                    let gone = || missing(t, network, &request.user, &request.network);
                     let user = user_named(t, &request.user).map_err(|_| gone())?;
                     let member = find(t, network, user)?.ok_or_else(gone)?;
                     keep_an_owner(t, &member, network)?;
@@ -157,8 +158,10 @@ fn document(row: &Row<'_>) -> rusqlite::Result<Member> {
     Ok(Member { network: row.get(0)?, user: row.get(1)?, role, added_at: row.get(3)? })
 }
 
-fn missing(user: &str, network: &str) -> Error {
+fn missing(t: &Transaction<'_>, id: i64, user: &str, network: &str) -> Error {
+    let all = "SELECT u.name FROM members m JOIN users u ON u.id = m.user WHERE m.network = ?1";
+    let see = format!("see `rig list members --network {network}`");
     Error::new(Kind::NotFound, format!("user '{user}' is no member of network '{network}'"))
-        .hint(format!("see `rig list members --network {network}`"))
+        .hint(near::hint(t, user, all, [id], &see))
         .field("user")
 }

@@ -1,6 +1,7 @@
 //! The use-cases: what a user can ask for, each one transaction. A network is looked up for
 //! who asks, so that one he is no member of is simply not found.
 
+mod configuration;
 mod lifecycle;
 mod rename;
 mod restore;
@@ -15,12 +16,14 @@ pub use under_way::Lifecycle;
 use super::access::{Access, Level, SEEN, admit};
 use super::alerts::Alerts;
 use super::auth::{Auth, Identity};
+use super::config;
 use super::deploys::Deploys;
 use super::exec::Execs;
 use super::line::NewLine;
 use super::logs::Logs;
 use super::members;
 use super::metrics::Metrics;
+use super::near;
 use super::once::Once;
 use super::plan::Run;
 use super::router::Routes;
@@ -29,6 +32,7 @@ use super::secrets::Vault;
 use super::sockets::Sockets;
 use super::store::{Store, explain};
 use super::supervisor::Supervisor;
+use super::variables::Scope;
 use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -182,7 +186,7 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let network = find_network(t, &asks, &request.network)?;
-                    let row = insert_app(t, network, &name)?.ok_or_else(|| {
+                    let row = insert_app(t, network, &name, &asks.name)?.ok_or_else(|| {
                         let message = format!("app '{name}' already exists in network '{}'", request.network);
                         Error::new(Kind::Conflict, message)
                             .hint("choose another name, or deploy to it")
@@ -302,6 +306,7 @@ fn insert_network(
     }
     let (id, domain) = (t.last_insert_rowid(), format!("{name}.{}", address.domain));
     members::add(t, id, who.user, Level::Admin)?;
+    config::record(t, Scope { network: id, app: None }, &who.name, "created")?;
     Ok((Network { name, domain, apps: 0, created_at: now }, id))
 }
 
@@ -316,8 +321,10 @@ fn network_row(t: &Transaction<'_>, id: i64, domain: &str) -> Result<Network> {
 /// The network of this name, if `who` may do there what he asks for.
 pub fn find_network(t: &Transaction<'_>, who: &Access, name: &str) -> Result<i64> {
     let missing = || {
+        let seen = format!("SELECT n.name FROM networks n WHERE {SEEN}");
+        let own = params![who.user, who.network];
         Error::new(Kind::NotFound, format!("network '{name}' does not exist"))
-            .hint("see `rig list networks`")
+            .hint(near::hint(t, name, &seen, own, "see `rig list networks`"))
             .field("network")
     };
     let found = t.query_row("SELECT id FROM networks WHERE name = ?1", [name], |row| row.get(0));
@@ -330,8 +337,10 @@ pub fn find_app(t: &Transaction<'_>, who: &Access, network: &str, app: &str) -> 
     let id = find_network(t, who, network)?;
     let query = format!("{APP_ROWS} WHERE n.id = ?1 AND a.name = ?2");
     t.query_row(&query, params![id, app], app_row).optional().map_err(explain)?.ok_or_else(|| {
+        let all = "SELECT name FROM apps WHERE network = ?1";
+        let see = format!("see `rig list apps --network {network}`");
         Error::new(Kind::NotFound, format!("app '{app}' does not exist in network '{network}'"))
-            .hint(format!("see `rig list apps --network {network}`"))
+            .hint(near::hint(t, app, all, [id], &see))
             .field("app")
     })
 }
@@ -355,7 +364,7 @@ pub fn apps_in_row(t: &Transaction<'_>, network: i64) -> Result<Vec<AppRow>> {
 }
 
 /// Inserts an app; none when there is one of this name.
-pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Option<AppRow>> {
+pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name, user: &str) -> Result<Option<AppRow>> {
     let inserted = t
         .execute(
             "INSERT INTO all_apps(network, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -365,7 +374,9 @@ pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name) -> Result<Opti
     if inserted == 0 {
         return Ok(None);
     }
-    app_in_row(t, t.last_insert_rowid())
+    let app = t.last_insert_rowid();
+    config::record(t, Scope { network, app: Some(app) }, user, "created")?;
+    app_in_row(t, app)
 }
 
 /// Every app with the names it is reached by; used at the start.

@@ -7,13 +7,13 @@
 //! ```
 //!
 //! A row is never changed: a new value is a new row, and the old one stays for as long as an
-//! app runs with it. So it is known at any time, also after a crash, what an app runs with
-//! and what is only staged.
+//! app runs with it or the history of its configuration tells of it. So it is known at any
+//! time, also after a crash, what an app runs with and what is only staged.
 
 mod rows;
 
-pub use rows::{Change, Content, Scope, Setting, Variable, applied, apply, differences, environment, own};
-pub use rows::{rows_of, sealed_in, wanted};
+pub use rows::{Change, Content, Scope, Setting, Variable, add, again, applied, apply, at, changed_at};
+pub use rows::{check_limits, differences, end, environment, forget_unused, own, rows_of, sealed_in, wanted};
 
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};

@@ -17,9 +17,11 @@ pub use deliver::deliver;
 
 use super::access::{Access, SEEN, admit};
 use super::auth::random;
+use super::config;
 use super::once::Once;
 use super::platform::{Platform, find_network};
 use super::store::{explain, held};
+use super::variables::Scope;
 use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
 use crate::wire::webhook::{Create, Filter, List, Select, Webhook};
@@ -61,7 +63,9 @@ impl Platform {
             .with(move |t| {
                 once.run(t, || {
                     let network = find_network(t, &asks, &request.network)?;
-                    insert(t, network, &request).map(|webhook| (webhook, network))
+                    let webhook = insert(t, network, &request)?;
+                    config::record(t, Scope { network, app: None }, &asks.name, "webhook_created")?;
+                    Ok((webhook, network))
                 })
             })
             .await?;
@@ -103,6 +107,7 @@ impl Platform {
                     let (webhook, network): (Webhook, i64) = found.ok_or_else(|| missing(id))?;
                     admit(t, &asks, network, || missing(id))?;
                     t.execute("DELETE FROM webhooks WHERE id = ?1", [held(id)]).map_err(explain)?;
+                    config::record(t, Scope { network, app: None }, &asks.name, "webhook_deleted")?;
                     Ok((webhook, network))
                 })
             })

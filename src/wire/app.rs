@@ -74,6 +74,8 @@ pub struct Scale {
     pub app: String,
     /// How many instances it shall have, from 1 to [`INSTANCES_MAX`].
     pub instances: u64,
+    /// The version of the configuration this was made from: with another one it is a conflict.
+    pub version: Option<u64>,
 }
 
 /// What an app does at the moment.

@@ -58,6 +58,8 @@ pub struct Change {
     pub delete: Vec<String>,
     /// Whether all that are not set here are deleted.
     pub prune: bool,
+    /// The version this was made from: with another one it is a conflict.
+    pub version: Option<u64>,
     /// Whether apps get them only with `var:apply` or their next deploy.
     pub stage: bool,
     /// Whether the answer only tells what would change.
@@ -96,4 +98,6 @@ pub struct List {
     pub secrets: Vec<Secret>,
     /// What the app's instances do not have as it was set, variables too.
     pub staged: Vec<Difference>,
+    /// The version of the configuration.
+    pub version: u64,
 }

@@ -28,6 +28,8 @@ pub struct Change {
     pub delete: Vec<String>,
     /// Whether all that are not set here are deleted.
     pub prune: bool,
+    /// The version this was made from: with another one it is a conflict.
+    pub version: Option<u64>,
     /// Whether apps get them only with `var:apply` or their next deploy.
     pub stage: bool,
     /// Whether the answer only tells what would change.
@@ -49,8 +51,8 @@ pub struct Difference {
 pub struct Rollout {
     /// The app's name.
     pub app: String,
-    /// `restarted`, `ready` (nothing runs with them; what starts next has them), `staged`, or
-    /// `failed`: its instances go on without.
+    /// `restarted`, `scaled`, `ready` (nothing runs with them; what starts next has them),
+    /// `staged`, or `failed`: its instances go on without.
     pub state: String,
     /// Why it failed.
     pub error: Option<String>,
@@ -71,6 +73,8 @@ pub struct Changed {
     pub changes: Vec<Difference>,
     /// How many were set to what they were.
     pub unchanged: u64,
+    /// The version of the configuration with this change; without it of a preview.
+    pub version: u64,
     /// What came of it, by app.
     pub apps: Vec<Rollout>,
 }
@@ -116,6 +120,8 @@ pub struct List {
     pub variables: Vec<Variable>,
     /// What the app's instances do not have like this yet.
     pub staged: Vec<Difference>,
+    /// The version of the configuration.
+    pub version: u64,
 }
 
 /// `var:export`.

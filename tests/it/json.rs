@@ -93,6 +93,7 @@ fn variables(rig: &Rig) {
     check("Variables", &list);
     check("Variable", &list["variables"][0]);
     check("Difference", &list["staged"][0]);
+    configuration(rig);
     check("Export", &rig.json(&["export", "vars", "-a", "web.blue"]));
     check("Applied", &rig.json(&["apply", "web.blue"]));
     check("Changed", &rig.json(&["create", "secret", "S", "--value", "x", "-a", "web.blue"]));
@@ -101,6 +102,24 @@ fn variables(rig: &Rig) {
     check("Secret", &list["secrets"][0]);
     check("Key", &rig.json(&["rotate", "key", "-n", "blue"]));
     check("Changed", &rig.json(&["delete", "secret", "S", "-a", "web.blue"]));
+}
+
+fn configuration(rig: &Rig) {
+    let details = rig.json(&["details", "app", "web.blue"]);
+    check("App details", &details);
+    check("App", &details["app"]);
+    check("Version", &details["version"]);
+    check("Plan", &details["plan"]);
+    let details = rig.json(&["details", "network", "blue"]);
+    check("Network details", &details);
+    check("Version", &details["version"]);
+    let history = rig.json(&["list", "history", "-a", "web.blue"]);
+    check("Config history", &history);
+    check("Config entry", &history["entries"][0]);
+    check("Config change", &history["entries"][0]["changes"][0]);
+    let changed = rig.json(&["rollback", "config", "-a", "web.blue", "--to", "2", "--stage", "--yes"]);
+    check("Config changed", &changed);
+    check("Config change", &changed["changes"][0]);
 }
 
 fn tokens_and_members(max: &Max, rig: &Rig) {

@@ -2,17 +2,19 @@
 //!
 //! They take as long as the app does ([`under_way`](super::under_way)).
 
+use super::variables::tried;
 use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;
+use crate::maxd::config;
 use crate::maxd::detect::detect;
 use crate::maxd::once::Once;
 use crate::maxd::plan::{Plan, Run};
-use crate::maxd::store::explain;
+use crate::maxd::store::{explain, held};
 use crate::maxd::supervisor::{Hold, Release};
-use crate::maxd::variables;
+use crate::maxd::variables::{self, Scope};
 use crate::wire::app::{App, INSTANCES_MAX, Scale, Select};
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 use std::sync::Arc;
 
 /// A change of how an app runs.
@@ -21,7 +23,8 @@ enum Change {
     Start,
     Stop,
     Restart,
-    Scale(u64),
+    /// To so many instances, from the configuration of this version.
+    Scale(u64, Option<u64>),
 }
 
 impl Change {
@@ -31,7 +34,7 @@ impl Change {
             Change::Start => "started".to_owned(),
             Change::Stop => "stopped".to_owned(),
             Change::Restart => "restarted".to_owned(),
-            Change::Scale(count) => format!("scaled to {}", instances(count)),
+            Change::Scale(count, _) => format!("scaled to {}", instances(count)),
         }
     }
 }
@@ -54,7 +57,7 @@ impl Platform {
 
     /// `app:scale`.
     pub async fn scale_app(self: &Arc<Self>, who: &Access, once: Once, request: Scale) -> Result<App> {
-        let Scale { network, app, instances } = request;
+        let Scale { network, app, instances, version } = request;
         match instances {
             1..=INSTANCES_MAX => {}
             0 => {
@@ -67,7 +70,7 @@ impl Platform {
                 return Err(Error::usage(message).field("instances"));
             }
         }
-        self.change(who, once, Select { network, app }, Change::Scale(instances)).await
+        self.change(who, once, Select { network, app }, Change::Scale(instances, version)).await
     }
 
     async fn change(
@@ -100,7 +103,7 @@ impl Platform {
         let mut stopping = self.stopping.clone();
         let done = tokio::select! {
             biased;
-            done = self.apply(&row, change) => done,
+            done = self.apply(&who.name, &row, change) => done,
             _ = stopping.wait_for(|stopping| *stopping) => {
                 Err(Error::new(Kind::Failed, format!("maxd was stopped before app '{}' was {}", row.name, change.done())))
             }
@@ -132,7 +135,7 @@ impl Platform {
 
     /// Does it, and keeps on the disk how the app has to run; what is to be said of it, unless
     /// it was so already.
-    async fn apply(&self, row: &AppRow, change: Change) -> Result<(Hold, Option<String>)> {
+    async fn apply(&self, user: &str, row: &AppRow, change: Change) -> Result<(Hold, Option<String>)> {
         let app = row.id;
         let mut hold = match change {
             Change::Stop => self.supervisor.interrupt(app).await?,
@@ -148,19 +151,25 @@ impl Platform {
             Change::Start => {
                 let release = hold.release().ok_or_else(|| no_release(&row))?;
                 hold.switch(release, row.instances).await.map_err(failed)?;
-                self.keep(app, row.instances, false).await?;
+                self.keep(user, &row, row.instances, false).await?;
             }
             Change::Stop if row.stopped && !hold.runs() => return Ok((hold, None)),
             Change::Stop => {
                 hold.release().ok_or_else(|| no_release(&row))?;
-                self.keep(app, row.instances, true).await?;
+                self.keep(user, &row, row.instances, true).await?;
                 hold.stop().await;
             }
             Change::Restart => {
                 let release = running(&row, hold.release())?;
                 hold.switch(release, row.instances).await.map_err(failed)?.ended().await;
             }
-            Change::Scale(count) => {
+            Change::Scale(count, version) => {
+                let (scope, by) = (Scope { network: row.network_id, app: Some(app) }, user.to_owned());
+                let expecting = move |t: &Transaction<'_>| {
+                    let before = config::present(t, scope)?;
+                    tried(t, || config::expecting(t, scope, version, &before, || scale(t, scope, &by, count)))
+                };
+                self.store.with(expecting).await?;
                 if count > 1 && hold.release().is_some_and(|release| release.plan.run == Run::Static) {
                     let message =
                         format!("app '{}' is static: maxd itself serves it, as one instance", row.name);
@@ -170,11 +179,11 @@ impl Platform {
                     return Ok((hold, None));
                 }
                 if count < row.instances {
-                    self.keep(app, count, row.stopped).await?;
+                    self.keep(user, &row, count, row.stopped).await?;
                     hold.scale(count).await?;
                 } else {
                     hold.scale(count).await.map_err(failed)?;
-                    self.keep(app, count, row.stopped).await?;
+                    self.keep(user, &row, count, row.stopped).await?;
                 }
                 let said = format!("scaled from {} to {}", row.instances, instances(count));
                 return Ok((hold, Some(said)));
@@ -200,20 +209,30 @@ impl Platform {
         Ok(Some(Release { network, app, number, dir, plan, env }))
     }
 
-    /// Keeps on the disk how an app has to run.
-    pub(super) async fn keep(&self, app: i64, instances: u64, stopped: bool) -> Result<()> {
+    /// Keeps on the disk how the app has to run.
+    pub(super) async fn keep(&self, user: &str, row: &AppRow, instances: u64, stopped: bool) -> Result<()> {
+        let (app, scope) = (row.id, Scope { network: row.network_id, app: Some(row.id) });
+        let (user, scaled) = (user.to_owned(), instances != row.instances);
         let changed = self.store.with(move |t| {
-            t.execute(
-                "UPDATE all_apps SET instances = ?2, stopped = ?3 WHERE id = ?1 AND deleted_at IS NULL",
-                params![app, instances, stopped],
-            )
-            .map_err(explain)
+            let query = "UPDATE all_apps SET stopped = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+            let changed = t.execute(query, params![app, stopped]).map_err(explain)?;
+            if changed > 0 && scaled {
+                scale(t, scope, &user, instances)?;
+            }
+            Ok(changed)
         });
         match changed.await? {
             0 => Err(gone()),
             _ => Ok(()),
         }
     }
+}
+
+/// Gives an app so many instances from now on.
+fn scale(t: &Transaction<'_>, scope: Scope, user: &str, instances: u64) -> Result<()> {
+    let query = "UPDATE all_apps SET instances = ?2 WHERE id = ?1";
+    t.execute(query, params![scope.app, held(instances)]).map_err(explain)?;
+    config::record(t, scope, user, "scaled")
 }
 
 /// `3 instances`.
@@ -247,7 +266,7 @@ fn failed(row: &AppRow, change: Change, error: Error) -> Error {
     let message = format!("app '{}' was not {}: {error}", row.name, change.done());
     let after = match change {
         Change::Start | Change::Stop => "it stays stopped",
-        Change::Restart | Change::Scale(_) => "those that ran go on serving",
+        Change::Restart | Change::Scale(..) => "those that ran go on serving",
     };
     let hint = error.hint_text().map_or(String::new(), |hint| format!("; {hint}"));
     Error::new(Kind::Failed, message).hint(format!("{after}{hint}"))

@@ -6,10 +6,11 @@ use super::{Platform, app_in_row, find_app, find_network, network_in_row, networ
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;
 use crate::maxd::alerts;
+use crate::maxd::config;
 use crate::maxd::once::Once;
 use crate::maxd::secrets::Vault;
 use crate::maxd::store::explain;
-use crate::maxd::variables::sealed_in;
+use crate::maxd::variables::{Scope, sealed_in};
 use crate::name::Name;
 use crate::wire::app::{self, App};
 use crate::wire::network::{self, Network};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub(super) fn name_app(
     t: &Transaction<'_>,
     vault: &Vault,
+    who: &Access,
     network: i64,
     app: i64,
     name: &Name,
@@ -34,11 +36,18 @@ pub(super) fn name_app(
         let set = "UPDATE all_apps SET name = ?2, deleted_at = NULL, deleted_by = NULL WHERE id = ?1";
         t.execute(set, params![app, name.as_str()]).map_err(explain)?;
         alerts::rename_app(t, app, name.as_str())
-    })
+    })?;
+    note(t, Scope { network, app: Some(app) }, who)
 }
 
 /// The same for a network.
-pub(super) fn name_network(t: &Transaction<'_>, vault: &Vault, network: i64, name: &Name) -> Result<()> {
+pub(super) fn name_network(
+    t: &Transaction<'_>,
+    vault: &Vault,
+    who: &Access,
+    network: i64,
+    name: &Name,
+) -> Result<()> {
     let others = "SELECT EXISTS (SELECT 1 FROM networks WHERE id != ?1 AND name = ?2)";
     if t.query_row(others, params![network, name.as_str()], |row| row.get(0)).map_err(explain)? {
         return Err(taken(format!("network '{name}' already exists")));
@@ -46,7 +55,18 @@ pub(super) fn name_network(t: &Transaction<'_>, vault: &Vault, network: i64, nam
     sealed_again(t, vault, network, || {
         let set = "UPDATE all_networks SET name = ?2, deleted_at = NULL, deleted_by = NULL WHERE id = ?1";
         t.execute(set, params![network, name.as_str()]).map(drop).map_err(explain)
-    })
+    })?;
+    note(t, Scope { network, app: None }, who)
+}
+
+/// Notes in the history that there is another name, if there is.
+fn note(t: &Transaction<'_>, scope: Scope, who: &Access) -> Result<()> {
+    let before = config::recorded(t, scope, config::version(t, scope)?)?;
+    let name = |items: &config::Items| items.get(&("name".to_owned(), String::new())).cloned();
+    match name(&before) == name(&config::present(t, scope)?) {
+        true => Ok(()),
+        false => config::record(t, scope, &who.name, "renamed"),
+    }
 }
 
 fn taken(message: String) -> Error {
@@ -76,7 +96,7 @@ impl Platform {
                 if request.app == name.as_str() {
                     return Ok((show(&row), None));
                 }
-                name_app(t, &vault, row.network_id, row.id, &name)?;
+                name_app(t, &vault, &asks, row.network_id, row.id, &name)?;
                 let row = app_in_row(t, row.id)?.ok_or_else(gone)?;
                 Ok((show(&row), Some((row, request.app))))
             })
@@ -103,7 +123,7 @@ impl Platform {
                 let id = find_network(t, &asks, &request.network)?;
                 let before = Some(request.network).filter(|before| before != name.as_str());
                 if before.is_some() {
-                    name_network(t, &vault, id, &name)?;
+                    name_network(t, &vault, &asks, id, &name)?;
                 }
                 Ok((network_row(t, id, &domain)?, before.map(|before| (id, before))))
             })

@@ -89,7 +89,7 @@ impl Platform {
             platform.route(back.network).await;
             platform.event(back.network, back.app, format!("{} restored by {by}", back.what)).await;
             platform.deploys.changed();
-            platform.wake_all(&back).await?;
+            platform.wake_all(&back, &by).await?;
             let kept = platform.store.with(move |t| once.run(t, || Ok((document(t, &back)?, ()))));
             Ok(kept.await?.0)
         };
@@ -97,14 +97,14 @@ impl Platform {
     }
 
     /// Starts what ran when it was deleted.
-    async fn wake_all(&self, back: &Back) -> Result<()> {
+    async fn wake_all(&self, back: &Back, by: &str) -> Result<()> {
         let turns = &Semaphore::new(AT_ONCE);
         let all = join_all(back.rows.iter().map(|row| async move {
             let _turn = turns.acquire().await;
             let mut stopping = self.stopping.clone();
             let done = tokio::select! {
                 biased;
-                done = self.wake(row.id) => done,
+                done = self.wake(row.id, by) => done,
                 _ = stopping.wait_for(|stopping| *stopping) => {
                     Err(Error::new(Kind::Failed, "maxd was stopped before; it starts with the next one"))
                 }
@@ -128,7 +128,7 @@ impl Platform {
 
     /// Starts an app that was in the trash, unless it was stopped, or somebody did so meanwhile.
     /// When it does not become healthy it is stopped.
-    async fn wake(&self, app: i64) -> Result<()> {
+    async fn wake(&self, app: i64, by: &str) -> Result<()> {
         let mut hold = self.supervisor.hold(app).await?;
         let Some(row) = self.store.with(move |t| app_in_row(t, app)).await? else {
             self.supervisor.dismiss(app, hold);
@@ -147,7 +147,7 @@ impl Platform {
             Err(error) => {
                 // What was interrupted is somebody else's, or the next start's, to bring up.
                 if error.kind() != Kind::Conflict {
-                    self.keep(app, row.instances, true).await?;
+                    self.keep(by, &row, row.instances, true).await?;
                 }
                 Err(error)
             }
@@ -194,7 +194,7 @@ fn app_back(
         return Err(stranded(format!("network '{network}' of app '{app}' is in the trash too"), network));
     }
     let name = wanted_name(APP, request.name.as_deref(), &found.item.name)?;
-    name_app(t, vault, found.network, found.id, &name).map_err(with_as)?;
+    name_app(t, vault, who, found.network, found.id, &name).map_err(with_as)?;
     let row = app_in_row(t, found.id)?.ok_or_else(gone)?;
     let what = format!("app '{}' of network '{}'", row.name, row.network);
     Ok(Back { network: found.network, app: Some(found.id), rows: vec![row], what })
@@ -223,7 +223,7 @@ fn network_back(
     let with = "UPDATE OR IGNORE all_apps SET deleted_at = NULL, deleted_by = NULL WHERE network = ?1 AND deleted_at =
          (SELECT deleted_at FROM all_networks WHERE id = ?1)";
     t.execute(with, [found.id]).map_err(explain)?;
-    name_network(t, vault, found.id, &name).map_err(with_as)?;
+    name_network(t, vault, who, found.id, &name).map_err(with_as)?;
     let rows = apps_in_row(t, found.id)?;
     Ok(Back { network: found.id, app: None, rows, what: format!("network '{name}'") })
 }

@@ -4,9 +4,10 @@ use super::variables::Request;
 use super::{Platform, find_network};
 use crate::error::{Error, Result};
 use crate::maxd::access::Access;
+use crate::maxd::config;
 use crate::maxd::once::Once;
 use crate::maxd::secrets::Key;
-use crate::maxd::variables::{self, Content, Setting, Variable};
+use crate::maxd::variables::{self, Content, Scope, Setting, Variable};
 use crate::wire::secret::{self, Change, List, Select};
 use crate::wire::variable::{self, Changed};
 use base64::Engine;
@@ -34,6 +35,7 @@ impl Platform {
                 let id = find_network(t, &asks, &request.network)?;
                 let all = variables::sealed_in(t, id)?;
                 let key = vault.rotate(t, id, &all)?;
+                config::record(t, Scope { network: id, app: None }, &asks.name, "key_rotated")?;
                 Ok((document(request.network, &key, all.len()), id))
             })
         });
@@ -46,9 +48,9 @@ impl Platform {
 
     /// `secret:list`.
     pub async fn list_secrets(&self, who: &Access, request: variable::Select) -> Result<List> {
-        let (secrets, staged) = self.listed(who, &request, true, Variable::secret_document).await?;
+        let (secrets, staged, version) = self.listed(who, &request, true, Variable::secret_document).await?;
         let variable::Select { network, app } = request;
-        Ok(List { network, app, secrets, staged })
+        Ok(List { network, app, secrets, staged, version })
     }
 
     /// `secret:change`.
@@ -58,7 +60,7 @@ impl Platform {
         once: Once,
         request: Change,
     ) -> Result<Changed> {
-        let Change { network, app, key, set, delete, prune, stage, preview } = request;
+        let Change { network, app, key, set, delete, prune, version, stage, preview } = request;
         let set = set.into_iter().map(|one| {
             let bytes = STANDARD.decode(&one.sealed).map_err(|_| {
                 Error::usage(format!("'{}' is not sealed: that is no base64", one.name)).field("sealed")
@@ -66,7 +68,7 @@ impl Platform {
             Ok(Setting { name: one.name, content: Content::Sealed(bytes, key) })
         });
         let change = variables::Change { secret: true, set: set.collect::<Result<_>>()?, delete, prune };
-        self.change_environment(who, once, Request { network, app, change, stage, preview }).await
+        self.change_environment(who, once, Request { network, app, change, version, stage, preview }).await
     }
 }
 

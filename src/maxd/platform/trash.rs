@@ -119,7 +119,8 @@ impl Doomed {
         for app in &self.apps {
             releases += kept_releases(t, *app)?.len() as u64;
         }
-        let variables = "variables WHERE current AND network = ?1 AND (?2 IS NULL OR app = ?2) AND sealed IS";
+        let variables =
+            "variables WHERE until IS NULL AND network = ?1 AND (?2 IS NULL OR app = ?2) AND sealed IS";
         Ok(Contents {
             apps: if of_network { self.apps.len() as u64 } else { 0 },
             releases,

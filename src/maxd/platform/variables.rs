@@ -4,6 +4,7 @@ use super::lifecycle::gone;
 use super::{AppRow, Platform, app_in_row, app_rows, find_app, find_network};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;
+use crate::maxd::config;
 use crate::maxd::once::Once;
 use crate::maxd::plan::Run;
 use crate::maxd::secrets::Vault;
@@ -40,6 +41,8 @@ pub(super) struct Request {
     pub app: Option<String>,
     /// The change itself.
     pub change: variables::Change,
+    /// The version it was made from.
+    pub version: Option<u64>,
     /// Whether apps get it later.
     pub stage: bool,
     /// Whether it is not made.
@@ -70,20 +73,20 @@ pub(super) fn staged(t: &Transaction<'_>, row: &AppRow) -> Result<Vec<Difference
 impl Platform {
     /// `var:list`.
     pub async fn list_variables(&self, who: &Access, request: Select) -> Result<List> {
-        let (variables, staged) = self.listed(who, &request, false, Variable::document).await?;
+        let (variables, staged, version) = self.listed(who, &request, false, Variable::document).await?;
         let Select { network, app } = request;
-        Ok(List { network, app, variables, staged })
+        Ok(List { network, app, variables, staged, version })
     }
 
-    /// What a scope has that is `secret` or is not, and what is staged in all. `told` is given
-    /// whether it overrides one of the network's, and whether it is staged.
+    /// What a scope has that is `secret` or is not, what is staged in all, and the version.
+    /// `told` is given whether it overrides one of the network's, and whether it is staged.
     pub(super) async fn listed<T: Send + 'static>(
         &self,
         who: &Access,
         of: &Select,
         secret: bool,
         told: fn(&Variable, bool, bool) -> T,
-    ) -> Result<(Vec<T>, Vec<Difference>)> {
+    ) -> Result<(Vec<T>, Vec<Difference>, u64)> {
         let (who, network, app) = (who.clone(), of.network.clone(), of.app.clone());
         let read = move |t: &Transaction<'_>| {
             let Place { scope, apps } = place(t, &who, &network, app.as_deref())?;
@@ -96,7 +99,7 @@ impl Platform {
                 let overrides = one.own && of_network.iter().any(|other| other.name == one.name);
                 told(one, overrides, staged.iter().any(|other| other.name == one.name))
             });
-            Ok((listed.collect(), staged))
+            Ok((listed.collect(), staged, config::version(t, scope)?))
         };
         self.store.with(read).await
     }
@@ -145,8 +148,8 @@ impl Platform {
             delete: request.delete,
             prune: request.prune,
         };
-        let Change { network, app, stage, preview, .. } = request;
-        self.change_environment(who, once, Request { network, app, change, stage, preview }).await
+        let Change { network, app, version, stage, preview, .. } = request;
+        self.change_environment(who, once, Request { network, app, change, version, stage, preview }).await
     }
 
     /// Makes a change and brings the apps to run with it.
@@ -156,29 +159,41 @@ impl Platform {
         once: Once,
         request: Request,
     ) -> Result<Changed> {
-        let Request { network, app, change, stage, preview } = request;
-        let who = who.clone();
-        if preview {
-            let (changes, unchanged) = self.preview(&who, network.clone(), app.clone(), change).await?;
-            return Ok(Changed { network, app, changes, unchanged, apps: Vec::new() });
-        }
-        let noun = if change.secret { "secrets" } else { "variables" };
-        let work = |platform: Arc<Platform>, once: Once| async move {
-            let (asks, by, once) = (who.clone(), who.name.clone(), Arc::new(once));
-            let (known, vault) = (Arc::clone(&once), Arc::clone(&platform.vault));
-            let named = (network.clone(), app.clone());
-            let made = move |t: &Transaction<'_>| {
-                if let Some(kept) = known.kept::<Changed>(t)? {
-                    return Ok(Err(kept));
-                }
-                let Place { scope, apps } = place(t, &asks, &named.0, named.1.as_deref())?;
+        let Request { network, app, change, version, stage, preview } = request;
+        let (who, noun) = (who.clone(), if change.secret { "secrets" } else { "variables" });
+        let make = {
+            let (asks, vault, network, app) =
+                (who.clone(), Arc::clone(&self.vault), network.clone(), app.clone());
+            move |t: &Transaction<'_>| {
+                let Place { scope, apps } = place(t, &asks, &network, app.as_deref())?;
                 let key = key_number(t, &vault, &change, scope)?;
-                Ok(Ok((change.make(t, scope, &by, key)?, scope, apps)))
+                let (before, made) = (config::present(t, scope)?, config::version(t, scope)?);
+                let (changes, unchanged) = config::expecting(t, scope, version, &before, || {
+                    change.make(t, scope, &asks.name, (key, made + 1))
+                })?;
+                if !changes.is_empty() {
+                    config::record(t, scope, &asks.name, noun)?;
+                }
+                Ok((changes, unchanged, made, scope, apps))
+            }
+        };
+        if preview {
+            let made = self.store.with(move |t| tried(t, || make(t)));
+            let (changes, unchanged, version, ..) = made.await?;
+            return Ok(Changed { network, app, changes, unchanged, version, apps: Vec::new() });
+        }
+        let work = |platform: Arc<Platform>, once: Once| async move {
+            let once = Arc::new(once);
+            let known = Arc::clone(&once);
+            let made = move |t: &Transaction<'_>| match known.kept::<Changed>(t)? {
+                Some(kept) => Ok(Err(kept)),
+                None => make(t).map(Ok),
             };
-            let ((changes, unchanged), scope, rows) = match platform.store.with(made).await? {
+            let (changes, unchanged, version, scope, rows) = match platform.store.with(made).await? {
                 Ok(made) => made,
                 Err(kept) => return Ok(kept),
             };
+            let version = version + u64::from(!changes.is_empty());
             if !changes.is_empty() {
                 let later = if stage { ", staged" } else { "" };
                 let text = format!("{noun} changed by {}: {}{later}", who.name, told(&changes));
@@ -188,30 +203,10 @@ impl Platform {
                 true => platform.staged_for(rows).await?,
                 false => platform.roll_out(&who, rows).await,
             };
-            let answer = move || Ok((Changed { network, app, changes, unchanged, apps }, ()));
+            let answer = move || Ok((Changed { network, app, changes, unchanged, version, apps }, ()));
             Ok(platform.store.with(move |t| once.run(t, answer)).await?.0)
         };
         self.carry(once, work).await
-    }
-
-    /// What a change would make different; it is not made.
-    async fn preview(
-        &self,
-        who: &Access,
-        network: String,
-        app: Option<String>,
-        change: variables::Change,
-    ) -> Result<(Vec<Difference>, u64)> {
-        let (asks, by, vault) = (who.clone(), who.name.clone(), Arc::clone(&self.vault));
-        let made = move |t: &Transaction<'_>| {
-            let scope = place(t, &asks, &network, app.as_deref())?.scope;
-            let key = key_number(t, &vault, &change, scope)?;
-            t.execute_batch("SAVEPOINT preview").map_err(explain)?;
-            let made = change.make(t, scope, &by, key);
-            t.execute_batch("ROLLBACK TO preview; RELEASE preview").map_err(explain)?;
-            made
-        };
-        self.store.with(made).await
     }
 
     /// `var:apply`.
@@ -242,7 +237,7 @@ impl Platform {
     }
 
     /// Those of the apps for which something is staged.
-    async fn staged_for(&self, rows: Vec<AppRow>) -> Result<Vec<Rollout>> {
+    pub(super) async fn staged_for(&self, rows: Vec<AppRow>) -> Result<Vec<Rollout>> {
         let read = move |t: &Transaction<'_>| {
             let mut apps = Vec::new();
             for row in rows {
@@ -258,7 +253,7 @@ impl Platform {
 
     /// Brings apps to run with what they shall; one that fails does not keep the others
     /// from it.
-    async fn roll_out(&self, who: &Access, rows: Vec<AppRow>) -> Vec<Rollout> {
+    pub(super) async fn roll_out(&self, who: &Access, rows: Vec<AppRow>) -> Vec<Rollout> {
         let turns = Semaphore::new(AT_ONCE);
         let all = join_all(rows.iter().map(|row| async {
             let _turn = turns.acquire().await;
@@ -285,8 +280,13 @@ impl Platform {
         let (network, app) = (row.network_id, Some(row.id));
         match done {
             Ok(done) => {
-                if done.as_ref().is_some_and(|done| done.state == "restarted") {
-                    self.event(network, app, format!("restarted with its variables by {}", who.name)).await;
+                let said = match done.as_ref().map(|done| done.state.as_str()) {
+                    Some("restarted") => Some("restarted with its variables"),
+                    Some("scaled") => Some("scaled as it is configured"),
+                    _ => None,
+                };
+                if let Some(said) = said {
+                    self.event(network, app, format!("{said} by {}", who.name)).await;
                 }
                 done
             }
@@ -326,14 +326,18 @@ impl Platform {
         };
         let release = Release { env, ..release };
         let runs = hold.runs() && release.plan.run != Run::Static;
-        let mut ending = None;
-        if runs && !changes.is_empty() {
+        let (mut ending, mut state) = (None, "restarted");
+        if !runs {
+            state = "ready";
+            hold.equip(&release);
+        } else if !changes.is_empty() {
             match hold.switch(release, row.instances).await {
                 Ok(old) => ending = Some(old),
                 Err(error) => return Err((error, changes)),
             }
-        } else if !runs {
-            hold.equip(&release);
+        } else if hold.instances() != row.instances {
+            state = "scaled";
+            hold.scale(row.instances).await.map_err(plain)?;
         }
         let ids = variables::rows_of(&wanted);
         let kept = self.store.with(move |t| variables::apply(t, app, &ids)).await;
@@ -341,9 +345,17 @@ impl Platform {
         if let Some(ending) = ending {
             ending.ended().await;
         }
-        let state = if runs { "restarted" } else { "ready" };
-        Ok((!changes.is_empty()).then(|| rollout(&row, state, changes)))
+        let different = state == "scaled" || !changes.is_empty();
+        Ok(different.then(|| rollout(&row, state, changes)))
     }
+}
+
+/// What `work` gives; nothing of what it changes stays.
+pub(super) fn tried<T>(t: &Transaction<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    t.execute_batch("SAVEPOINT tried").map_err(explain)?;
+    let done = work();
+    t.execute_batch("ROLLBACK TO tried; RELEASE tried").map_err(explain)?;
+    done
 }
 
 /// The number of the network's key, which only sealed values ask for.

@@ -38,6 +38,11 @@ impl Hold {
         self.set.is_some()
     }
 
+    /// How many instances it has.
+    pub fn instances(&self) -> u64 {
+        self.set.as_ref().map_or(0, |set| set.views().len() as u64)
+    }
+
     /// Has what starts next, while the app has no instances, be this release.
     pub fn equip(&self, release: &Release) {
         self.app.serves(release);

@@ -2,8 +2,9 @@
 
 use super::{COUNT_MAX, TOTAL_MAX, check_name, check_size, check_value};
 use crate::error::{Error, Kind, Result};
+use crate::maxd::near;
 use crate::maxd::secrets::{Environment, OVERHEAD, Sealed, Vault};
-use crate::maxd::store::explain;
+use crate::maxd::store::{explain, held};
 use crate::time::rfc3339;
 use crate::wire::variable::Difference;
 use crate::wire::{secret, variable};
@@ -41,6 +42,8 @@ pub struct Variable {
     pub value: String,
     /// It is the app's own.
     pub own: bool,
+    /// Since which change of its scope it is, or was, current.
+    pub since: u64,
     updated_by: String,
     updated_at: String,
     sealed: Option<Vec<u8>>,
@@ -61,6 +64,11 @@ impl Variable {
         Some(Sealed { name: self.name.clone(), about, bytes: self.sealed.clone()? })
     }
 
+    /// Which secret it is; none when it is no secret.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
     fn size(&self) -> usize {
         self.sealed.as_ref().map_or(self.value.len(), |sealed| sealed.len().saturating_sub(OVERHEAD))
     }
@@ -70,7 +78,7 @@ impl Variable {
     }
 
     /// Whether the other one of its name is the same for a program.
-    fn same(&self, other: &Variable) -> bool {
+    pub fn same(&self, other: &Variable) -> bool {
         self.value == other.value && self.fingerprint == other.fingerprint
     }
 
@@ -103,7 +111,7 @@ impl Variable {
 }
 
 const COLUMNS: &str = "SELECT v.id, v.name, v.value, v.app IS NOT NULL, v.updated_by, v.updated_at,
-     v.sealed, v.fingerprint, n.name, a.name
+     v.sealed, v.fingerprint, n.name, a.name, v.since
      FROM variables v JOIN all_networks n ON n.id = v.network LEFT JOIN all_apps a ON a.id = v.app";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Variable> {
@@ -118,6 +126,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Variable> {
         fingerprint: row.get(7)?,
         network: row.get(8)?,
         app: row.get(9)?,
+        since: row.get(10)?,
     })
 }
 
@@ -129,13 +138,27 @@ fn rows(t: &Transaction<'_>, filter: &str, values: impl rusqlite::Params) -> Res
 
 /// The variables of this scope itself, by name.
 pub fn own(t: &Transaction<'_>, scope: Scope) -> Result<Vec<Variable>> {
-    rows(t, "WHERE v.network = ?1 AND v.app IS ?2 AND v.current", params![scope.network, scope.app])
+    rows(t, "WHERE v.network = ?1 AND v.app IS ?2 AND v.until IS NULL", params![scope.network, scope.app])
+}
+
+/// The variables of this scope itself behind the change of this number, by name.
+pub fn at(t: &Transaction<'_>, scope: Scope, number: u64) -> Result<Vec<Variable>> {
+    let filter =
+        "WHERE v.network = ?1 AND v.app IS ?2 AND v.since <= ?3 AND (v.until IS NULL OR v.until > ?3)";
+    rows(t, filter, params![scope.network, scope.app, held(number)])
+}
+
+/// Those that the change of this number has ended, and those that it has begun.
+pub fn changed_at(t: &Transaction<'_>, scope: Scope, number: u64) -> Result<(Vec<Variable>, Vec<Variable>)> {
+    let filter = "WHERE v.network = ?1 AND v.app IS ?2 AND (v.until = ?3 AND v.since < ?3 OR v.since = ?3)";
+    let all = rows(t, filter, params![scope.network, scope.app, held(number)])?;
+    Ok(all.into_iter().partition(|one| one.since < number))
 }
 
 /// What an app shall run with, by name: its own and, of other names, its network's.
 pub fn wanted(t: &Transaction<'_>, network: i64, app: i64) -> Result<Vec<Variable>> {
-    let filter = "WHERE v.network = ?1 AND v.current AND (v.app = ?2 OR v.app IS NULL AND NOT EXISTS
-         (SELECT 1 FROM variables o WHERE o.app = ?2 AND o.name = v.name AND o.current))";
+    let filter = "WHERE v.network = ?1 AND v.until IS NULL AND (v.app = ?2 OR v.app IS NULL AND NOT EXISTS
+         (SELECT 1 FROM variables o WHERE o.app = ?2 AND o.name = v.name AND o.until IS NULL))";
     rows(t, filter, params![network, app])
 }
 
@@ -155,7 +178,7 @@ pub fn rows_of(variables: &[Variable]) -> Vec<i64> {
     variables.iter().map(|one| one.id).collect()
 }
 
-/// From now on the app runs with these rows. What nobody runs with any more is forgotten.
+/// From now on the app runs with these rows.
 pub fn apply(t: &Transaction<'_>, app: i64, variables: &[i64]) -> Result<()> {
     t.execute("DELETE FROM applied WHERE app = ?1", [app]).map_err(explain)?;
     for id in variables {
@@ -164,13 +187,16 @@ pub fn apply(t: &Transaction<'_>, app: i64, variables: &[i64]) -> Result<()> {
              SELECT a.id, v.id FROM all_apps a, variables v WHERE a.id = ?1 AND v.id = ?2";
         t.execute(insert, params![app, id]).map_err(explain)?;
     }
-    forget_unused(t)
+    Ok(())
 }
 
-fn forget_unused(t: &Transaction<'_>) -> Result<()> {
-    t.execute("DELETE FROM variables WHERE NOT current AND id NOT IN (SELECT variable FROM applied)", [])
-        .map(drop)
-        .map_err(explain)
+/// Forgets the network's former values that neither its history tells of nor an instance runs
+/// with.
+pub fn forget_unused(t: &Transaction<'_>, network: i64) -> Result<()> {
+    let unused = "DELETE FROM variables WHERE network = ?1 AND until <=
+             (SELECT min(number) FROM history h WHERE h.network = ?1 AND h.app IS variables.app)
+         AND id NOT IN (SELECT variable FROM applied)";
+    t.execute(unused, [network]).map(drop).map_err(explain)
 }
 
 /// As a program of the network finds them.
@@ -233,14 +259,14 @@ impl Change {
         if self.secret { "secret" } else { "variable" }
     }
 
-    /// Makes it: what is different, and how many were so already. Refused as a whole. `key` is
-    /// the number of the network's key.
+    /// Makes it, as part of the change of this `number`: what is different, and how many were so
+    /// already. Refused as a whole. `key` is the number of the network's key.
     pub fn make(
         &self,
         t: &Transaction<'_>,
         scope: Scope,
         by: &str,
-        key: u64,
+        (key, number): (u64, u64),
     ) -> Result<(Vec<Difference>, u64)> {
         let all = own(t, scope)?;
         let (before, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.secret() == self.secret);
@@ -254,7 +280,7 @@ impl Change {
         }
         for name in &self.delete {
             if !before.iter().any(|one| one.name == *name) {
-                return Err(self.missing(t, scope, name, &others)?);
+                return Err(self.missing(t, scope, name, (&before, &others))?);
             }
         }
         let unchanged = |one: &Variable| match set.get(one.name.as_str()) {
@@ -269,18 +295,15 @@ impl Change {
             let replaced = set.contains_key(name) && !kept.contains(name);
             let gone = !set.contains_key(name) && (self.prune || self.delete.contains(&one.name));
             if replaced || gone {
-                t.execute("UPDATE variables SET current = 0 WHERE id = ?1", [one.id]).map_err(explain)?;
+                end(t, one, number)?;
             }
         }
         for (name, content) in set.iter().filter(|(name, _)| !kept.contains(*name)) {
-            insert(t, scope, name, content, by)?;
+            insert(t, scope, name, content, by, number)?;
         }
-        let after = own(t, scope)?;
-        check_limits(t, scope, &after)?;
-        let after: Vec<_> = after.into_iter().filter(|one| one.secret() == self.secret).collect();
-        let changes = differences(&before, &after);
-        forget_unused(t)?;
-        Ok((changes, kept.len() as u64))
+        check_limits(t, scope)?;
+        let after: Vec<_> = own(t, scope)?.into_iter().filter(|one| one.secret() == self.secret).collect();
+        Ok((differences(&before, &after), kept.len() as u64))
     }
 
     /// What those of the other kind are called, and where they are deleted.
@@ -295,7 +318,13 @@ impl Change {
             .field("set")
     }
 
-    fn missing(&self, t: &Transaction<'_>, scope: Scope, name: &str, others: &[Variable]) -> Result<Error> {
+    fn missing(
+        &self,
+        t: &Transaction<'_>,
+        scope: Scope,
+        name: &str,
+        (these, others): (&[Variable], &[Variable]),
+    ) -> Result<Error> {
         let noun = self.noun();
         let error = Error::new(Kind::NotFound, format!("there is no {noun} '{name}'")).field("delete");
         let is = |one: &Variable| one.name == name;
@@ -304,11 +333,11 @@ impl Change {
             return Ok(error.hint(format!("it is a {is}: `rig delete {delete} {name}`")));
         }
         let of_network = scope.app.is_some() && own(t, Scope { app: None, ..scope })?.iter().any(is);
-        Ok(match (of_network, self.secret) {
-            (true, _) => error.hint("the network has it: delete it there, with --network alone"),
-            (false, true) => error.hint("see `rig list secrets`"),
-            (false, false) => error.hint("see `rig list vars`"),
-        })
+        if of_network {
+            return Ok(error.hint("the network has it: delete it there, with --network alone"));
+        }
+        let see = if self.secret { "see `rig list secrets`" } else { "see `rig list vars`" };
+        Ok(error.hint(near::among(name, these.iter().map(|one| one.name.as_str()), see)))
     }
 }
 
@@ -327,27 +356,59 @@ fn check(name: &str, content: &Content, key: u64) -> Result<()> {
     }
 }
 
-fn insert(t: &Transaction<'_>, scope: Scope, name: &str, content: &Content, by: &str) -> Result<()> {
+/// Has a variable be former from the change of this number on.
+pub fn end(t: &Transaction<'_>, one: &Variable, number: u64) -> Result<()> {
+    let query = "UPDATE variables SET until = ?2 WHERE id = ?1";
+    t.execute(query, params![one.id, held(number)]).map(drop).map_err(explain)
+}
+
+fn insert(
+    t: &Transaction<'_>,
+    scope: Scope,
+    name: &str,
+    content: &Content,
+    by: &str,
+    number: u64,
+) -> Result<()> {
     let (value, sealed, fingerprint) = match content {
         Content::Plain(value) => (value.as_str(), None, None),
         Content::Sealed(bytes, _) => {
             let hash = Sha256::digest(bytes);
             let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            ("", Some(bytes), Some(hex))
+            ("", Some(bytes.as_slice()), Some(hex))
         }
     };
+    add(t, scope, (name, value), (sealed, fingerprint.as_deref()), by, number)
+}
+
+/// Has a former variable of the scope be current again from the change of this number on.
+pub fn again(t: &Transaction<'_>, scope: Scope, one: &Variable, by: &str, number: u64) -> Result<()> {
+    add(t, scope, (&one.name, &one.value), (one.sealed.as_deref(), one.fingerprint()), by, number)
+}
+
+/// Inserts a variable, or a secret as it is sealed with its fingerprint, that is current from the
+/// change of this number on.
+pub fn add(
+    t: &Transaction<'_>,
+    scope: Scope,
+    (name, value): (&str, &str),
+    (sealed, fingerprint): (Option<&[u8]>, Option<&str>),
+    by: &str,
+    number: u64,
+) -> Result<()> {
+    let (network, app, now) = (scope.network, scope.app, rfc3339(SystemTime::now()));
     t.execute(
-        "INSERT INTO variables(network, app, name, value, updated_by, updated_at, sealed, fingerprint)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![scope.network, scope.app, name, value, by, rfc3339(SystemTime::now()), sealed, fingerprint],
+        "INSERT INTO variables(network, app, name, value, updated_by, updated_at, sealed, fingerprint, since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![network, app, name, value, by, now, sealed, fingerprint, held(number)],
     )
     .map(drop)
     .map_err(explain)
 }
 
 /// Refuses more than an app can have, whose variables are its own and its network's.
-fn check_limits(t: &Transaction<'_>, scope: Scope, own: &[Variable]) -> Result<()> {
-    fits(own, "")?;
+pub fn check_limits(t: &Transaction<'_>, scope: Scope) -> Result<()> {
+    fits(&own(t, scope)?, "")?;
     let mut query = t
         .prepare("SELECT id, name FROM apps WHERE network = ?1 AND (?2 IS NULL OR id = ?2)")
         .map_err(explain)?;

@@ -36,7 +36,7 @@ pub async fn scale(call: &Call) -> Result<Answer> {
             .hint(format!("it is 1 to {INSTANCES_MAX}; `stop NAME` stops an app"))
     })?;
     let Select { network, app } = call.app();
-    let request = Scale { network, app, instances: count };
+    let request = Scale { network, app, instances: count, version: None };
     let who = call.who.asks("app:scale")?;
     let done = call.platform.scale_app(&who, once(&who)?, request).await?;
     Ok(call.done("scaled", &done))
