@@ -156,6 +156,7 @@ bench: build static ## ratios against references measured in the same run
 	$(CARGO) bench --locked --bench startup
 	$(CARGO) bench --locked --bench link
 	$(CARGO) bench --locked --bench dashboard
+	$(CARGO) bench --locked --bench lists
 
 bench-frames: ## frames a second against phoenix.js (needs Node 20 and its package registry)
 	cd tests/interop && npm ci --no-audit --no-fund

@@ -13,6 +13,7 @@ use crate::wire::page::Page;
 use crate::wire::{alert, app, audit, member, webhook};
 use miniserde::Serialize;
 use miniserde::json::{self, Object, Value};
+use std::mem::ManuallyDrop;
 
 /// `--network`, where it only narrows.
 pub const ONLY: Flag =
@@ -40,7 +41,7 @@ pub const SORT: Flag = Flag {
     help: "by this column; with `-` the largest first",
 };
 
-/// `--limit`, of a page.
+/// `--limit`, of a list that is whole without it.
 pub const PAGE: Flag = Flag { long: "limit", short: None, value: "N", help: "how many at most, up to 1000" };
 
 /// `--after`.
@@ -96,7 +97,6 @@ pub const ALERTS: Command = Command {
     examples: &[
         ("What is wrong now", "rig list alerts"),
         ("What was, too", "rig list alerts --all"),
-        ("Of one kind", "rig list alerts --where cause=crash_loop"),
         ("How many, in a script", "rig list alerts -o json | jq '.alerts | length'"),
     ],
     run: alerts,
@@ -110,10 +110,7 @@ pub const WEBHOOKS: Command = Command {
     about: "",
     args: &[],
     flags: &[&OF_NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
-        ("All of them, with the newest error", "rig list webhooks"),
-        ("Those with most to deliver", "rig list webhooks --sort -waiting --limit 5"),
-    ],
+    examples: &[("All of them, with the newest error", "rig list webhooks")],
     run: webhooks,
 };
 
@@ -162,10 +159,7 @@ pub const SESSIONS: Command = Command {
             that was begun with --detach goes on without.",
     args: &[],
     flags: &[&WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
-        ("All of them", "rig list sessions"),
-        ("One user's, the oldest first", "rig list sessions --where user=ann --sort started"),
-    ],
+    examples: &[("All of them", "rig list sessions")],
     run: sessions,
 };
 
@@ -289,27 +283,27 @@ const WEBHOOK_FIELDS: &[Field] = &[
 ];
 
 fn networks(session: &Session, matches: &Matches) -> Result<()> {
-    let what = ("network:list", "networks", NETWORK_FIELDS);
-    ask(session, matches, what, &Object::new(), "no networks yet: `rig create network`").map(drop)
+    let what = &("network:list", "networks", NETWORK_FIELDS);
+    ask(session, matches, what, &Object::new(), "no networks yet: `rig create network`")
 }
 
 fn apps(session: &Session, matches: &Matches) -> Result<()> {
-    let what = ("app:list", "apps", APP_FIELDS);
+    let what = &("app:list", "apps", APP_FIELDS);
     let request = app::Filter { network: only(matches, &ONLY)? };
-    ask(session, matches, what, &request, "no apps yet: `rig create app APP --network NETWORK`").map(drop)
+    ask(session, matches, what, &request, "no apps yet: `rig create app APP --network NETWORK`")
 }
 
 fn alerts(session: &Session, matches: &Matches) -> Result<()> {
     let all = matches.has(&ALL);
     let request = alert::Filter { network: only(matches, &OF_NETWORK)?, all: Some(all) };
-    let what = ("alert:list", "alerts", if all { ALL_ALERT_FIELDS } else { ALERT_FIELDS });
-    ask(session, matches, what, &request, "no alerts").map(drop)
+    let what = &("alert:list", "alerts", if all { ALL_ALERT_FIELDS } else { ALERT_FIELDS });
+    ask(session, matches, what, &request, "no alerts")
 }
 
 fn sessions(session: &Session, matches: &Matches) -> Result<()> {
-    let what = ("exec:list", "sessions", SESSION_FIELDS);
+    let what = &("exec:list", "sessions", SESSION_FIELDS);
     let none = "nothing runs: `rig command APP -- PROG`, `rig shell APP`";
-    ask(session, matches, what, &Object::new(), none).map(drop)
+    ask(session, matches, what, &Object::new(), none)
 }
 
 fn audit(session: &Session, matches: &Matches) -> Result<()> {
@@ -339,21 +333,18 @@ pub fn entries(session: &Session, answer: &Value, fields: &[Field]) -> Result<()
 }
 
 fn webhooks(session: &Session, matches: &Matches) -> Result<()> {
-    let what = ("webhook:list", "webhooks", WEBHOOK_FIELDS);
+    let what = &("webhook:list", "webhooks", WEBHOOK_FIELDS);
     let request = webhook::Filter { network: only(matches, &OF_NETWORK)? };
-    let none = "no webhooks yet: `rig create webhook URL --network NETWORK`";
-    ask(session, matches, what, &request, none).map(drop)
+    ask(session, matches, what, &request, "no webhooks yet: `rig create webhook URL --network NETWORK`")
 }
 
 fn tokens(session: &Session, matches: &Matches) -> Result<()> {
-    let what = ("token:list", "tokens", TOKEN_FIELDS);
-    ask(session, matches, what, &Object::new(), "no tokens").map(drop)
+    ask(session, matches, &("token:list", "tokens", TOKEN_FIELDS), &Object::new(), "no tokens")
 }
 
 fn members(session: &Session, matches: &Matches) -> Result<()> {
-    let what = ("member:list", "members", MEMBER_FIELDS);
-    let network = session.network(matches, None)?.to_string();
-    ask(session, matches, what, &member::Filter { network }, "no members").map(drop)
+    let request = member::Filter { network: session.network(matches, None)?.to_string() };
+    ask(session, matches, &("member:list", "members", MEMBER_FIELDS), &request, "no members")
 }
 
 fn only(matches: &Matches, flag: &'static Flag) -> Result<Option<String>> {
@@ -371,10 +362,22 @@ pub type List<'a> = (&'a str, &'a str, &'a [Field]);
 pub fn ask(
     session: &Session,
     matches: &Matches,
-    (event, path, fields): List<'_>,
+    what: &List<'_>,
     request: &dyn Serialize,
     none: &str,
-) -> Result<Value> {
+) -> Result<()> {
+    answer(session, matches, what, request, none).map(drop)
+}
+
+/// [`ask`] for what else the answer says. It is not freed: of a long one that would take its
+/// time, and rig is about to end.
+pub fn answer(
+    session: &Session,
+    matches: &Matches,
+    (event, path, fields): &List<'_>,
+    request: &dyn Serialize,
+    none: &str,
+) -> Result<ManuallyDrop<Value>> {
     let mut payload = json::to_string(request);
     let given = page(matches, fields)?;
     if let Some(page) = &given {
@@ -383,34 +386,33 @@ pub fn ask(
             payload.push(',');
         }
         payload.push_str("\"page\":");
-        payload.push_str(&json::to_string(page));
+        payload.push_str(page);
         payload.push('}');
     }
-    let answer = decode(&session.max()?.ask(event, payload).map_err(about_flag)?)?;
+    let answer: Value = decode(&session.max()?.ask(event, payload).map_err(about_flag)?)?;
+    let answer = ManuallyDrop::new(answer);
     show(session, &answer, path, fields, if given.is_some() { NOTHING } else { none })?;
     note_more(session, &answer, "next", "there are more: add `--after {next}`");
     Ok(answer)
 }
 
 /// The page that the flags want; none without them. A column's heading stands for its member.
-fn page(matches: &Matches, fields: &[Field]) -> Result<Option<Page>> {
+fn page(matches: &Matches, fields: &[Field]) -> Result<Option<String>> {
     let paged = [&WHERE, &SORT, &PAGE, &AFTER];
     if !paged.into_iter().any(|flag| matches.has(flag)) {
         return Ok(None);
     }
     let member = |given: &str| {
-        let end = given.find('=').unwrap_or(given.len());
-        let (minus, from) = if given.starts_with('-') { ("-", 1) } else { ("", 0) };
-        let name = given.get(from..end).unwrap_or_default();
+        let (minus, given) = given.split_at(usize::from(given.starts_with('-')));
+        let (name, rest) = given.split_at(given.find('=').unwrap_or(given.len()));
         let field = fields.iter().find(|field| field.label.eq_ignore_ascii_case(name));
-        [minus, field.map_or(name, |field| field.path), given.get(end..).unwrap_or_default()].concat()
+        [minus, field.map_or(name, |field| field.path), rest].concat()
     };
-    Ok(Some(Page {
-        only: Some(matches.values(&WHERE).map(member).collect()),
-        sort: matches.value(&SORT).map(member),
-        limit: super::number(matches, &PAGE, "a number", "200")?,
-        after: matches.value(&AFTER).map(str::to_owned),
-    }))
+    let mut page = Page { limit: super::number(matches, &PAGE, "a number", "200")?, ..Page::default() };
+    page.only = Some(matches.values(&WHERE).map(member).collect());
+    page.sort = matches.value(&SORT).map(member);
+    page.after = matches.value(&AFTER).map(str::to_owned);
+    Ok(Some(json::to_string(&page)))
 }
 
 /// Tells how to get at what a page does not have, if `path` says that there is more.

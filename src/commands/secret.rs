@@ -52,10 +52,7 @@ pub const LIST: Command = Command {
             secret is set, also to the same value.",
     args: &[],
     flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
-    examples: &[
-        ("An app's", "rig list secrets --app web.blue"),
-        ("Those set last", "rig list secrets --app web.blue --sort -set --limit 5"),
-    ],
+    examples: &[("An app's", "rig list secrets --app web.blue")],
     run: show,
 };
 
@@ -222,7 +219,7 @@ fn seal(session: &Session, of: &Select, pairs: &[Pair], request: &mut Change) ->
 fn show(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let none = format!("no secrets yet: `rig create secret KEY {}`", flags(&of));
-    list::ask(session, matches, ("secret:list", "secrets", FIELDS), &of, &none).map(drop)
+    list::ask(session, matches, &("secret:list", "secrets", FIELDS), &of, &none)
 }
 
 fn rotate(session: &Session, matches: &Matches) -> Result<()> {

@@ -403,7 +403,7 @@ pub fn outcome(session: &Session, of: &Select, answer: &Value) -> Result<()> {
 fn show(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let none = format!("no variables yet: `rig create var KEY=VALUE {}`", flags(&of));
-    let answer = list::ask(session, matches, ("var:list", "variables", FIELDS), &of, &none)?;
+    let answer = list::answer(session, matches, &("var:list", "variables", FIELDS), &of, &none)?;
     let removed = items(&answer, "staged").iter().filter(|one| text(one, "change") == "removed");
     let removed: Vec<_> = removed.map(|one| text(one, "name")).collect();
     if !removed.is_empty() {

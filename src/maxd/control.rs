@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// Answers one request with a document.
 pub async fn handle(platform: &Arc<Platform>, who: &Identity, event: &str, payload: &str) -> Result<String> {
     let who = who.asks(event)?;
+    platform.metrics.count(who.what());
     let done = answer(platform, &who, event, payload).await;
     platform.witness(&who, done).await.and_then(|answer| page::of(event, payload, answer))
 }

@@ -26,7 +26,7 @@ use crate::wire::dashboard::Past;
 use crate::wire::metrics::{History, Sample, Traffic, Usage};
 use archive::{Archive, Batch};
 use series::{Series, Totals};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -47,6 +47,8 @@ pub struct Metrics {
     state: Mutex<State>,
     archive: Archive,
     ticks: watch::Sender<u64>,
+    /// How often each request was made; as many as there are in the table of requests.
+    asked: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// What was measured of an app in the newest round.
@@ -101,6 +103,7 @@ impl Metrics {
             state: Mutex::default(),
             archive,
             ticks: watch::channel(0).0,
+            asked: Mutex::default(),
         }))
     }
 
@@ -212,6 +215,15 @@ impl Metrics {
     /// Counts the finished rounds.
     pub fn ticks(&self) -> watch::Receiver<u64> {
         self.ticks.subscribe()
+    }
+
+    /// Counts a request.
+    pub fn count(&self, request: &'static str) {
+        *self.asked().entry(request).or_default() += 1;
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets an app that was deleted.

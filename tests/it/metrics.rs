@@ -365,6 +365,7 @@ fn prometheus_reads_the_metrics_with_the_token_only() {
     assert_eq!(found[&of("max_app_restarts_total")], 1.0);
     assert!(found[&of("max_app_cpu_seconds_total")] > 0.0);
     assert_eq!((found["max_apps"], found["max_sockets"]), (1.0, 0.0));
+    assert_eq!(found["max_requests_total{request=\"network:create\"}"], 1.0);
     let version = format!("max_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(found[&version], 1.0);
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();

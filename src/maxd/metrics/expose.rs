@@ -103,6 +103,10 @@ fn page(platform: &Platform, apps: &[(i64, String)]) -> String {
     page.sample("max_build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
     page.alone("max_apps", "gauge", "Apps there are.", apps.len());
     page.alone("max_sockets", "gauge", "Open connections of clients.", platform.sockets.open());
+    page.about("max_requests_total", "counter", "Requests of clients over channels.");
+    for (request, count) in platform.metrics.asked().iter() {
+        page.sample("max_requests_total", &format!("request=\"{request}\""), count);
+    }
     own(&mut page);
     states(&mut page, platform, apps);
     usage(&mut page, platform, apps);
