@@ -28,7 +28,7 @@ const ABOUT: &str = "What runs ends at once, and the name is free. All else is k
 pub const APP: Command = Command {
     words: "delete app",
     aliases: &[],
-    summary: "Delete an app; for a while it can be restored",
+    summary: "Delete an app, at first into the trash",
     about: ABOUT,
     args: &[Arg { name: "APP", help: "the app, APP.NETWORK, or a number in the trash", required: true }],
     flags: &[&session::NETWORK, &PURGE, &YES],
@@ -44,7 +44,7 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "delete network",
     aliases: &[],
-    summary: "Delete a network with all its apps; for a while it can be restored",
+    summary: "Delete a network with its apps, at first into the trash",
     about: ABOUT,
     args: &[Arg { name: "NETWORK", help: "the network, or a number in the trash", required: true }],
     flags: &[&PURGE, &YES],

@@ -14,7 +14,7 @@ use std::path::Path;
 pub const TRASH: Command = Command {
     words: "list trash",
     aliases: &[],
-    summary: "List the apps and networks that were deleted and can be restored",
+    summary: "List the deleted apps and networks that can be restored",
     about: "Those of the networks you are a member of. An app that was deleted with its network comes \
             back with that and is not listed.",
     args: &[],

@@ -29,6 +29,7 @@ use crate::wire::app::{self, State};
 use set::Set;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -106,10 +107,25 @@ struct App {
     shown: Mutex<Shown>,
     /// Cancelled when the app is removed.
     removed: CancellationToken,
+    /// It will be.
+    doomed: AtomicBool,
     /// Told when the app is to be stopped, whatever is under way.
     stopping: Notify,
     /// Keepers at work, also those that end after a switch.
     tasks: TaskTracker,
+}
+
+/// What an app that is being deleted has here.
+pub struct Doomed {
+    id: i64,
+    app: Arc<App>,
+}
+
+impl Doomed {
+    /// The app was not deleted after all.
+    pub fn spare(&self) {
+        self.app.doomed.store(false, Ordering::SeqCst);
+    }
 }
 
 /// What is shown of an app.
@@ -206,6 +222,7 @@ impl Supervisor {
                 serving: Mutex::new(None),
                 shown: Mutex::new(Shown::Nothing(State::Empty)),
                 removed: self.ending.child_token(),
+                doomed: AtomicBool::new(false),
                 stopping: Notify::new(),
                 tasks: TaskTracker::new(),
             })
@@ -275,12 +292,32 @@ impl Supervisor {
         waking.len()
     }
 
-    /// Stops everything of the app and forgets it. Its route is the caller's.
-    pub async fn remove(&self, app: i64) {
-        let app = self.apps().remove(&app);
-        if let Some(app) = app {
-            Supervisor::end(&app).await;
+    /// What an app that is being deleted has here: that ends, and nothing else, even if the app
+    /// is restored before it has. The deletion may still fail: then it is spared.
+    pub fn doom(&self, id: i64) -> Doomed {
+        let app = self.app(id);
+        app.doomed.store(true, Ordering::SeqCst);
+        Doomed { id, app }
+    }
+
+    /// Stops everything of an app that was deleted and forgets it. Its route is the caller's.
+    pub async fn remove(&self, Doomed { id, app }: &Doomed) {
+        {
+            let mut apps = self.apps();
+            if apps.get(id).is_some_and(|present| Arc::ptr_eq(present, app)) {
+                apps.remove(id);
+            }
         }
+        Supervisor::end(app).await;
+    }
+
+    /// Holds an app that was restored, once nothing is left of what was deleted.
+    pub async fn hold_restored(&self, id: i64) -> Result<Hold> {
+        let app = self.app(id);
+        if app.doomed.load(Ordering::SeqCst) {
+            self.remove(&Doomed { id, app }).await;
+        }
+        self.hold(id).await
     }
 
     /// Stops all apps.

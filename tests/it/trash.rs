@@ -430,6 +430,25 @@ fn a_deploy_under_way_fails_when_its_app_is_deleted_and_stays_so_when_it_is_rest
 }
 
 #[test]
+fn what_is_restored_while_it_still_ends_runs_anew() {
+    let (max, rig) = started();
+    // It needs ten seconds to end.
+    let settings =
+        r#"{"build":"cc -O1 -pthread -o server server.c","run":"trap '' TERM; sleep 1000 & exec ./server"}"#;
+    deploy(&max, &rig, &lab_with("one\n", settings));
+    let before = pids(&rig);
+    let mut command = rig.command(&["delete", "app", "lab.blue", "--yes", "--timeout", "1m"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for("the app to be in the trash", || (!trash(&rig).is_empty()).then_some(()));
+    rig.ok(&["restore", "app", "lab.blue"]);
+    assert_eq!(wait_for("rig to end", || child.try_wait().unwrap()).code(), Some(0));
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
+    let after = pids(&rig);
+    assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+    assert!(!Path::new(&format!("/proc/{}", before[0])).exists());
+}
+
+#[test]
 fn what_does_not_become_healthy_is_restored_and_stopped() {
     let (max, rig, dir) = moody();
     rig.ok(&["delete", "app", "lab.blue", "--yes"]);

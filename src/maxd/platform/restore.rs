@@ -129,7 +129,7 @@ impl Platform {
     /// Starts an app that was in the trash, unless it was stopped, or somebody did so meanwhile.
     /// When it does not become healthy it is stopped.
     async fn wake(&self, app: i64, by: &str) -> Result<()> {
-        let mut hold = self.supervisor.hold(app).await?;
+        let mut hold = self.supervisor.hold_restored(app).await?;
         let Some(row) = self.store.with(move |t| app_in_row(t, app)).await? else {
             self.supervisor.dismiss(app, hold);
             return Err(gone());

@@ -9,6 +9,7 @@ use crate::maxd::auth::Identity;
 use crate::maxd::deploys::{fail_those_of, kept_releases};
 use crate::maxd::once::Once;
 use crate::maxd::store::{disk, explain, held};
+use crate::maxd::supervisor;
 use crate::maxd::sweep;
 use crate::maxd::webhooks::queue;
 use crate::time::{parse_rfc3339, rfc3339};
@@ -17,7 +18,7 @@ use crate::wire::{app, network};
 use futures_util::future::join_all;
 use rusqlite::{Row, Transaction, params};
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The most that one answer holds.
@@ -314,16 +315,26 @@ impl Platform {
             let sessions = self.execs.count(doomed.network, app);
             return Ok(Item { contents: Some(Contents { instances, sessions, ..contents }), ..doomed.item });
         }
+        let running = Arc::new(Mutex::new(Vec::new()));
+        let (supervisor, told) = (Arc::clone(&self.supervisor), Arc::clone(&running));
         let deleted = self.store.with(move |t| {
             once.run(t, || {
                 let doomed = find(t)?;
                 doomed.go(t)?;
+                // Here, so that whoever restores it finds that this is under way.
+                let ends = doomed.live.iter().map(|app| supervisor.doom(*app));
+                told.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
                 Ok((doomed.item.clone(), doomed))
             })
         });
-        let (item, doomed) = deleted.await?;
+        let deleted = deleted.await;
+        let running = std::mem::take(&mut *running.lock().unwrap_or_else(PoisonError::into_inner));
+        if deleted.is_err() {
+            running.iter().for_each(supervisor::Doomed::spare);
+        }
+        let (item, doomed) = deleted?;
         if let Some(doomed) = doomed {
-            self.put_out(&doomed).await;
+            self.put_out(&doomed, &running).await;
             let Doomed { purge, network, item, .. } = &doomed;
             let how = if *purge { "for good " } else { "" };
             // What has no rows has no log.
@@ -337,14 +348,14 @@ impl Platform {
     }
 
     /// Ends what ran of something that is in the trash now or has no rows any more.
-    async fn put_out(&self, doomed: &Doomed) {
+    async fn put_out(&self, doomed: &Doomed, running: &[supervisor::Doomed]) {
         self.route(doomed.network).await;
         if doomed.is_network() {
             self.execs.forget_network(doomed.id);
         }
-        join_all(doomed.live.iter().map(|app| async {
+        join_all(doomed.live.iter().zip(running).map(|(app, running)| async {
             self.execs.forget(*app).await;
-            self.supervisor.remove(*app).await;
+            self.supervisor.remove(running).await;
         }))
         .await;
         self.alerts.forget(&doomed.live).await;

@@ -209,6 +209,14 @@ mod tests {
         assert_eq!(urls(Some(1)), ["u1"]);
         assert_eq!(urls(Some(2)), ["u2"]);
         assert_eq!(urls(None), ["u1", "u2"]);
+        let delete = |t: &Transaction<'_>| {
+            t.execute("UPDATE all_networks SET deleted_at = '' WHERE id = 2", []).map_err(explain)?;
+            forget(t, 2)?;
+            heads(t)
+        };
+        assert_eq!(store.run(delete).unwrap().len(), 1);
+        assert_eq!(urls(None), ["u1"]);
+        assert_eq!(urls(Some(2)), Vec::<String>::new());
     }
 
     #[test]
