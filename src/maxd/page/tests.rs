@@ -234,3 +234,16 @@ fn only_lists_have_pages_and_only_when_asked() {
         assert_eq!((error.kind(), error.field_name()), (Kind::Usage, Some("page")));
     }
 }
+
+#[test]
+fn every_list_has_pages_here_or_of_its_own() {
+    let requests = include_str!("../control.rs").lines().filter_map(|line| line.trim().strip_prefix('"'));
+    let lists = requests.filter_map(|line| line.split_once("\" =>")).map(|cut| cut.0);
+    let mut lists: Vec<&str> = lists.filter(|event| event.ends_with(":list")).collect();
+    // Its pages begin behind a number.
+    lists.retain(|event| *event != "audit:list");
+    lists.sort_unstable();
+    let mut known: Vec<&str> = LISTS.iter().map(|list| list.0).collect();
+    known.sort_unstable();
+    assert_eq!(known, lists);
+}
