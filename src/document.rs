@@ -37,6 +37,8 @@ pub struct Document {
     pub own: Part,
     /// The configuration of apps by name; of one in an app's document.
     pub apps: BTreeMap<String, Part>,
+    /// Whether those are all: the document of a network tells of its apps.
+    pub whole: bool,
 }
 
 /// The configuration of an app, or a network's own. What is none is left as it is.
@@ -128,15 +130,18 @@ impl Document {
                 document.key = Some(reader.key(at)?);
                 Ok(())
             }
-            "apps" if document.app.is_none() => reader.object(at, member, &mut |name, inner| {
-                Name::parse("app", name).map_err(|error| reader.because(inner, &error))?;
-                let (path, mut part) = (format!("apps.{name}"), Part::default());
-                reader.object(inner, &path, &mut |member, at| {
-                    reader.part(at, (&path, member), PART, &mut part)
-                })?;
-                document.apps.insert(name.to_owned(), part);
-                Ok(())
-            }),
+            "apps" if document.app.is_none() => {
+                document.whole = true;
+                reader.object(at, member, &mut |name, inner| {
+                    Name::parse("app", name).map_err(|error| reader.because(inner, &error))?;
+                    let (path, mut part) = (format!("apps.{name}"), Part::default());
+                    reader.object(inner, &path, &mut |member, at| {
+                        reader.part(at, (&path, member), PART, &mut part)
+                    })?;
+                    document.apps.insert(name.to_owned(), part);
+                    Ok(())
+                })
+            }
             "schema" | "kind" | "name" => Ok(()),
             "network" if document.app.is_some() => Ok(()),
             _ => reader.part(at, ("", member), known, &mut part),

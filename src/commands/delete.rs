@@ -1,29 +1,42 @@
 //! `rig delete app`, `rig delete network`, `rig delete webhook`, `rig delete session`,
 //! `rig delete token`, `rig delete member`.
 
-use super::{id, tell};
+use super::{id, in_trash, request, tell};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
-use crate::session::{self, Session};
+use crate::session::{self, AppName, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::count;
-use crate::view::{at, items, text};
-use crate::wire::{app, exec, member, network, token, webhook};
-use miniserde::json::Value;
+use crate::view::{at, filled, items, number as number_of, text};
+use crate::wire::{exec, member, token, webhook};
+use miniserde::json::{Number, Object, Value};
 use std::path::Path;
 
 /// `--yes`.
 pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
 
+/// `--purge`.
+const PURGE: Flag = Flag { long: "purge", short: None, value: "", help: "for good: it can't be restored" };
+
+/// What is said of both.
+const ABOUT: &str = "What runs ends at once, and the name is free. All else is kept in the trash for \
+                     a while, seven days unless Max has another time, and `rig restore` brings it \
+                     back. Shows what goes and asks first; without a terminal it needs --yes. What is \
+                     in the trash is named by its number in `rig list trash`, with --purge.";
+
 /// `rig delete app`.
 pub const APP: Command = Command {
     words: "delete app",
     aliases: &[],
-    summary: "Delete an app: stop it and remove its releases and logs",
-    about: "Asks first; without a terminal it needs --yes.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK", required: true }],
-    flags: &[&session::NETWORK, &YES],
-    examples: &[("Ask first", "rig delete app web.blue"), ("In a script", "rig delete app web.blue --yes")],
+    summary: "Delete an app, at first into the trash",
+    about: ABOUT,
+    args: &[Arg { name: "APP", help: "the app, APP.NETWORK, or a number in the trash", required: true }],
+    flags: &[&session::NETWORK, &PURGE, &YES],
+    examples: &[
+        ("Ask first", "rig delete app web.blue"),
+        ("In a script", "rig delete app web.blue --yes"),
+        ("For good, from the trash", "rig delete app 7 --purge"),
+    ],
     run: app,
 };
 
@@ -31,11 +44,15 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "delete network",
     aliases: &[],
-    summary: "Delete a network with all its apps",
-    about: "Asks first; without a terminal it needs --yes.",
-    args: &[Arg { name: "NETWORK", help: "the network", required: true }],
-    flags: &[&YES],
-    examples: &[("Ask first", "rig delete network blue"), ("In a script", "rig delete network blue --yes")],
+    summary: "Delete a network with its apps, at first into the trash",
+    about: ABOUT,
+    args: &[Arg { name: "NETWORK", help: "the network, or a number in the trash", required: true }],
+    flags: &[&PURGE, &YES],
+    examples: &[
+        ("Ask first", "rig delete network blue"),
+        ("In a script", "rig delete network blue --yes"),
+        ("For good, from the trash", "rig delete network 3 --purge"),
+    ],
     run: network,
 };
 
@@ -88,32 +105,84 @@ pub const MEMBER: Command = Command {
 };
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
-    let name = session.app(matches, matches.arg(0), Path::new("."))?;
-    let request = app::Select { network: name.network.to_string(), app: name.app.to_string() };
-    if !matches.has(&YES) {
-        // Asked only about what is there: a wrong name fails before the question.
-        possible(&session.output, "--yes")?;
-        session.max()?.document("app:status", &request)?;
-        ask(
-            session,
-            &format!("delete app '{}' of network '{}' with its releases and logs?", name.app, name.network),
-        )?;
+    if let Some(id) = in_trash(matches) {
+        return from_trash(session, matches, "app", id);
     }
-    let answer = session.max()?.document("app:delete", &request)?;
-    tell(session, &answer, "deleted app {name} of network {network}")
+    let AppName { network, app } = session.app(matches, matches.arg(0), Path::new("."))?;
+    away(session, matches, "app:delete", request([("network", &network), ("app", &app)]))
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
+    if let Some(id) = in_trash(matches) {
+        return from_trash(session, matches, "network", id);
+    }
     let name = session.network(matches, matches.arg(0))?;
-    let request = network::Select { network: name.to_string() };
+    away(session, matches, "network:delete", request([("network", &name)]))
+}
+
+fn from_trash(session: &Session, matches: &Matches, kind: &str, id: u64) -> Result<()> {
+    if !matches.has(&PURGE) {
+        return Err(Error::usage(format!("{kind} {id} is in the trash already"))
+            .hint("add --purge to delete it for good"));
+    }
+    let mut wanted = request([("kind", &kind)]);
+    wanted.insert("id".to_owned(), Value::Number(Number::U64(id)));
+    away(session, matches, "trash:delete", wanted)
+}
+
+/// What goes, as it is counted.
+const CONTENTS: &[(&str, &str)] = &[
+    ("contents.apps", "app"),
+    ("contents.releases", "release"),
+    ("contents.instances", "running instance"),
+    ("contents.variables", "variable"),
+    ("contents.secrets", "secret"),
+    ("contents.webhooks", "webhook"),
+    ("contents.members", "member"),
+    ("contents.sessions", "running session"),
+];
+
+/// Deletes an app or a network: shows what goes and asks, and says how it comes back.
+fn away(session: &Session, matches: &Matches, event: &str, mut wanted: Object) -> Result<()> {
+    if matches.has(&PURGE) {
+        wanted.insert("purge".to_owned(), Value::Bool(true));
+    }
     if !matches.has(&YES) {
         possible(&session.output, "--yes")?;
-        let status = session.max()?.document("network:status", &request)?;
-        let apps = count(items(&status, "apps").len() as u64, "app");
-        ask(session, &format!("delete network '{name}' with its {apps}?"))?;
+        wanted.insert("preview".to_owned(), Value::Bool(true));
+        let would = session.max()?.document(event, &wanted)?;
+        wanted.remove("preview");
+        let counted = CONTENTS.iter().filter_map(|(path, noun)| {
+            let number = at(&would, path).and_then(number_of).filter(|number| *number > 0)?;
+            Some(count(number, noun))
+        });
+        let counted: Vec<String> = counted.collect();
+        if !counted.is_empty() {
+            session.output.note(&format!("this goes: {}", counted.join(", ")));
+        }
+        let until = match text(&would, "expires_at").is_empty() {
+            true => "it can't be restored",
+            false => "it can be restored until {expires_at}",
+        };
+        session.output.note(&filled(&would, until));
+        ask(session, &filled(&would, &format!("delete {}?", what(&would))))?;
     }
-    let answer = session.max()?.document("network:delete", &request)?;
-    tell(session, &answer, "deleted network {name}")
+    let answer = session.max()?.document(event, &wanted)?;
+    let (what, name) = (what(&answer), if is_app(&answer) { "{name}.{network}" } else { "{name}" });
+    let lines = match text(&answer, "expires_at").is_empty() {
+        true => format!("deleted {what} for good"),
+        false => format!("deleted {what}\n`rig restore {{kind}} {name}` brings it back until {{expires_at}}"),
+    };
+    tell(session, &answer, &lines)
+}
+
+fn is_app(item: &Value) -> bool {
+    text(item, "kind") == "app"
+}
+
+/// What something of the trash is, to be filled with it.
+fn what(item: &Value) -> &'static str {
+    if is_app(item) { "app {name} of network {network}" } else { "network {name}" }
 }
 
 fn end_session(session: &Session, matches: &Matches) -> Result<()> {

@@ -15,18 +15,21 @@ mod lifecycle;
 mod list;
 mod login;
 mod logs;
+mod rename;
 mod secret;
 mod shell;
 mod status;
 mod transfer;
+mod trash;
 mod variable;
 
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::view::filled;
-use miniserde::json::Value;
+use miniserde::json::{Object, Value};
 use std::ffi::OsString;
+use std::fmt::Display;
 
 pub use carry::OURS;
 
@@ -57,6 +60,8 @@ pub static COMMANDS: &[Command] = &[
     lifecycle::STOP,
     lifecycle::RESTART,
     lifecycle::SCALE,
+    rename::APP,
+    rename::NETWORK,
     details::APP,
     details::NETWORK,
     status::APP,
@@ -79,6 +84,7 @@ pub static COMMANDS: &[Command] = &[
     list::SESSIONS,
     config::HISTORY,
     list::AUDIT,
+    trash::TRASH,
     delete::APP,
     delete::NETWORK,
     delete::WEBHOOK,
@@ -87,6 +93,8 @@ pub static COMMANDS: &[Command] = &[
     variable::DELETE,
     secret::DELETE,
     delete::SESSION,
+    trash::APP,
+    trash::NETWORK,
     variable::EXPORT,
     transfer::EXPORT_APP,
     transfer::EXPORT_NETWORK,
@@ -109,6 +117,17 @@ fn tell(session: &Session, answer: &Value, lines: &str) -> Result<()> {
         return session.output.document(answer);
     }
     lines.split('\n').try_for_each(|line| session.output.line(&filled(answer, line)))
+}
+
+/// A request with these members.
+fn request<const N: usize>(members: [(&str, &dyn Display); N]) -> Object {
+    let owned = |(name, value): (&str, &dyn Display)| (name.to_owned(), Value::String(value.to_string()));
+    members.map(owned).into_iter().collect()
+}
+
+/// The number in the trash that the first argument is: no name begins with a digit.
+fn in_trash(matches: &Matches) -> Option<u64> {
+    matches.arg(0).and_then(|given| given.parse().ok())
 }
 
 /// The number that `flag`, which takes `what`, is given.

@@ -33,12 +33,18 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("network:create", Some(Admin)),
     ("network:list", Some(Read)),
     ("network:status", Some(Read)),
+    ("network:rename", Some(Admin)),
     ("network:delete", Some(Admin)),
+    ("network:restore", Some(Admin)),
     ("app:create", Some(Admin)),
     ("app:list", Some(Read)),
     ("app:status", Some(Read)),
     ("app:metrics", Some(Read)),
+    ("app:rename", Some(Admin)),
     ("app:delete", Some(Admin)),
+    ("app:restore", Some(Admin)),
+    ("trash:list", Some(Read)),
+    ("trash:delete", Some(Admin)),
     ("app:start", Some(Deploy)),
     ("app:stop", Some(Deploy)),
     ("app:restart", Some(Deploy)),
@@ -249,7 +255,7 @@ pub fn admit(
 /// The refusal of what a role is too little for.
 fn lacking(t: &Transaction<'_>, network: i64, role: Level, least: Level) -> Result<Error> {
     let name: String = t
-        .query_row("SELECT name FROM networks WHERE id = ?1", [network], |row| row.get(0))
+        .query_row("SELECT name FROM all_networks WHERE id = ?1", [network], |row| row.get(0))
         .map_err(explain)?;
     let owners = "SELECT u.name FROM members m JOIN users u ON u.id = m.user
                   WHERE m.network = ?1 AND m.level = ?2 ORDER BY u.name LIMIT 5";

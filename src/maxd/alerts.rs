@@ -17,7 +17,7 @@ mod rules;
 mod tests;
 
 pub use book::Pace;
-pub use rows::{forget_old, resolve_app};
+pub use rows::{forget_old, rename_app, resolve_app, resolve_network};
 
 use super::access::Access;
 use super::metrics::Reading;
@@ -117,6 +117,15 @@ impl Alerts {
     /// new messages for webhooks.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// Reads anew what apps and networks are called in what lasts.
+    pub async fn reread(&self) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let active = self.store.with(rows::active).await?;
+        self.known().active = active;
+        self.version.send_modify(|version| *version += 1);
+        Ok(())
     }
 
     /// These apps are gone, and what was wrong with them has been told as over.

@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How long what is deleted can be restored unless the operator says otherwise.
+const TRASH: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What `maxd --help` prints.
 pub const HELP: &str = "\
 maxd, the Max platform for one host
@@ -33,6 +36,7 @@ Flags of `maxd serve`:
   --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
   --source-limit SIZE   the largest source of a deploy (1GiB)
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
+  --trash TIME          how long what is deleted can be restored (7d); 0 deletes at once
   --log-keep TIME       how long log lines are kept (7d)
   --log-bytes SIZE      how much of an app's log is kept (256MiB)
   --log-rate N          drop what an app writes above N lines a second, marked (else it
@@ -88,6 +92,8 @@ pub struct Serve {
     pub source_limit: u64,
     /// `--access-lifetime`.
     pub access_lifetime: Duration,
+    /// `--trash`.
+    pub trash: Duration,
     /// `--log-…`.
     pub keep: Keep,
     /// `--isolation`.
@@ -129,6 +135,7 @@ struct Given {
     ready_file: Option<PathBuf>,
     source_limit: Option<u64>,
     access_lifetime: Option<Duration>,
+    trash: Option<Duration>,
     keep: Keep,
     isolation: Option<Isolation>,
     webhook_private: bool,
@@ -154,6 +161,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
+            Arg::Long("trash") => given.trash = Some(trash(&text(&mut parser)?)?),
             Arg::Long("log-keep") => given.keep.time = keep(&text(&mut parser)?)?,
             Arg::Long("log-bytes") => given.keep.bytes = size(&text(&mut parser)?)?,
             Arg::Long("log-rate") => given.keep.rate = Some(rate(&text(&mut parser)?)?),
@@ -194,6 +202,7 @@ fn command(given: Given) -> Result<Command> {
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
+                trash: given.trash.unwrap_or(TRASH),
                 keep: given.keep,
                 isolation: given.isolation.unwrap_or(Isolation::Auto),
                 webhook_private: given.webhook_private,
@@ -248,6 +257,14 @@ fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
 fn lifetime(text: &str) -> Result<Duration> {
     parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
         Error::usage(format!("'{text}' is no lifetime")).hint("for instance `--access-lifetime 15m`")
+    })
+}
+
+fn trash(text: &str) -> Result<Duration> {
+    let time = if text == "0" { Some(Duration::ZERO) } else { parse_duration(text) };
+    time.ok_or_else(|| {
+        Error::usage(format!("'{text}' is no time to keep what is deleted"))
+            .hint("for instance `--trash 7d`, or `--trash 0`")
     })
 }
 
@@ -306,6 +323,9 @@ mod tests {
         assert_eq!(serve.source_limit, 1 << 30);
         assert!(serve.isolation == Isolation::Auto);
         assert!(!serve.webhook_private);
+        assert_eq!(serve.trash.as_secs(), 604_800);
+        let Ok(Command::Serve(serve)) = parsed("serve --data d --trash 0") else { panic!() };
+        assert!(serve.trash.is_zero());
     }
 
     #[test]
@@ -320,6 +340,7 @@ mod tests {
             ),
             ("serve --data d --source-limit 1TB", "'1TB' is no size"),
             ("serve --data d --isolation docker", "'docker' is no isolation"),
+            ("serve --data d --trash soon", "'soon' is no time to keep what is deleted"),
             ("serve --data d --domain a..b", "'a..b' is no domain"),
             ("token revoke --data d --user u x", "'x' is no token's number"),
             ("token create --data d", "--user NAME is missing"),

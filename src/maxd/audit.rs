@@ -95,7 +95,7 @@ pub fn note_seldom(t: &Transaction<'_>, note: Note) -> Result<()> {
 fn note_unless(t: &Transaction<'_>, note: Note, since: SystemTime) -> Result<()> {
     t.execute(
         "INSERT INTO audit(what, user, token, network, network_id, about, started_at)
-         SELECT ?1, ?2, ?3, (SELECT name FROM networks WHERE id = ?4), ?4, ?5, ?6
+         SELECT ?1, ?2, ?3, (SELECT name FROM all_networks WHERE id = ?4), ?4, ?5, ?6
          WHERE NOT EXISTS (SELECT 1 FROM audit WHERE user = ?2 AND started_at >= ?7 AND what = ?1
                            AND token IS ?3 AND network_id IS ?4 AND about IS ?5)",
         params![
@@ -183,7 +183,7 @@ const LIST: &str = "
     WHERE (user = ?1 AND (?2 IS NULL OR network_id IN (SELECT network FROM members WHERE user = ?1 AND network = ?2))
            OR network_id IN (SELECT network FROM members WHERE user = ?1 AND level = 3 AND network = ifnull(?2, network)))
     AND audit.id < ?3 AND started_at >= ?4
-    AND (?5 IS NULL OR network = ?5) AND (?6 IS NULL OR app = ?6) AND (?7 IS NULL OR what = ?7)
+    AND (?5 IS NULL OR network = ?5 OR network_id = (SELECT id FROM networks WHERE name = ?5)) AND (?6 IS NULL OR app = ?6) AND (?7 IS NULL OR what = ?7)
     ORDER BY audit.id DESC LIMIT ?8";
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

@@ -130,8 +130,7 @@ mod tests {
         };
         let plain = vec![("MINE".to_owned(), "yes".to_owned())];
         let env = Environment::without_secrets(plain);
-        let hostname = "a.n.test".to_owned();
-        let release = Release { network: 1, app: 2, number: 3, dir, hostname, plan: plan.clone(), env };
+        let release = Release { network: 1, app: 2, number: 3, dir, plan: plan.clone(), env };
         let (lines, mut log) = mpsc::channel::<NewLine>(1);
         let reader = tokio::spawn(async move {
             let mut texts = Vec::new();

@@ -20,7 +20,7 @@ mod text;
 mod view;
 
 use super::auth::Identity;
-use super::platform::Platform;
+use super::platform::{Platform, network_in_row};
 use super::runtime::{Exit, Future, Input, Job, Pipe, Size};
 use crate::error::{Error, Kind, Result};
 use crate::wire::app;
@@ -53,8 +53,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console of the network for `who`, who has it. It begins at once.
-    pub fn open(platform: Arc<Platform>, who: Identity, network: String, size: Size) -> Console {
+    /// A console of the network (its row and its name) for `who`, who has it. It begins at once.
+    pub fn open(platform: Arc<Platform>, who: Identity, network: (i64, String), size: Size) -> Console {
         let (output, far_output) = duplex(PIPE);
         let (input, far_input) = duplex(PIPE);
         let (size, sizes) = watch::channel(size);
@@ -118,6 +118,9 @@ impl Job for Console {
 struct Desk {
     platform: Arc<Platform>,
     who: Identity,
+    /// The network's row.
+    row: i64,
+    /// What it is called, when that was looked at last.
     network: String,
     editor: Editor,
     input: DuplexStream,
@@ -127,6 +130,10 @@ struct Desk {
     closed: bool,
 }
 
+fn prompt(network: &str) -> String {
+    format!("{network}> ")
+}
+
 /// Nobody takes what is written.
 struct Gone;
 
@@ -134,14 +141,14 @@ impl Desk {
     fn new(
         platform: Arc<Platform>,
         who: Identity,
-        network: String,
+        (row, network): (i64, String),
         input: DuplexStream,
         output: DuplexStream,
         mut sizes: watch::Receiver<Size>,
     ) -> Desk {
         let columns = sizes.borrow_and_update().columns;
-        let editor = Editor::new(&format!("{network}> "), columns);
-        Desk { platform, who, network, editor, input, output, sizes, closed: false }
+        let editor = Editor::new(&prompt(&network), columns);
+        Desk { platform, who, row, network, editor, input, output, sizes, closed: false }
     }
 
     /// From the first prompt to the exit code.
@@ -165,6 +172,7 @@ impl Desk {
             self.flush().await?;
             match event {
                 Some(Event::Line(line)) => {
+                    self.learn_name().await;
                     if let Some(code) = self.do_line(&line).await? {
                         return Ok(code);
                     }
@@ -211,6 +219,17 @@ impl Desk {
 
     async fn write(&mut self, text: &str) -> Result<(), Gone> {
         self.output.write_all(text.as_bytes()).await.map_err(|_| Gone)
+    }
+
+    /// The network may have been renamed since.
+    async fn learn_name(&mut self) {
+        let row = self.row;
+        if let Ok(Some(name)) = self.platform.store.with(move |t| network_in_row(t, row)).await
+            && name != self.network
+        {
+            self.editor.ask_with(&prompt(&name));
+            self.network = name;
+        }
     }
 
     /// The names of the network's apps.

@@ -7,7 +7,8 @@ use super::page;
 use super::platform::Platform;
 use crate::error::{Error, Result};
 use crate::wire::{
-    alert, app, audit, config, deploy, exec, member, metrics, network, secret, token, variable, webhook,
+    alert, app, audit, config, deploy, exec, member, metrics, network, secret, token, trash, variable,
+    webhook,
 };
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
@@ -32,7 +33,13 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             write(platform.network_status(who, read::<network::Select>(event, payload)?).await)
         }
         "network:delete" => {
-            write(platform.delete_network(who, once()?, read::<network::Select>(event, payload)?).await)
+            write(platform.delete_network(who, once()?, read::<network::Delete>(event, payload)?).await)
+        }
+        "network:rename" => {
+            write(platform.rename_network(who, once()?, read::<network::Rename>(event, payload)?).await)
+        }
+        "network:restore" => {
+            write(platform.restore_network(who, once()?, read::<network::Restore>(event, payload)?).await)
         }
         "app:create" => write(platform.create_app(who, once()?, read::<app::Select>(event, payload)?).await),
         "network:details" => {
@@ -51,7 +58,15 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
         "app:list" => write(platform.list_apps(who, read::<app::Filter>(event, payload)?).await),
         "app:status" => write(platform.app_status(who, read::<app::Select>(event, payload)?).await),
         "app:metrics" => write(platform.app_metrics(who, read::<metrics::Query>(event, payload)?).await),
-        "app:delete" => write(platform.delete_app(who, once()?, read::<app::Select>(event, payload)?).await),
+        "app:rename" => write(platform.rename_app(who, once()?, read::<app::Rename>(event, payload)?).await),
+        "app:delete" => write(platform.delete_app(who, once()?, read::<app::Delete>(event, payload)?).await),
+        "app:restore" => {
+            write(platform.restore_app(who, once()?, read::<app::Restore>(event, payload)?).await)
+        }
+        "trash:list" => write(platform.list_trash(who).await),
+        "trash:delete" => {
+            write(platform.delete_trash(who, once()?, read::<trash::Select>(event, payload)?).await)
+        }
         "app:start" => write(platform.start_app(who, once()?, read::<app::Select>(event, payload)?).await),
         "app:stop" => write(platform.stop_app(who, once()?, read::<app::Select>(event, payload)?).await),
         "app:restart" => {

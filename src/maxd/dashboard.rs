@@ -1,18 +1,19 @@
 //! The topic `dashboard`: every app that a user sees at a glance, then at each measurement what
 //! has changed.
 
-use super::access::{Access, roles};
+use super::access::{Access, admit, roles};
 use super::alerts::Scope;
 use super::control::read;
 use super::outlet::{Gone, Outlet};
-use super::platform::{Platform, find_network};
+use super::platform::{Platform, find_network, network_in_row};
 use super::socket::Push;
 use super::stream::{Feed, Joined};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
 use crate::wire::alert::Alert;
 use crate::wire::dashboard::{Beat, Name, Row, Snapshot, Tick, Watch};
 use miniserde::json;
+use rusqlite::Transaction;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,7 +22,8 @@ use tokio::sync::{mpsc, watch};
 /// What a client has been told.
 pub struct Board {
     who: Access,
-    network: Option<String>,
+    /// The row of the only network.
+    network: Option<i64>,
     follow: bool,
     ticks: watch::Receiver<u64>,
     apps: HashMap<i64, Row>,
@@ -33,7 +35,9 @@ pub async fn join(platform: &Arc<Platform>, who: &Access, params: &str) -> Resul
     let Watch { network, follow } = read("dashboard", params)?;
     let mut ticks = platform.metrics.ticks();
     ticks.mark_unchanged();
-    let alerts = Vec::new();
+    let (asks, alerts) = (who.clone(), Vec::new());
+    let find = move |t: &Transaction<'_>| network.map(|name| find_network(t, &asks, &name)).transpose();
+    let network = platform.store.with(find).await?;
     let mut board = Board { who: who.clone(), network, follow, ticks, apps: HashMap::new(), alerts };
     let now = board.look(platform).await?;
     let past = now.apps.iter().map(|(id, _)| platform.metrics.past(*id)).collect();
@@ -92,12 +96,18 @@ impl Board {
             if requests > 0 {
                 beats.push(Beat { network: row.network.clone(), app: row.app.clone(), requests });
             }
-            if before.remove(&id).as_ref() != Some(&row) {
-                apps.push(row.clone());
+            match before.remove(&id) {
+                Some(same) if same == row => {}
+                // What it was called is gone.
+                Some(other) if other.app != row.app || other.network != row.network => {
+                    apps.push(row.clone());
+                    before.insert(id, other);
+                }
+                _ => apps.push(row.clone()),
             }
             self.apps.insert(id, row);
         }
-        // An app that was made anew under its old name is not gone.
+        // A name that another app has now is not gone.
         let named =
             |gone: &Row| !self.apps.values().any(|row| row.network == gone.network && row.app == gone.app);
         let gone = before.into_values().filter(named);
@@ -108,12 +118,16 @@ impl Board {
     }
 
     async fn look(&self, platform: &Arc<Platform>) -> Result<Now> {
-        let (who, name) = (self.who.clone(), self.network.clone());
+        let (who, network) = (self.who.clone(), self.network);
         let seen = platform.store.with(move |t| {
-            let network = name.map(|name| find_network(t, &who, &name)).transpose()?;
-            Ok((network, roles(t, &who)?))
+            if let Some(network) = network {
+                let gone = || Error::new(Kind::NotFound, "the network was deleted");
+                network_in_row(t, network)?.ok_or_else(gone)?;
+                admit(t, &who, network, gone)?;
+            }
+            roles(t, &who)
         });
-        let (network, roles) = seen.await?;
+        let roles = seen.await?;
         let all = || Scope::Networks(roles.into_iter().map(|(network, _)| network).collect());
         let alerts = platform.alerts.active(network.map_or_else(all, Scope::Network));
         let said = |row: &Row| {

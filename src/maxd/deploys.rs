@@ -3,7 +3,7 @@
 
 mod rows;
 
-pub use rows::{fail_unfinished, kept_releases, newest_deploys};
+pub use rows::{fail_those_of, fail_unfinished, kept_releases, newest_deploys};
 
 use super::access::{Access, admit};
 use super::build::build;
@@ -248,22 +248,19 @@ impl Platform {
         if result.is_err() {
             work.clear().await;
         }
-        // Nobody stops or scales the app before it is on the disk that it runs.
+        // Nobody stops, scales or restores the app before it is on the disk that it runs.
         let ended = self.end(&deploy, state, app, result.as_ref()).await;
         drop(result);
         match ended {
             Ok(true) => work.prune().await,
-            Ok(false) => {
-                // The app was deleted meanwhile.
-                self.supervisor.remove(app).await;
-                work.clear().await;
-            }
+            // The app was deleted meanwhile.
+            Ok(false) => work.clear().await,
             Err(error) => say!("cannot record the end of deploy {}: {error}", deploy.id),
         }
     }
 
     /// Records the end of a deploy: the release that serves, or why not. False when its app
-    /// is gone.
+    /// was deleted, which has failed it.
     async fn end(
         &self,
         deploy: &Deploy,
@@ -276,27 +273,28 @@ impl Platform {
         let served = result.ok().map(|served| (served.number, served.variables.clone()));
         let known = self.store.with(move |t| {
             let now = rfc3339(SystemTime::now());
-            let changed = match served {
-                Some((release, variables)) => {
-                    variables::apply(t, app, &variables)?;
-                    t.execute(
-                        "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = (SELECT app FROM deploys WHERE id = ?1)",
-                        params![id, release, now],
-                    )
-                    .map_err(explain)?;
-                    t.execute(
-                        "UPDATE deploys SET state = ?2, finished_at = ?3 WHERE id = ?1",
-                        params![id, word(State::Live), now],
-                    )
-                }
-                None => t.execute(
-                    "UPDATE deploys SET state = ?2, phase = ?3, error = ?4, finished_at = ?5 WHERE id = ?1",
-                    params![id, word(State::Failed), word(phase), error, now],
-                ),
+            let (state, phase) = match served {
+                Some(_) => (State::Live, None),
+                None => (State::Failed, Some(word(phase))),
             };
-            changed.map_err(explain)
+            let changed = t
+                .execute(
+                    "UPDATE deploys SET state = ?2, phase = ?3, error = ?4, finished_at = ?5
+                     WHERE id = ?1 AND finished_at IS NULL",
+                    params![id, word(state), phase, error, now],
+                )
+                .map_err(explain)?;
+            if let (1, Some((release, variables))) = (changed, served) {
+                variables::apply(t, app, &variables)?;
+                t.execute(
+                    "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = ?1",
+                    params![app, release, now],
+                )
+                .map_err(explain)?;
+            }
+            Ok(changed > 0)
         });
-        let known = known.await? > 0;
+        let known = known.await?;
         self.deploys.changed();
         Ok(known)
     }
@@ -369,7 +367,6 @@ impl Work<'_> {
             app: self.app,
             number: self.number,
             dir: self.directory.clone(),
-            hostname: self.platform.address.hostname(&self.deploy.network, &self.deploy.app),
             plan,
             env: Environment::default(),
         };
@@ -388,21 +385,28 @@ impl Work<'_> {
         self.say(format!("starting release {}", self.number)).await;
         let mut hold = self.platform.supervisor.hold(self.app).await?;
         // Nobody changes what the app runs with meanwhile; during the build somebody may have.
-        let found = self.platform.store.with(move |t| Ok((app_in_row(t, app)?, wanted(t)?)));
-        let (row, (env, variables)) = found.await?;
+        let id = self.deploy.id;
+        let found = self.platform.store.with(move |t| {
+            let row = app_in_row(t, app)?.filter(|_| matches!(goes_on(t, id), Ok(true)));
+            row.map(|row| Ok((row, wanted(t)?))).transpose()
+        });
+        let Some((row, (env, variables))) = found.await? else {
+            self.platform.supervisor.dismiss(app, hold);
+            return Err(deleted());
+        };
         release.env = env;
-        hold.switch(release, row.map_or(1, |row| row.instances)).await?;
+        hold.switch(release, row.instances).await?;
         Ok(Served { number: self.number, variables, _hold: hold })
     }
 
-    /// Waits until the app is deleted: then nothing of it goes on.
+    /// Waits until the app is deleted: then nothing of it goes on, also when it is restored.
     async fn deleted(&self) -> Error {
         let (id, mut changes) = (self.deploy.id, self.platform.deploys.changes());
-        let count = move |t: &Transaction<'_>| {
-            t.query_row("SELECT count(*) FROM deploys WHERE id = ?1", [id], |row| row.get(0)).map_err(explain)
-        };
-        while !matches!(self.platform.store.with(count).await, Ok(0)) && changes.changed().await.is_ok() {}
-        Error::new(Kind::NotFound, "the app was deleted")
+        let looked = move |t: &Transaction<'_>| goes_on(t, id);
+        while !matches!(self.platform.store.with(looked).await, Ok(false)) && changes.changed().await.is_ok()
+        {
+        }
+        deleted()
     }
 
     async fn unpack(&self, archive: &Path) -> Result<crate::archive::Unpacked> {
@@ -425,13 +429,13 @@ impl Work<'_> {
         let store = &self.platform.store;
         let changed = store
             .with(move |t| {
-                t.execute("UPDATE deploys SET state = ?2 WHERE id = ?1", params![id, word(next)])
-                    .map_err(explain)
+                let set = "UPDATE deploys SET state = ?2 WHERE id = ?1 AND finished_at IS NULL";
+                t.execute(set, params![id, word(next)]).map_err(explain)
             })
             .await?;
         self.platform.deploys.changed();
         match changed {
-            0 => Err(Error::new(Kind::NotFound, "the app was deleted")),
+            0 => Err(deleted()),
             _ => Ok(()),
         }
     }
@@ -471,6 +475,16 @@ impl Work<'_> {
             say!("cannot remove old releases: {error}");
         }
     }
+}
+
+/// Whether nobody has ended a deploy: deleting its app does.
+fn goes_on(t: &Transaction<'_>, id: u64) -> Result<bool> {
+    let query = "SELECT EXISTS (SELECT 1 FROM deploys WHERE id = ?1 AND finished_at IS NULL)";
+    t.query_row(query, [id], |row| row.get(0)).map_err(explain)
+}
+
+fn deleted() -> Error {
+    Error::new(Kind::NotFound, "the app was deleted")
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -20,7 +20,7 @@ use super::audit::{LASTS, What};
 use super::auth::Identity;
 use super::line::NewLine;
 use super::once::Once;
-use super::platform::{Platform, find_app, find_network};
+use super::platform::{Platform, app_in_row, find_app, find_network, network_in_row};
 use super::runtime::Size;
 use super::store::explain;
 use super::supervisor::Release;
@@ -126,8 +126,18 @@ impl Session {
         self.changes.send_modify(|version| *version += 1);
     }
 
-    fn shown(&self) -> Exec {
-        Exec { attached: self.attached.load(Ordering::Relaxed), ..self.document.clone() }
+    /// As it is told, with the names that its app and its network have now.
+    fn named(&self, t: &Transaction<'_>) -> Result<Exec> {
+        let mut exec = Exec { attached: self.attached.load(Ordering::Relaxed), ..self.document.clone() };
+        if let Some(network) = network_in_row(t, self.network)? {
+            exec.network = network;
+        }
+        if let Some(app) = self.app
+            && let Some(row) = app_in_row(t, app)?
+        {
+            exec.app = Some(row.name);
+        }
+        Ok(exec)
     }
 
     /// Whether the program has ended, and everything it wrote is where it belongs.
@@ -172,6 +182,15 @@ impl Execs {
         let its: Vec<_> = self.all().values().filter(|session| session.app == Some(app)).cloned().collect();
         its.iter().for_each(|session| session.end("app_deleted"));
         over(its.iter().filter(|session| session.document.detached)).await;
+    }
+
+    /// How many run in a network, or in one of its apps.
+    pub fn count(&self, network: i64, app: Option<i64>) -> u64 {
+        let all = self.all();
+        let its = all
+            .values()
+            .filter(|session| session.network == network && (app.is_none() || session.app == app));
+        its.filter(|session| !session.is_over()).count() as u64
     }
 
     /// The releases of an app in which something runs.
@@ -335,30 +354,36 @@ impl Platform {
     /// `exec:list`: the user's, and in the networks he owns everybody's.
     pub async fn list_execs(&self, who: &Access) -> Result<List> {
         let asks = who.clone();
-        let roles = self.store.with(move |t| access::roles(t, &asks)).await?;
-        let all = self.execs.all();
-        let shown = all.values().filter(|session| {
-            let role = roles.iter().find(|(network, _)| *network == session.network).map(|(_, role)| *role);
-            session.exit.get().is_none() && session.is_seen(who, role)
+        let all: Vec<_> = self.execs.all().values().cloned().collect();
+        let seen = self.store.with(move |t| {
+            let roles = access::roles(t, &asks)?;
+            let seen = all.iter().filter(|session| {
+                let role =
+                    roles.iter().find(|(network, _)| *network == session.network).map(|(_, role)| *role);
+                !session.is_over() && session.is_seen(&asks, role)
+            });
+            seen.map(|session| session.named(t)).collect()
         });
-        Ok(List { sessions: shown.map(|session| session.shown()).collect() })
+        Ok(List { sessions: seen.await? })
     }
 
     /// `exec:delete`.
     pub async fn delete_exec(&self, who: &Access, id: u64) -> Result<Exec> {
         let (session, asks) = (self.execs.find(id)?, who.clone());
         let (its, owner) = (Arc::clone(&session), session.owner == who.user);
-        self.store
+        let named = self
+            .store
             .with(move |t| {
                 if !its.is_seen(&asks, access::role(t, &asks, its.network)?) {
                     return Err(missing(id));
                 }
                 let asks = if owner { asks } else { asks.at_least(Level::Admin) };
-                access::admit(t, &asks, its.network, || missing(id))
+                access::admit(t, &asks, its.network, || missing(id))?;
+                its.named(t)
             })
             .await?;
         session.end("deleted");
-        Ok(session.shown())
+        Ok(named)
     }
 
     /// Notes how a session ended, and forgets it.

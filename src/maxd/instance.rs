@@ -3,8 +3,8 @@
 use super::build::brief;
 use super::plan::Health;
 use super::pump::{Journal, Pumps};
-use super::runtime::{Exit, Job, Runtime, Streams, Task, shell};
-use super::supervisor::Release;
+use super::runtime::{Exit, Job, Streams, Task, shell};
+use super::supervisor::{Parts, Release};
 use crate::error::{Error, Kind, Result};
 use crate::time::rfc3339;
 use crate::wire::app::Check;
@@ -53,19 +53,18 @@ impl Instance {
     pub async fn start(
         command: &str,
         release: &Release,
-        runtime: &dyn Runtime,
-        ports: &Arc<Ports>,
+        parts: &Parts,
         journal: &Journal,
         started: impl Fn(&Instance),
     ) -> Result<Instance, Unhealthy> {
         let mut tries = 1;
         loop {
-            let launch = Instance::launch(command, release, runtime, ports, journal);
+            let launch = Instance::launch(command, release, parts, journal);
             let mut instance = launch.await.map_err(Unhealthy::from)?;
             started(&instance);
             let pid = instance.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             journal.write(Source::Event, format!("started release {}{pid}", release.number)).await;
-            let Err(failure) = instance.healthy(release).await else { return Ok(instance) };
+            let Err(failure) = instance.healthy(release, parts).await else { return Ok(instance) };
             let port = instance.port.number;
             let taken = matches!(failure, Failure::Exited(..)) && !is_free(port);
             let exit = instance.stop(Duration::from_secs(10)).await;
@@ -79,14 +78,8 @@ impl Instance {
         }
     }
 
-    async fn launch(
-        command: &str,
-        release: &Release,
-        runtime: &dyn Runtime,
-        ports: &Arc<Ports>,
-        journal: &Journal,
-    ) -> Result<Instance> {
-        let port = Ports::take(ports).map_err(|error| Error::io("get", "a free port", &error))?;
+    async fn launch(command: &str, release: &Release, parts: &Parts, journal: &Journal) -> Result<Instance> {
+        let port = Ports::take(&parts.ports).map_err(|error| Error::io("get", "a free port", &error))?;
         let mut env = environment(release)?;
         env.extend(place(port.number));
         let (argv, dir, limits) = (shell(command), release.dir.clone(), release.plan.limits);
@@ -99,7 +92,7 @@ impl Instance {
             app: Some(release.app),
             limits,
         };
-        let mut job = runtime.start(task).await?;
+        let mut job = parts.runtime.start(task).await?;
         let pumps = journal.follow(job.as_mut(), Source::Stdout, Source::Stderr);
         Ok(Instance { job, pumps, port, since: SystemTime::now() })
     }
@@ -134,12 +127,13 @@ impl Instance {
         exit
     }
 
-    async fn healthy(&mut self, release: &Release) -> Result<(), Failure> {
+    async fn healthy(&mut self, release: &Release, parts: &Parts) -> Result<(), Failure> {
         let health = &release.plan.health;
         let seen = Mutex::new(None);
         let look = async {
             loop {
-                match probe(self.port.number, health, &release.hostname).await {
+                let host = parts.routes.hostname(release.app);
+                match probe(self.port.number, health, &host).await {
                     Probe::Healthy => return,
                     Probe::Silent => {}
                     Probe::Answered(status) => {
@@ -221,10 +215,11 @@ impl Failure {
     }
 }
 
-/// Looks once whether what listens on the port is healthy: instance `number`.
-pub async fn check(number: u64, port: u16, release: &Release) -> Check {
+/// Looks once whether what listens on the port is healthy: instance `number` of the app that
+/// has this hostname.
+pub async fn check(number: u64, port: u16, release: &Release, host: &str) -> Check {
     let (time, began, health) = (SystemTime::now(), Instant::now(), &release.plan.health);
-    let reason = match (probe(port, health, &release.hostname).await, &health.path) {
+    let reason = match (probe(port, health, host).await, &health.path) {
         (Probe::Healthy, _) => None,
         (Probe::Silent, _) => Some(format!("it does not listen on port {port} (PORT)")),
         (Probe::Answered(seen), path) => Some(format!("'{}' {seen}", path.as_deref().unwrap_or_default())),

@@ -244,7 +244,10 @@ impl Keeper {
     async fn watch(&self, port: u16, journal: &Journal) -> String {
         let mut failed = 0;
         loop {
-            let check = instance::check(self.view.number, port, &self.release).await;
+            let check = {
+                let host = self.parts.routes.hostname(self.release.app);
+                instance::check(self.view.number, port, &self.release, &host).await
+            };
             let reason = check.reason.clone();
             self.view.checked(check);
             failed = if reason.is_some() { failed + 1 } else { 0 };
@@ -284,9 +287,8 @@ impl Keeper {
     }
 
     async fn start(&self, command: &str, journal: &Journal) -> Result<Instance, Unhealthy> {
-        let Parts { runtime, ports, .. } = &*self.parts;
         let started = |instance: &Instance| self.view.started(instance);
-        Instance::start(command, &self.release, &**runtime, ports, journal, started).await
+        Instance::start(command, &self.release, &self.parts, journal, started).await
     }
 }
 

@@ -253,6 +253,27 @@ impl Logs {
         self.read(|connection| connection.execute(&rest, [key])).map(drop)
     }
 
+    /// Forgets what neither an app nor a network of these has: a crash came before that could
+    /// be done.
+    pub fn retain(&self, apps: &[i64], networks: &[i64]) -> Result<()> {
+        let all = |column: &str| {
+            self.read(|connection| {
+                // Each has an index that begins with it.
+                let mut query = connection.prepare(&format!("SELECT DISTINCT {column} FROM blocks"))?;
+                let rows = query.query_map([], |row| row.get(0))?;
+                rows.collect::<rusqlite::Result<Vec<i64>>>()
+            })
+        };
+        for network in all("network")?.into_iter().filter(|network| !networks.contains(network)) {
+            self.forget(network, None)?;
+        }
+        // A network's own lines have no app.
+        for app in all("app")?.into_iter().filter(|app| *app > 0 && !apps.contains(app)) {
+            self.forget(0, Some(app))?;
+        }
+        Ok(())
+    }
+
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let idle = lock(&self.idle).pop();
         let connection = idle.map_or_else(|| connect(&self.path, "NORMAL"), Ok)?;

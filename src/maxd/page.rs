@@ -26,6 +26,7 @@ const LISTS: &[List] = &[
     ("member:list", "members", &["user"]),
     ("token:list", "tokens", &["id"]),
     ("exec:list", "sessions", &["id"]),
+    ("trash:list", "items", &["-deleted_at", "kind", "-id"]),
 ];
 
 /// The most conditions of a request, and the most bytes of one.

@@ -3,16 +3,19 @@
 
 mod configuration;
 mod lifecycle;
+mod rename;
+mod restore;
 mod secrets;
 mod status;
 mod transfer;
+mod trash;
 mod under_way;
 mod variables;
 
 pub use under_way::Lifecycle;
 
 use super::access::{Access, Level, SEEN, admit};
-use super::alerts::{self, Alerts};
+use super::alerts::Alerts;
 use super::auth::{Auth, Identity};
 use super::config;
 use super::deploys::Deploys;
@@ -28,9 +31,8 @@ use super::router::Routes;
 use super::runtime::Runtime;
 use super::secrets::Vault;
 use super::sockets::Sockets;
-use super::store::{Store, disk, explain};
+use super::store::{Store, explain};
 use super::supervisor::Supervisor;
-use super::sweep;
 use super::variables::Scope;
 use super::webhooks::Webhooks;
 use crate::error::{Error, Kind, Result};
@@ -43,7 +45,7 @@ use crate::wire::{Limits, Welcome};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 /// Where the server and its apps are reached.
@@ -101,6 +103,8 @@ pub struct Platform {
     pub webhooks: Webhooks,
     /// What is accepted.
     pub limits: Limits,
+    /// How long what is deleted can be restored.
+    pub grace: Duration,
     /// Where apps are reached.
     pub address: Address,
     /// The data directory.
@@ -118,7 +122,8 @@ pub struct AppRow {
     /// Its network's row.
     pub network_id: i64,
     network: String,
-    name: String,
+    /// Its name.
+    pub name: String,
     created_at: String,
     /// The release that serves.
     pub release: Option<u64>,
@@ -173,37 +178,6 @@ impl Platform {
         Ok(network::List { networks: networks.await? })
     }
 
-    /// `network:delete`, with its apps.
-    pub async fn delete_network(
-        &self,
-        who: &Access,
-        once: Once,
-        request: network::Select,
-    ) -> Result<Network> {
-        let (asks, domain) = (who.clone(), self.address.domain.clone());
-        let (network, deleted) = self
-            .store
-            .with(move |t| {
-                once.run(t, || {
-                    let id = find_network(t, &asks, &request.network)?;
-                    let (network, apps) = (network_row(t, id, &domain)?, app_rows(t, &asks, Some(id))?);
-                    t.execute("DELETE FROM all_networks WHERE id = ?1", [id]).map_err(explain)?;
-                    Ok((network, (id, apps)))
-                })
-            })
-            .await?;
-        if let Some((id, apps)) = deleted {
-            self.execs.forget_network(id);
-            for app in &apps {
-                self.forget_app(app).await;
-            }
-            self.alerts.forget(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await;
-            self.forget_lines(id, None).await;
-            self.deploys.changed();
-        }
-        Ok(network)
-    }
-
     /// `app:create`.
     pub async fn create_app(&self, who: &Access, once: Once, request: app::Select) -> Result<App> {
         let name = Name::parse("app", &request.app)?;
@@ -231,7 +205,7 @@ impl Platform {
 
     /// What follows from a new app.
     pub async fn app_created(&self, who: &Access, row: &AppRow) {
-        self.routes.register(&self.address.hostname(&row.network, &row.name), row.network_id, row.id);
+        self.route(row.network_id).await;
         self.event(row.network_id, Some(row.id), format!("app {} created by {}", row.name, who.name)).await;
     }
 
@@ -248,54 +222,18 @@ impl Platform {
         Ok(app::List { apps: rows.await?.iter().map(|row| self.app_document(row)).collect() })
     }
 
-    /// `app:delete`.
-    pub async fn delete_app(&self, who: &Access, once: Once, request: app::Select) -> Result<App> {
-        let (asks, show) = (who.clone(), self.shows());
-        let (app, deleted) = self
-            .store
-            .with(move |t| {
-                once.run(t, || {
-                    let row = find_app(t, &asks, &request.network, &request.app)?;
-                    alerts::resolve_app(t, row.id, SystemTime::now())?;
-                    t.execute("DELETE FROM all_apps WHERE id = ?1", [row.id]).map_err(explain)?;
-                    Ok((show(&row), row))
-                })
-            })
-            .await?;
-        if let Some(row) = deleted {
-            self.forget_app(&row).await;
-            self.alerts.forget(&[row.id]).await;
-            self.forget_lines(row.network_id, Some(row.id)).await;
-            self.event(row.network_id, None, format!("app {} deleted by {}", row.name, who.name)).await;
-            self.deploys.changed();
-        }
-        Ok(app)
-    }
-
-    /// Stops an app whose row is gone and removes its files. What can't be removed now is
-    /// removed at the next start.
-    async fn forget_app(&self, row: &AppRow) {
-        self.routes.unregister(&self.address.hostname(&row.network, &row.name));
-        self.execs.forget(row.id).await;
-        self.supervisor.remove(row.id).await;
-        self.metrics.forget(row.id);
-        let directory = self.app_directory(row.id);
-        let removed = tokio::task::spawn_blocking(move || match sweep::remove(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(disk("remove", &directory, &error))
-            }
-            _ => Ok(()),
+    /// Brings the routes to what apps the network has now; none when it is gone.
+    pub async fn route(&self, network: i64) {
+        let (routes, address) = (Arc::clone(&self.routes), self.address.clone());
+        let followed = self.store.with(move |t| {
+            let apps = apps_in_row(t, network)?;
+            let hostname = |row: AppRow| (row.id, address.hostname(&row.network, &row.name));
+            // Within the transaction: so the last to look has the last word.
+            routes.follow(network, apps.into_iter().map(hostname).collect());
+            Ok(())
         });
-        if let Ok(Err(error)) = removed.await {
-            say!("{error}");
-        }
-    }
-
-    async fn forget_lines(&self, network: i64, app: Option<i64>) {
-        let logs = Arc::clone(&self.logs);
-        let forgotten = tokio::task::spawn_blocking(move || logs.forget(network, app)).await;
-        if let Ok(Err(error)) = forgotten {
-            say!("cannot remove the logs of a deleted app: {error}");
+        if let Err(error) = followed.await {
+            say!("cannot lead requests to the apps of network {network}: {error}");
         }
     }
 
@@ -413,6 +351,19 @@ pub fn app_in_row(t: &Transaction<'_>, app: i64) -> Result<Option<AppRow>> {
     t.query_row(&format!("{APP_ROWS} WHERE a.id = ?1"), [app], app_row).optional().map_err(explain)
 }
 
+/// The name of the network in this row, if it is still there.
+pub fn network_in_row(t: &Transaction<'_>, network: i64) -> Result<Option<String>> {
+    let found = t.query_row("SELECT name FROM networks WHERE id = ?1", [network], |row| row.get(0));
+    found.optional().map_err(explain)
+}
+
+/// The apps of the network in this row; none when it is gone.
+pub fn apps_in_row(t: &Transaction<'_>, network: i64) -> Result<Vec<AppRow>> {
+    let mut query = t.prepare(&format!("{APP_ROWS} WHERE n.id = ?1 ORDER BY a.name")).map_err(explain)?;
+    let rows = query.query_map([network], app_row);
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
 /// Inserts an app; none when there is one of this name.
 pub fn insert_app(t: &Transaction<'_>, network: i64, name: &Name, user: &str) -> Result<Option<AppRow>> {
     let inserted = t
@@ -438,6 +389,16 @@ pub fn all_apps(t: &Transaction<'_>) -> Result<Vec<(AppRow, String, String)>> {
         Ok((app, network, name))
     });
     rows.and_then(Iterator::collect).map_err(explain)
+}
+
+/// The rows of all apps and networks, also of those in the trash.
+pub fn kept_rows(t: &Transaction<'_>) -> Result<(Vec<i64>, Vec<i64>)> {
+    let all = |table: &str| {
+        let mut query = t.prepare(&format!("SELECT id FROM {table}")).map_err(explain)?;
+        let rows = query.query_map([], |row| row.get(0));
+        rows.and_then(Iterator::collect::<rusqlite::Result<Vec<i64>>>).map_err(explain)
+    };
+    Ok((all("all_apps")?, all("all_networks")?))
 }
 
 const APP_ROWS: &str = "SELECT a.id, n.id, n.name, a.name, a.created_at, a.release, a.deployed_at,

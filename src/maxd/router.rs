@@ -5,9 +5,9 @@
 //!                                              └► files: the release's directory
 //! ```
 //!
-//! A site is a hostname that exists; its pool holds the instances that have the traffic
-//! at the moment. Requests hold a token of their target, so that an old instance is
-//! stopped only when those have been answered.
+//! A site is an app that exists, and has one hostname at a time; its pool holds the instances
+//! that have the traffic at the moment. Requests hold a token of their target, so that an old
+//! instance is stopped only when those have been answered.
 
 mod access;
 mod files;
@@ -35,17 +35,25 @@ use tokio::sync::mpsc;
 
 /// Which hostname leads where.
 pub struct Routes {
-    sites: RwLock<HashMap<String, Site>>,
+    table: RwLock<Table>,
     proxy: proxy::Proxy,
     lines: mpsc::Sender<NewLine>,
     domain: String,
 }
 
-/// A hostname that exists.
+/// The sites by their apps' rows, and the hostnames that lead to them.
+#[derive(Default)]
+struct Table {
+    sites: HashMap<i64, Site>,
+    hosts: HashMap<String, i64>,
+}
+
+/// An app that exists.
 #[derive(Clone)]
 struct Site {
     network: i64,
     app: i64,
+    hostname: String,
     traffic: Traffic,
     /// Access lines that the log could not take in time.
     dropped: Arc<AtomicU64>,
@@ -64,77 +72,116 @@ enum Traffic {
     Pool(Arc<Pool>),
 }
 
+impl Table {
+    fn leads(&self, host: &str) -> Option<&Site> {
+        self.sites.get(self.hosts.get(&canonical(host))?)
+    }
+
+    /// Its hostname leads to it no more, unless it leads to another app already.
+    fn unname(&mut self, app: i64) {
+        if let Some(site) = self.sites.get(&app)
+            && self.hosts.get(&site.hostname) == Some(&app)
+        {
+            self.hosts.remove(&site.hostname);
+        }
+    }
+}
+
 impl Routes {
     /// No routes yet. Access lines go to `lines`; apps are below `domain`.
     pub fn new(lines: mpsc::Sender<NewLine>, domain: String) -> Arc<Routes> {
-        let sites = RwLock::new(HashMap::new());
-        Arc::new(Routes { sites, proxy: proxy::Proxy::new(), lines, domain })
+        Arc::new(Routes { table: RwLock::default(), proxy: proxy::Proxy::new(), lines, domain })
     }
 
-    /// Makes a hostname known; it answers 503 until an instance is healthy.
-    pub fn register(&self, hostname: &str, network: i64, app: i64) {
-        let traffic = Traffic::Nobody;
-        let site = Site { network, app, traffic, dropped: Arc::default(), meter: Arc::default() };
-        let mut sites = self.write();
-        let known = sites.entry(canonical(hostname)).or_insert_with(|| site.clone());
-        if known.app != app || known.network != network {
-            *known = site;
+    /// From now on the network has these apps, each under its hostname. One that is new answers
+    /// 503 until an instance is healthy; one that has another hostname goes on under that.
+    pub fn follow(&self, network: i64, apps: Vec<(i64, String)>) {
+        let mut table = self.write();
+        let there = |app: &i64| apps.iter().any(|(one, _)| one == app);
+        let gone = table.sites.values().filter(|site| site.network == network && !there(&site.app));
+        for app in gone.map(|site| site.app).collect::<Vec<_>>() {
+            table.unname(app);
+            table.sites.remove(&app);
+        }
+        for (app, hostname) in apps {
+            let hostname = canonical(&hostname);
+            table.unname(app);
+            table.hosts.insert(hostname.clone(), app);
+            let fresh = || Site {
+                network,
+                app,
+                hostname: String::new(),
+                traffic: Traffic::Nobody,
+                dropped: Arc::default(),
+                meter: Arc::default(),
+            };
+            table.sites.entry(app).or_insert_with(fresh).hostname = hostname;
         }
     }
 
-    /// Makes a hostname unknown again.
-    pub fn unregister(&self, hostname: &str) {
-        self.write().remove(&canonical(hostname));
+    /// An app's hostname; empty when there is no such app.
+    pub fn hostname(&self, app: i64) -> String {
+        self.read().sites.get(&app).map(|site| site.hostname.clone()).unwrap_or_default()
     }
 
-    /// Gives a known hostname's traffic to `pool`.
-    pub fn open(&self, hostname: &str, pool: &Arc<Pool>) {
-        self.lead(hostname, Traffic::Pool(Arc::clone(pool)));
+    /// Gives the traffic of an app that is known to `pool`.
+    pub fn open(&self, app: i64, pool: &Arc<Pool>) {
+        self.lead(app, Traffic::Pool(Arc::clone(pool)));
     }
 
-    /// Lets a known hostname answer that its app is stopped.
-    pub fn stop(&self, hostname: &str) {
-        self.lead(hostname, Traffic::Stopped);
+    /// Lets an app that is known answer that it is stopped.
+    pub fn stop(&self, app: i64) {
+        self.lead(app, Traffic::Stopped);
     }
 
-    fn lead(&self, hostname: &str, traffic: Traffic) {
-        if let Some(site) = self.write().get_mut(&canonical(hostname)) {
+    fn lead(&self, app: i64, traffic: Traffic) {
+        if let Some(site) = self.write().sites.get_mut(&app) {
             site.traffic = traffic;
         }
     }
 
     /// Who answers at a hostname: a release, and its instances. None when nobody does.
     pub fn answering(&self, hostname: &str) -> Option<(u64, Vec<Seat>)> {
-        match &self.read().get(&canonical(hostname))?.traffic {
+        match &self.read().leads(hostname)?.traffic {
             Traffic::Pool(pool) => Some((pool.release, pool.seats())),
             Traffic::Nobody | Traffic::Stopped => None,
         }
     }
 
-    /// Each app with the meter of one of its hostnames.
+    /// Each app with its meter.
     pub fn meters(&self) -> Vec<(i64, Arc<Meter>)> {
-        self.read().values().map(|site| (site.app, site.meter.clone())).collect()
+        self.read().sites.values().map(|site| (site.app, site.meter.clone())).collect()
     }
 
-    /// The site, and who answers, with a token that keeps it from being stopped; none of
-    /// those that were `tried`. Both under one lock, so that a request never slips in
-    /// behind a drain.
-    fn find(&self, host: &str, tried: &[Arc<Target>]) -> Option<(Site, Option<Turn>)> {
-        let sites = self.read();
-        let site = sites.get(&canonical(host))?;
-        let turn = match &site.traffic {
+    /// The site, and who answers, with a token that keeps it from being stopped. Both under one
+    /// lock, so that a request never slips in behind a drain.
+    fn find(&self, host: &str) -> Option<(Site, Option<Turn>)> {
+        let table = self.read();
+        let site = table.leads(host)?;
+        Some((site.clone(), site.turn(&[])))
+    }
+
+    /// Who else answers for an app, whatever it is called meanwhile: none of those that were
+    /// `tried`.
+    fn another(&self, app: i64, tried: &[Arc<Target>]) -> Option<Turn> {
+        self.read().sites.get(&app)?.turn(tried)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Site {
+    fn turn(&self, tried: &[Arc<Target>]) -> Option<Turn> {
+        match &self.traffic {
             Traffic::Pool(pool) => pool.pick(tried),
             Traffic::Nobody | Traffic::Stopped => None,
-        };
-        Some((site.clone(), turn))
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Site>> {
-        self.sites.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Site>> {
-        self.sites.write().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }
 
@@ -161,7 +208,7 @@ pub async fn handle(
     if request.method() == Method::CONNECT {
         return page::error(StatusCode::METHOD_NOT_ALLOWED, "This is no proxy.");
     }
-    let Some((site, turn)) = routes.find(&host, &[]) else {
+    let Some((site, turn)) = routes.find(&host) else {
         let text =
             format!("There is no app at '{}'. Apps are at APP.NETWORK.{}.", canonical(&host), routes.domain);
         return page::error(StatusCode::NOT_FOUND, &text);
@@ -174,7 +221,7 @@ pub async fn handle(
         Place::Files(dir) => files::answer(dir, request).await,
         Place::Port(port) => {
             let (origin, port) = (proxy::Origin { host: &host, peer, secure }, *port);
-            let another = |tried: &[Arc<Target>]| routes.find(&host, tried)?.1;
+            let another = |tried: &[Arc<Target>]| routes.another(site.app, tried);
             return match routes.proxy.forward(request, port, turn, another, &origin).await {
                 Ok((response, token)) => access.watch(response, token),
                 Err(wrong) => access.watch(page::error(wrong.status, &wrong.text), None),

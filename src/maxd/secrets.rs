@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A secret arrives sealed and is stored so. It is opened where a program is started that
-//! gets it, and for a rotation of the key; nowhere else.
+//! gets it, for a rotation of the key, and for other names; nowhere else.
 
 use super::store::{Store, disk, explain};
 use crate::document;
@@ -22,6 +22,7 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{OptionalExtension, Transaction, params};
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -188,12 +189,34 @@ impl Vault {
         let key = self.fresh(network, old.number + 1)?;
         let private = self.private(&old)?;
         for (row, sealed) in all {
-            let bytes = key.sealed(&open(&private, sealed)?, &sealed.about)?;
-            t.execute("UPDATE variables SET sealed = ?2 WHERE id = ?1", params![row, bytes])
-                .map_err(explain)?;
+            key.seal(t, *row, &open(&private, sealed)?, &sealed.about)?;
         }
         key.keep(t)?;
         Ok(key)
+    }
+
+    /// Seals again what is about something else now: the same rows before and after that. What
+    /// did not open before does not open after it, and stays as it is.
+    pub fn reseal(
+        &self,
+        t: &Transaction<'_>,
+        network: i64,
+        before: &[(i64, Sealed)],
+        after: &[(i64, Sealed)],
+    ) -> Result<()> {
+        if before.is_empty() {
+            return Ok(());
+        }
+        let key = self.key(t, network)?;
+        let private = self.private(&key)?;
+        let before: HashMap<i64, &Sealed> = before.iter().map(|(row, sealed)| (*row, sealed)).collect();
+        for (row, now) in after {
+            let Some(then) = before.get(row).filter(|then| then.about != now.about) else { continue };
+            if let Ok(value) = open(&private, then) {
+                key.seal(t, *row, &value, &now.about)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -210,6 +233,12 @@ impl Key {
         )
         .map_err(failed)?;
         Ok([&enc.to_bytes()[..], &text].concat())
+    }
+
+    /// Seals a value to it, into this row.
+    fn seal(&self, t: &Transaction<'_>, row: i64, value: &Secret, about: &str) -> Result<()> {
+        let set = "UPDATE variables SET sealed = ?2 WHERE id = ?1";
+        t.execute(set, params![row, self.sealed(value, about)?]).map(drop).map_err(explain)
     }
 
     fn keep(&self, t: &Transaction<'_>) -> Result<()> {

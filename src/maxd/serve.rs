@@ -5,7 +5,6 @@ use super::args::{Serve, Tls};
 use super::audit;
 use super::auth::Auth;
 use super::deploys::{Deploys, fail_unfinished, kept_releases};
-use super::detect::detect;
 use super::exec;
 use super::http;
 use super::keeper::Pace;
@@ -13,19 +12,17 @@ use super::line::NewLine;
 use super::logs::Logs;
 use super::metrics::{Metrics, expose};
 use super::once;
-use super::plan::Plan;
-use super::platform::{Address, Platform, all_apps};
+use super::platform::{Address, Platform, all_apps, kept_rows};
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
 use super::secrets::{self, Vault};
 use super::sockets::Sockets;
 use super::store::{Store, disk, make_private};
-use super::supervisor::{Release, Supervisor};
+use super::supervisor::Supervisor;
 use super::sweep;
 use super::tls;
 use super::trial::{self, Trial};
-use super::variables;
 use super::webhooks::{Webhooks, deliver};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::sys::signals;
@@ -54,6 +51,8 @@ const MAX_FILES: u64 = 200_000;
 const CONNECTIONS: usize = 10_000;
 /// How long a client may take for its TLS handshake, and for a request's head.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what is due now and then, at most.
+const MINUTE: Duration = Duration::from_secs(60);
 /// How long requests may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -253,54 +252,45 @@ async fn assemble(
         alerts,
         webhooks,
         limits,
+        grace: args.trash,
         address,
         data,
         sockets,
         stopping,
     };
     let platform = Arc::new(platform);
-    recover(&platform)?;
+    recover(&platform).await?;
     Ok(platform)
 }
 
-/// After a crash: nothing stays half there, and what was live is started again.
-fn recover(platform: &Platform) -> Result<()> {
+/// After a crash: nothing stays half there, and what was live is started again. What is in the
+/// trash stays as it is.
+async fn recover(platform: &Platform) -> Result<()> {
     platform.store.run(fail_unfinished)?;
     let uploads = platform.data.join("uploads");
     fs::remove_dir_all(&uploads)
         .and_then(|()| fs::create_dir(&uploads))
         .map_err(|error| disk("clear", &uploads, &error))?;
-    let apps = platform.store.run(all_apps)?;
-    let known = apps.iter().map(|(row, ..)| row.id).collect::<Vec<_>>();
+    let (apps, (known, networks)) = platform.store.run(|t| Ok((all_apps(t)?, kept_rows(t)?)))?;
     // What can't be removed is no reason not to serve.
     let report = |error: Error| say!("cannot clear up: {error}");
     remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
     platform.metrics.retain(&known).unwrap_or_else(report);
+    platform.logs.retain(&known, &networks).unwrap_or_else(report);
+    for network in networks {
+        platform.route(network).await;
+    }
     for (row, network, name) in apps {
-        let hostname = platform.address.hostname(&network, &name);
-        platform.routes.register(&hostname, row.network_id, row.id);
         let directory = platform.app_directory(row.id);
         if directory.exists() {
             let kept = platform.store.run(|t| kept_releases(t, row.id))?;
             sweep::prune(&directory, &kept).unwrap_or_else(report);
         }
-        let Some(number) = row.release else { continue };
-        let dir = directory.join(number.to_string());
-        let plan = platform.store.run(|t| Plan::recorded(t, row.id, number));
-        match plan.and_then(|plan| plan.map_or_else(|| detect(&dir), Ok)) {
-            Ok(plan) => {
-                let (network, app) = (row.network_id, row.id);
-                let env = platform.store.run(|t| {
-                    let applied = variables::applied(t, app)?;
-                    variables::environment(t, &platform.vault, network, &applied)
-                })?;
-                let release = Release { network, app, number, dir, hostname, plan, env };
-                match row.stopped {
-                    true => platform.supervisor.rest(&release),
-                    false => platform.supervisor.resume(release, row.instances),
-                }
-            }
-            Err(error) => say!("cannot start release {number} of {hostname}: {error}"),
+        match platform.release_of(&row).await {
+            Ok(None) => {}
+            Ok(Some(release)) if row.stopped => platform.supervisor.rest(&release),
+            Ok(Some(release)) => platform.supervisor.resume(release, row.instances),
+            Err(error) => say!("cannot start the release of {name}.{network}: {error}"),
         }
     }
     Ok(())
@@ -401,14 +391,20 @@ async fn connection<H, F, E>(
 
 /// What is due now and then.
 async fn keep_house(platform: Arc<Platform>) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    // What is kept for a short time is not to stay much longer.
+    let pause = match platform.grace / 10 {
+        Duration::ZERO => MINUTE,
+        tenth => tenth.clamp(Duration::from_secs(1), MINUTE),
+    };
+    let mut due = tokio::time::interval(pause);
     loop {
-        minute.tick().await;
+        due.tick().await;
         for done in [
             platform.fail_stale_uploads().await,
             platform.store.with(once::forget_old).await,
             platform.store.with(audit::forget_old).await,
             platform.store.with(alerts::forget_old).await,
+            platform.sweep_trash().await,
         ] {
             if let Err(error) = done {
                 say!("{error}");

@@ -29,6 +29,7 @@ use crate::wire::app::{self, State};
 use set::Set;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -46,8 +47,6 @@ pub struct Release {
     pub number: u64,
     /// Its files. The directory `cache` beside it keeps what builds download.
     pub dir: PathBuf,
-    /// `APP.NETWORK.DOMAIN`.
-    pub hostname: String,
     /// How it is built and run.
     pub plan: Plan,
     /// The user's variables and secrets.
@@ -108,10 +107,25 @@ struct App {
     shown: Mutex<Shown>,
     /// Cancelled when the app is removed.
     removed: CancellationToken,
+    /// It will be.
+    doomed: AtomicBool,
     /// Told when the app is to be stopped, whatever is under way.
     stopping: Notify,
     /// Keepers at work, also those that end after a switch.
     tasks: TaskTracker,
+}
+
+/// What an app that is being deleted has here.
+pub struct Doomed {
+    id: i64,
+    app: Arc<App>,
+}
+
+impl Doomed {
+    /// The app was not deleted after all.
+    pub fn spare(&self) {
+        self.app.doomed.store(false, Ordering::SeqCst);
+    }
 }
 
 /// What is shown of an app.
@@ -208,6 +222,7 @@ impl Supervisor {
                 serving: Mutex::new(None),
                 shown: Mutex::new(Shown::Nothing(State::Empty)),
                 removed: self.ending.child_token(),
+                doomed: AtomicBool::new(false),
                 stopping: Notify::new(),
                 tasks: TaskTracker::new(),
             })
@@ -220,6 +235,16 @@ impl Supervisor {
         let app = self.app(app);
         let set = app.unless_removed(Arc::clone(&app.set).lock_owned()).await?;
         Ok(Hold { parts: Arc::clone(&self.parts), app, set })
+    }
+
+    /// Gives up a hold of an app that turned out to be deleted: nothing is kept of it, unless
+    /// somebody else waits to hold it, since it was restored.
+    pub fn dismiss(&self, id: i64, hold: Hold) {
+        let mut apps = self.apps();
+        // Who waits has it from here, under this lock.
+        if !hold.runs() && Arc::strong_count(&hold.app) == 2 {
+            apps.remove(&id);
+        }
     }
 
     /// Holds the app to stop it: who holds it gives up what is being started.
@@ -250,7 +275,7 @@ impl Supervisor {
         let app = self.app(release.app);
         app.show(Shown::Nothing(State::Stopped));
         app.serves(release);
-        self.parts.routes.stop(&release.hostname);
+        self.parts.routes.stop(release.app);
     }
 
     fn lock_waking(&self) -> MutexGuard<'_, Vec<Vec<Arc<View>>>> {
@@ -267,13 +292,32 @@ impl Supervisor {
         waking.len()
     }
 
-    /// Stops everything of the app and forgets it; its hostname is the caller's to
-    /// unregister afterwards.
-    pub async fn remove(&self, app: i64) {
-        let app = self.apps().remove(&app);
-        if let Some(app) = app {
-            Supervisor::end(&app).await;
+    /// What an app that is being deleted has here: that ends, and nothing else, even if the app
+    /// is restored before it has. The deletion may still fail: then it is spared.
+    pub fn doom(&self, id: i64) -> Doomed {
+        let app = self.app(id);
+        app.doomed.store(true, Ordering::SeqCst);
+        Doomed { id, app }
+    }
+
+    /// Stops everything of an app that was deleted and forgets it. Its route is the caller's.
+    pub async fn remove(&self, Doomed { id, app }: &Doomed) {
+        {
+            let mut apps = self.apps();
+            if apps.get(id).is_some_and(|present| Arc::ptr_eq(present, app)) {
+                apps.remove(id);
+            }
         }
+        Supervisor::end(app).await;
+    }
+
+    /// Holds an app that was restored, once nothing is left of what was deleted.
+    pub async fn hold_restored(&self, id: i64) -> Result<Hold> {
+        let app = self.app(id);
+        if app.doomed.load(Ordering::SeqCst) {
+            self.remove(&Doomed { id, app }).await;
+        }
+        self.hold(id).await
     }
 
     /// Stops all apps.

@@ -53,10 +53,35 @@ pub fn create(directory: &Path, app: &str, network: &str) -> Result<()> {
         .map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
 }
 
+/// Gives the member `key` of the `rig.json` in `directory`, which has it, another value. The
+/// rest of the file stays as it is.
+pub fn relink(directory: &Path, key: &str, value: &str) -> Result<()> {
+    let path = directory.join(FILE);
+    let Some(text) = atomic::read(&path)? else { return Ok(()) };
+    let Some(text) = replaced(&text, key, value) else { return Ok(()) };
+    std::fs::write(&path, text).map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
+}
+
+fn replaced(text: &str, key: &str, value: &str) -> Option<String> {
+    let raw = json::member(text.strip_prefix('\u{feff}').unwrap_or(text), key)?;
+    // It is a part of the text.
+    let begin = raw.as_ptr().addr() - text.as_ptr().addr();
+    let (before, after) = (text.get(..begin)?, text.get(begin + raw.len()..)?);
+    Some([before, "\"", value, "\"", after].concat())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_link_is_changed_and_nothing_else_of_the_file() {
+        let text = "\u{feff}{ \"run\": {\"app\": \"web\"},\r\n\t\"app\" : \"web\" ,\"network\":\"blue\"}\n";
+        let wanted = text.replace("\"app\" : \"web\"", "\"app\" : \"shop\"");
+        assert_eq!(replaced(text, "app", "shop").as_deref(), Some(wanted.as_str()));
+        assert_eq!(replaced(text, "build", "x"), None);
+    }
 
     #[test]
     fn app_and_network_are_read_and_the_rest_is_left_to_max() {

@@ -1,5 +1,5 @@
 //! Apps: `app:create`, `app:list`, `app:status`, `app:start`, `app:stop`, `app:restart`,
-//! `app:scale`, `app:delete`.
+//! `app:scale`, `app:rename`, `app:delete`, `app:restore`.
 
 use super::alert::Alert;
 use super::deploy::Deploy;
@@ -8,14 +8,51 @@ use super::metrics::{Traffic, Usage};
 use super::variable::Difference;
 use miniserde::{Deserialize, Serialize};
 
-/// `app:create`, `app:status`, `app:start`, `app:stop`, `app:restart` and `app:delete`: one
-/// app of one network.
+/// `app:create`, `app:status`, `app:start`, `app:stop` and `app:restart`: one app of one
+/// network.
 #[derive(Serialize, Deserialize)]
 pub struct Select {
     /// The network's name.
     pub network: String,
     /// The app's name.
     pub app: String,
+}
+
+/// `app:rename`.
+#[derive(Serialize, Deserialize)]
+pub struct Rename {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// The name it gets.
+    pub name: String,
+}
+
+/// `app:delete`.
+#[derive(Serialize, Deserialize)]
+pub struct Delete {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// Whether it can't be restored.
+    pub purge: Option<bool>,
+    /// Whether the answer only tells what would go.
+    pub preview: Option<bool>,
+}
+
+/// `app:restore`: by its number in the trash, or else by its names.
+#[derive(Serialize, Deserialize)]
+pub struct Restore {
+    /// Its number.
+    pub id: Option<u64>,
+    /// The network's name.
+    pub network: Option<String>,
+    /// The app's name; of several the one that was deleted last.
+    pub app: Option<String>,
+    /// The name it gets, unless that is the one it had.
+    pub name: Option<String>,
 }
 
 /// `app:list`.

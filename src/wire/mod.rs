@@ -20,6 +20,7 @@ pub mod network;
 pub mod page;
 pub mod secret;
 pub mod token;
+pub mod trash;
 pub mod variable;
 pub mod webhook;
 

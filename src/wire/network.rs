@@ -1,4 +1,5 @@
-//! Networks: `network:create`, `network:list`, `network:status`, `network:delete`.
+//! Networks: `network:create`, `network:list`, `network:status`, `network:rename`,
+//! `network:delete`, `network:restore`.
 
 use super::alert::Alert;
 use super::app::App;
@@ -12,14 +13,14 @@ pub struct Create {
     pub name: Option<String>,
 }
 
-/// `network:status` and `network:delete`.
+/// `network:status`.
 #[derive(Serialize, Deserialize)]
 pub struct Select {
     /// The network's name.
     pub network: String,
 }
 
-/// A network. The answer to `network:create` and `network:delete`.
+/// A network. The answer to `network:create`, `network:rename` and `network:restore`.
 #[derive(Serialize, Deserialize, Clone)]
 pub struct Network {
     /// Its name, unique in the whole system.
@@ -30,6 +31,37 @@ pub struct Network {
     pub apps: u64,
     /// When it was created.
     pub created_at: String,
+}
+
+/// `network:rename`.
+#[derive(Serialize, Deserialize)]
+pub struct Rename {
+    /// The network's name.
+    pub network: String,
+    /// The name it gets.
+    pub name: String,
+}
+
+/// `network:delete`.
+#[derive(Serialize, Deserialize)]
+pub struct Delete {
+    /// The network's name.
+    pub network: String,
+    /// Whether it can't be restored.
+    pub purge: Option<bool>,
+    /// Whether the answer only tells what would go.
+    pub preview: Option<bool>,
+}
+
+/// `network:restore`: by its number in the trash, or else by its name.
+#[derive(Serialize, Deserialize)]
+pub struct Restore {
+    /// Its number.
+    pub id: Option<u64>,
+    /// Its name; of several networks the one that was deleted last.
+    pub network: Option<String>,
+    /// The name it gets, unless that is the one it had.
+    pub name: Option<String>,
 }
 
 /// The answer to `network:list`, by name.

@@ -71,15 +71,32 @@ fn documents_have_the_documented_members() {
     let logs = rig.json(&["logs", "network", "blue"]);
     check("Logs", &logs);
     check("Line", &logs["lines"][0]);
-    check("App", &rig.json(&["delete", "app", "web.blue", "--yes"]));
+    trash(&rig);
     alerts_and_webhooks(&rig);
     tokens_and_members(&max, &rig);
-    check("Network", &rig.json(&["delete", "network", "blue", "--yes"]));
+    check("Item", &rig.json(&["delete", "network", "blue", "--yes"]));
+    check("Network", &rig.json(&["restore", "network", "blue"]));
+    check("Network", &rig.json(&["rename", "network", "blue", "green"]));
+    check("Item", &rig.json(&["delete", "network", "green", "--purge", "--yes"]));
     let ran = rig.run(&["status", "network", "blue", "-o", "json"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
     check("Error", &serde_json::from_str(&ran.stderr).unwrap());
     let home = crate::login::logged_in(&max, "ada");
     check("Logout", &home.json(&["logout"]));
+}
+
+fn trash(rig: &Rig) {
+    let preview = r#"{"network":"blue","app":"web","preview":true}"#;
+    let item = rig.json(&["api", "app:delete", preview]);
+    check("Item", &item);
+    check("Contents", &item["contents"]);
+    check("Item", &rig.json(&["delete", "app", "web.blue", "--yes"]));
+    let trash = rig.json(&["list", "trash"]);
+    check("Trash", &trash);
+    check("Item", &trash["items"][0]);
+    check("App", &rig.json(&["restore", "app", "web.blue"]));
+    check("App", &rig.json(&["rename", "app", "web.blue", "shop"]));
+    check("Item", &rig.json(&["delete", "app", "shop.blue", "--yes"]));
 }
 
 fn variables(rig: &Rig) {

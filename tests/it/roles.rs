@@ -168,6 +168,12 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
         // There is one already.
         ("app:create", ADMIN, web.clone(), 6),
         ("app:delete", ADMIN, json!({"network": "blue", "app": "none"}), 3),
+        ("app:delete", ADMIN, with(json!({"preview": true})), 0),
+        ("app:restore", ADMIN, json!({"network": "blue", "app": "none"}), 3),
+        // Nothing happens: it is called so.
+        ("app:rename", ADMIN, with(json!({"name": "web"})), 0),
+        ("network:rename", ADMIN, json!({"network": "blue", "name": "blue"}), 0),
+        ("network:delete", ADMIN, json!({"network": "blue", "preview": true}), 0),
         ("webhook:create", ADMIN, json!({"network": "blue", "url": "http://127.0.0.1:9/"}), 0),
         ("member:create", ADMIN, json!({"network": "blue", "user": "guest"}), 0),
         ("member:create", ADMIN, json!({"network": "blue", "user": "guest", "role": "viewer"}), 0),
@@ -176,11 +182,13 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
 }
 
 /// What is asked for otherwise in [`every_cell`].
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 14] = [
     "session:show",
     "network:create",
     "network:list",
-    "network:delete",
+    "network:restore",
+    "trash:list",
+    "trash:delete",
     "deploy:status",
     "webhook:delete",
     "exec:list",
@@ -291,6 +299,15 @@ fn cells(world: &World, caller: Caller, deploy: u64, lasting: &Value) {
     if caller.level() < ADMIN {
         ask("network:delete", json!({"network": "blue"}), 4);
     }
+    // Something in the trash.
+    let gone = json!({"network": "blue", "app": new});
+    world.api(world.user("ann"), "app:create", &gone);
+    let id = world.made("ann", "app:delete", gone)["id"].clone();
+    assert!(ask("trash:list", json!({}), 0).stdout.contains(&new), "{name}");
+    ask("app:restore", json!({"id": id}), may(ADMIN, 0));
+    world.api(world.user("ann"), "app:delete", &json!({"network": "blue", "app": new}));
+    ask("trash:delete", json!({"kind": "app", "id": id}), may(ADMIN, 0));
+    ask("network:restore", json!({"network": "none"}), 3);
     // Sessions: one's own from a deployer on, an owner's all.
     let sleep = json!({"network": "blue", "app": "web", "argv": ["sleep", "1000"], "env": [], "keep": 0,
         "detach": true});

@@ -415,5 +415,5 @@ fn a_build_ends_when_its_app_is_deleted() {
     // Its name is free, and nothing of it is left.
     deploy(&max, &rig, &site("next"));
     assert_eq!(max.get(HOST, "/"), (200, "next".to_owned()));
-    wait_for("its files to go", || (!max.data().join("apps/1").exists()).then_some(()));
+    wait_for("its files to go", || (!max.data().join("apps/1/1").exists()).then_some(()));
 }

@@ -231,7 +231,7 @@ fn what_is_not_in_a_document_stays_unless_it_is_pruned() {
     assert_eq!(names(&["secrets", "-n", "blue"], "secrets"), "KEPT");
     assert_eq!(names(&["apps"], "apps"), "web");
     assert_eq!(rig.json(&["list", "webhooks"])["webhooks"], json!([]));
-    assert_eq!(rig.json(&["list", "trash"])["entries"][0]["name"], "old");
+    assert_eq!(rig.json(&["list", "trash"])["items"][0]["name"], "old");
     let last = &rig.json(&["list", "history", "-a", "web.blue"])["entries"][0];
     assert_eq!((&last["what"], &last["about"]), (&json!("imported"), &json!("variable B removed")));
 }

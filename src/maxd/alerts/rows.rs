@@ -127,6 +127,17 @@ pub fn resolve_app(t: &Transaction<'_>, app: i64, now: SystemTime) -> Result<()>
     Ok(())
 }
 
+/// A network is about to be deleted, and nobody is told of it any more.
+pub fn resolve_network(t: &Transaction<'_>, network: i64, now: SystemTime) -> Result<()> {
+    let update = "UPDATE alerts SET resolved_at = ?2 WHERE network = ?1 AND resolved_at IS NULL";
+    t.execute(update, params![network, rfc3339(now)]).map(drop).map_err(explain)
+}
+
+/// An app has another name.
+pub fn rename_app(t: &Transaction<'_>, app: i64, name: &str) -> Result<()> {
+    t.execute("UPDATE alerts SET app_name = ?2 WHERE app = ?1", params![app, name]).map(drop).map_err(explain)
+}
+
 /// For each app whose deploys have ended: why the newest failed, or none when it did not.
 pub fn deploys(t: &Transaction<'_>) -> Result<Vec<(i64, Option<String>)>> {
     let mut query = t

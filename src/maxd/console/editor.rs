@@ -82,6 +82,11 @@ pub struct Editor {
 }
 
 impl Editor {
+    /// Begins with another prompt from the next line on.
+    pub fn ask_with(&mut self, prompt: &str) {
+        self.prompt = safe(prompt).into_owned();
+    }
+
     /// An editor that waits for [`begin`](Editor::begin).
     pub fn new(prompt: &str, columns: u16) -> Editor {
         let mut editor = Editor {

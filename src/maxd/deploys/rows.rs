@@ -25,6 +25,11 @@ pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
     fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")
 }
 
+/// Fails what is under way of an app that is deleted.
+pub fn fail_those_of(t: &Transaction<'_>, app: i64) -> Result<()> {
+    fail(t, "app = ?1 AND finished_at IS NULL", &app.to_string(), "the app was deleted")
+}
+
 pub(super) fn fail(t: &Transaction<'_>, condition: &str, key: &str, reason: &str) -> Result<()> {
     let query = format!(
         "UPDATE deploys SET phase = state, state = 'failed', error = ?2, finished_at = ?3 WHERE {condition}"

@@ -42,7 +42,8 @@ pub async fn run(
         Program::Release(release) => start(&platform, &request, &release).await,
         Program::Console(who) => {
             let size = request.tty.as_ref().map_or((0, 0), |tty| (tty.columns, tty.rows));
-            let (network, size) = (request.network.clone(), shell::size(size.0, size.1));
+            let network = (session.network, request.network.clone());
+            let size = shell::size(size.0, size.1);
             Ok(Box::new(Console::open(Arc::clone(&platform), who, network, size)))
         }
     };

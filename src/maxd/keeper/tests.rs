@@ -162,8 +162,7 @@ impl Stage {
         let run = Run::Command("act".to_owned());
         let plan =
             Plan { kind: "procfile".to_owned(), build: Vec::new(), run, health, limits: Limits::default() };
-        let (dir, hostname) = (PathBuf::from("/"), "a.n.test".to_owned());
-        Release { network: 1, app: 1, number, dir, hostname, plan, env: Default::default() }
+        Release { network: 1, app: 1, number, dir: PathBuf::from("/"), plan, env: Default::default() }
     }
 
     async fn switch(&self, release: Release) -> crate::error::Result<()> {
@@ -299,7 +298,7 @@ async fn after_a_restart_of_maxd_a_release_is_tried_until_it_runs() {
     let status = stage.until(State::Running).await;
     assert_eq!((status.instances[0].release, status.instances[0].restarts), (4, 2));
     // A pause does not keep anybody who stops.
-    stage.supervisor.remove(1).await;
+    stage.supervisor.remove(&stage.supervisor.doom(1)).await;
     assert_eq!((stage.alive(), stage.supervisor.status(1).state), (0, State::Empty));
 }
 

@@ -1,5 +1,6 @@
 //! The use-cases of configurations: details, history, and the way back.
 
+use super::trash::Doomed;
 use super::variables::{Place, place, staged};
 use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
 use crate::error::{Error, Result};
@@ -8,6 +9,7 @@ use crate::maxd::config;
 use crate::maxd::once::Once;
 use crate::maxd::plan::{Plan, Run};
 use crate::maxd::store::{explain, held};
+use crate::maxd::supervisor;
 use crate::maxd::variables::{self, Scope, Variable};
 use crate::wire::app::App;
 use crate::wire::config as wire;
@@ -16,7 +18,7 @@ use crate::wire::secret::Secret;
 use crate::wire::variable::{self, Rollout};
 use miniserde::{Deserialize, Serialize};
 use rusqlite::{Transaction, params};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many changes an answer holds unless the request says so.
 const PAGE: u64 = 50;
@@ -113,7 +115,7 @@ impl Platform {
             let version = if preview { now } else { config::version(t, scope)? };
             let (unset, webhooks) = Default::default();
             let answer = Changed { network, app, version, changes, unset, webhooks, apps: Vec::new() };
-            Ok(Made { answer, scope, said, rows: apps, created: Vec::new() })
+            Ok(Made { answer, scope, said, rows: apps, created: Vec::new(), removed: Vec::new() })
         };
         let how = How { stage, preview };
         self.settle(who, once, how, make, |answer, apps| Changed { apps, ..answer }).await
@@ -138,14 +140,31 @@ impl Platform {
         let work = |platform: Arc<Platform>, once: Once| async move {
             let once = Arc::new(once);
             let known = Arc::clone(&once);
-            let made = move |t: &Transaction<'_>| match known.kept::<A>(t)? {
+            let running = Arc::new(Mutex::new(Vec::new()));
+            let (supervisor, told) = (Arc::clone(&platform.supervisor), Arc::clone(&running));
+            let made = platform.store.with(move |t| match known.kept::<A>(t)? {
                 Some(kept) => Ok(Err(kept)),
-                None => make(t).map(Ok),
-            };
-            let made = match platform.store.with(made).await? {
+                None => {
+                    let made = make(t)?;
+                    // Here, so that whoever restores it finds that this is under way.
+                    let ends = made.removed.iter().flat_map(|doomed| &doomed.live);
+                    let ends = ends.map(|app| supervisor.doom(*app));
+                    told.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+                    Ok(Ok(made))
+                }
+            });
+            let made = made.await;
+            let running = std::mem::take(&mut *running.lock().unwrap_or_else(PoisonError::into_inner));
+            if made.is_err() {
+                running.iter().for_each(supervisor::Doomed::spare);
+            }
+            let made = match made? {
                 Ok(made) => made,
                 Err(kept) => return Ok(kept),
             };
+            for (doomed, running) in made.removed.iter().zip(&running) {
+                platform.put_out(&who, doomed, std::slice::from_ref(running)).await;
+            }
             for row in &made.created {
                 platform.app_created(&who, row).await;
             }
@@ -176,6 +195,8 @@ pub(super) struct Made<A> {
     pub rows: Vec<AppRow>,
     /// Those that are new.
     pub created: Vec<AppRow>,
+    /// Apps that go, each by itself.
+    pub removed: Vec<Doomed>,
 }
 
 /// How a change is made.

@@ -7,11 +7,12 @@ use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;
 use crate::maxd::config;
+use crate::maxd::detect::detect;
 use crate::maxd::once::Once;
-use crate::maxd::plan::Run;
+use crate::maxd::plan::{Plan, Run};
 use crate::maxd::store::{explain, held};
 use crate::maxd::supervisor::{Hold, Release};
-use crate::maxd::variables::Scope;
+use crate::maxd::variables::{self, Scope};
 use crate::wire::app::{App, INSTANCES_MAX, Scale, Select};
 use rusqlite::{Transaction, params};
 use std::sync::Arc;
@@ -141,8 +142,7 @@ impl Platform {
             _ => self.supervisor.hold(app).await?,
         };
         let Some(row) = self.store.with(move |t| app_in_row(t, app)).await? else {
-            drop(hold);
-            self.supervisor.remove(app).await;
+            self.supervisor.dismiss(app, hold);
             return Err(gone());
         };
         let failed = |error: Error| failed(&row, change, error);
@@ -192,8 +192,25 @@ impl Platform {
         Ok((hold, Some(change.done())))
     }
 
+    /// The release that an app serves according to its row; none before its first deploy.
+    pub async fn release_of(&self, row: &AppRow) -> Result<Option<Release>> {
+        let Some(number) = row.release else { return Ok(None) };
+        let (network, app, vault) = (row.network_id, row.id, Arc::clone(&self.vault));
+        let read = self.store.with(move |t| {
+            let applied = variables::applied(t, app)?;
+            Ok((Plan::recorded(t, app, number)?, variables::environment(t, &vault, network, &applied)?))
+        });
+        let (plan, env) = read.await?;
+        let dir = self.app_directory(app).join(number.to_string());
+        let plan = match plan {
+            Some(plan) => plan,
+            None => detect(&dir)?,
+        };
+        Ok(Some(Release { network, app, number, dir, plan, env }))
+    }
+
     /// Keeps on the disk how the app has to run.
-    async fn keep(&self, user: &str, row: &AppRow, instances: u64, stopped: bool) -> Result<()> {
+    pub(super) async fn keep(&self, user: &str, row: &AppRow, instances: u64, stopped: bool) -> Result<()> {
         let (app, scope) = (row.id, Scope { network: row.network_id, app: Some(row.id) });
         let (user, scaled) = (user.to_owned(), instances != row.instances);
         let changed = self.store.with(move |t| {

@@ -1,6 +1,7 @@
 //! The use-cases that carry configurations: export, import, and what is different.
 
 use super::configuration::{How, Made, tried};
+use super::trash::Doomed;
 use super::variables::place;
 use super::{AppRow, Platform, app_rows, find_app, find_network, insert_app, insert_network};
 use crate::document::Document;
@@ -207,6 +208,17 @@ impl Platform {
             let scope = Scope { network: id, app: Some(row) };
             take(import.apply(t, scope, (Some(name), Some(target)), part)?, Some(target));
         }
+        let mut removed = Vec::new();
+        if carried.prune && document.whole {
+            let grace = self.kept_for(None);
+            for row in app_rows(t, who, Some(id))?.iter().filter(|row| !document.apps.contains_key(&row.name))
+            {
+                changes.push(whole(Some(&row.name), "app", &row.name, false));
+                let doomed = Doomed::app(row, &who.name, grace);
+                doomed.go(t)?;
+                removed.push(doomed);
+            }
+        }
         changes.extend(all.changes);
         if let Some(expected) = carried.state.filter(|expected| *expected != state) {
             let theirs = config::since(t, id, known, expected)?;
@@ -225,7 +237,7 @@ impl Platform {
         let scope = Scope { network: id, app: known };
         let (network, app) = (network.clone(), app.clone());
         let answer = Changed { network, app, version: state, changes, unset, webhooks, apps: Vec::new() };
-        Ok(Made { answer, scope, said, rows, created })
+        Ok(Made { answer, scope, said, rows, created, removed })
     }
 }
 

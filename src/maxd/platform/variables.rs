@@ -176,7 +176,7 @@ impl Platform {
             }
             let version = if preview { now } else { config::version(t, scope)? };
             let answer = Changed { network, app, changes, unchanged, version, apps: Vec::new() };
-            Ok(Made { answer, scope, said, rows: apps, created: Vec::new() })
+            Ok(Made { answer, scope, said, rows: apps, created: Vec::new(), removed: Vec::new() })
         };
         let how = How { stage, preview };
         self.settle(who, once, how, make, |answer, apps| Changed { apps, ..answer }).await

@@ -19,7 +19,7 @@ fn routes() -> (Arc<Routes>, mpsc::Receiver<NewLine>) {
 
 /// Whether the hostname exists, and the port that gets its next request.
 fn found(routes: &Routes, host: &str) -> Option<Option<u16>> {
-    routes.find(host, &[]).map(|(_, turn)| turn.and_then(|turn| turn.target.port()))
+    routes.find(host).map(|(_, turn)| turn.and_then(|turn| turn.target.port()))
 }
 
 /// A pool with targets at these ports.
@@ -40,30 +40,58 @@ fn a_hostname_has_one_form() {
     }
 }
 
+fn named(apps: &[(i64, &str)]) -> Vec<(i64, String)> {
+    apps.iter().map(|(app, host)| (*app, (*host).to_owned())).collect()
+}
+
 #[test]
 fn a_site_leads_to_the_pool_that_opened_it_last() {
     let (routes, _log) = routes();
     let ((one, targets), (two, _)) = (pool(&[1]), pool(&[2]));
-    routes.open("a.b.test", &one);
-    assert_eq!(found(&routes, "a.b.test"), None, "nobody has registered it");
-    routes.register("A.b.test", 1, 1);
+    routes.open(1, &one);
+    assert_eq!(found(&routes, "a.b.test"), None, "nobody knows it");
+    routes.follow(1, named(&[(1, "A.b.test")]));
     assert_eq!(found(&routes, "a.b.test"), Some(None));
-    routes.open("a.b.test", &one);
-    // Registered again by the same app it keeps its pool.
-    routes.register("a.b.test", 1, 1);
+    routes.open(1, &one);
     assert_eq!(found(&routes, "a.b.test:80"), Some(Some(1)));
     one.remove(&targets[0]);
     assert_eq!(found(&routes, "a.b.test"), Some(None));
-    routes.open("a.b.test", &two);
+    routes.open(1, &two);
     assert_eq!(found(&routes, "a.b.test"), Some(Some(2)));
-    routes.stop("a.b.test");
+    routes.stop(1);
     assert_eq!(found(&routes, "a.b.test"), Some(None));
     // Another app of that name begins without one.
-    routes.open("a.b.test", &two);
-    routes.register("a.b.test", 1, 7);
+    routes.open(1, &two);
+    routes.follow(1, named(&[(7, "a.b.test")]));
     assert_eq!(found(&routes, "a.b.test"), Some(None));
-    routes.unregister("a.b.test.");
-    assert_eq!(found(&routes, "a.b.test"), None);
+    routes.follow(1, Vec::new());
+    assert_eq!(found(&routes, "a.b.test."), None);
+}
+
+#[test]
+fn an_app_goes_on_under_another_hostname_and_the_old_one_is_free() {
+    let (routes, _log) = routes();
+    let (one, targets) = pool(&[1, 2]);
+    routes.follow(1, named(&[(1, "a.b.test"), (2, "c.b.test")]));
+    routes.open(1, &one);
+    let (site, _turn) = routes.find("a.b.test").unwrap();
+    routes.follow(1, named(&[(1, "x.b.test"), (2, "a.b.test")]));
+    assert_eq!(found(&routes, "x.b.test"), Some(Some(2)));
+    assert_eq!((found(&routes, "a.b.test"), found(&routes, "c.b.test")), (Some(None), None));
+    assert_eq!(
+        (routes.hostname(1), routes.hostname(2), routes.hostname(3)),
+        ("x.b.test".to_owned(), "a.b.test".to_owned(), String::new())
+    );
+    // A request that was begun under the old one is tried on another instance.
+    let other = routes.another(site.app, &targets[..1]).and_then(|turn| turn.target.port());
+    assert_eq!(other, Some(2));
+    // A network takes another's former name before that one is known to have lost it.
+    routes.follow(2, named(&[(3, "x.b.test")]));
+    routes.follow(1, named(&[(1, "x.d.test")]));
+    assert_eq!((found(&routes, "x.b.test"), found(&routes, "x.d.test")), (Some(None), Some(Some(2))));
+    let mut meters: Vec<i64> = routes.meters().into_iter().map(|(app, _)| app).collect();
+    meters.sort_unstable();
+    assert_eq!(meters, [1, 3]);
 }
 
 #[test]
@@ -103,11 +131,11 @@ fn the_sick_get_requests_only_when_nobody_is_well() {
 #[tokio::test]
 async fn a_drain_waits_for_the_requests_that_were_begun_but_not_for_ever() {
     let (routes, _log) = routes();
-    routes.register("a.b.test", 1, 1);
+    routes.follow(1, named(&[(1, "a.b.test")]));
     let (one, targets) = pool(&[1]);
-    routes.open("a.b.test", &one);
-    let (_, turn) = routes.find("a.b.test", &[]).unwrap();
-    routes.open("a.b.test", &pool(&[2]).0);
+    routes.open(1, &one);
+    let (_, turn) = routes.find("a.b.test").unwrap();
+    routes.open(1, &pool(&[2]).0);
     assert!(tokio::time::timeout(SHORT, targets[0].drain(LONG)).await.is_err());
     tokio::time::timeout(LONG, targets[0].drain(SHORT)).await.unwrap();
     drop(turn);
@@ -118,10 +146,9 @@ async fn a_drain_waits_for_the_requests_that_were_begun_but_not_for_ever() {
 /// first line of the log.
 async fn answered(proxy: proxy::Proxy, ports: &[u16], request: &str) -> (String, String) {
     let (lines, mut log) = mpsc::channel(16);
-    let sites = RwLock::default();
-    let routes = Arc::new(Routes { sites, proxy, lines, domain: "test".to_owned() });
-    routes.register("a.b.test", 1, 1);
-    routes.open("a.b.test", &pool(ports).0);
+    let routes = Arc::new(Routes { table: RwLock::default(), proxy, lines, domain: "test".to_owned() });
+    routes.follow(1, named(&[(1, "a.b.test")]));
+    routes.open(1, &pool(ports).0);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();

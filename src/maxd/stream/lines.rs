@@ -47,7 +47,7 @@ pub struct Cursor {
     told: u64,
 }
 
-/// The names of a network's apps, by their rows.
+/// The names of a network's apps, by their rows; also of those in the trash, whose lines stay.
 type Names = Arc<HashMap<i64, String>>;
 
 /// What one look at the database gave.
@@ -311,7 +311,8 @@ fn number_end(out: &mut String, credit: u64) {
 
 async fn names(platform: &Arc<Platform>, network: i64) -> Result<Names> {
     let names = platform.store.with(move |t| {
-        let mut query = t.prepare_cached("SELECT id, name FROM apps WHERE network = ?1").map_err(explain)?;
+        let mut query =
+            t.prepare_cached("SELECT id, name FROM all_apps WHERE network = ?1").map_err(explain)?;
         let rows = query.query_map([network], |row| Ok((row.get(0)?, row.get(1)?)));
         rows.and_then(Iterator::collect).map_err(explain)
     });

@@ -111,7 +111,7 @@ impl Hold {
     pub async fn stop(&mut self) {
         let Some(set) = self.set.take() else { return };
         set.retire();
-        self.parts.routes.stop(&set.release.hostname);
+        self.parts.routes.stop(set.release.app);
         let drain = self.parts.pace.drain;
         Ending(Some(self.app.tasks.spawn(set.end(drain)))).ended().await;
         self.app.show(Shown::Nothing(State::Stopped));

@@ -56,10 +56,9 @@ impl Set {
         try_join_all(views.into_iter().map(|view| async {
             let Run::Command(command) = &self.release.plan.run else { return Ok((view, None)) };
             let _turn = turns.acquire().await;
-            let Parts { runtime, ports, lines, .. } = &*self.parts;
-            let journal = Journal::new(&self.release, Some(view.number), lines);
+            let journal = Journal::new(&self.release, Some(view.number), &self.parts.lines);
             let started = |instance: &Instance| view.started(instance);
-            let start = Instance::start(command, &self.release, &**runtime, ports, &journal, started);
+            let start = Instance::start(command, &self.release, &self.parts, &journal, started);
             let instance = start.await.map_err(|unhealthy| unhealthy.error)?;
             Ok((view, Some(instance)))
         }))
@@ -77,9 +76,7 @@ impl Set {
 
     /// Takes the app's traffic.
     pub fn open(&self, routes: &Routes) {
-        let Release { hostname, network, app, .. } = &*self.release;
-        routes.register(hostname, *network, *app);
-        routes.open(hostname, &self.pool);
+        routes.open(self.release.app, &self.pool);
     }
 
     /// All but so many, which get no more traffic and have to be ended.

@@ -185,7 +185,7 @@ pub fn apply(t: &Transaction<'_>, app: i64, variables: &[i64]) -> Result<()> {
     for id in variables {
         // The app may be gone with all of its.
         let insert = "INSERT INTO applied(app, variable)
-             SELECT a.id, v.id FROM apps a, variables v WHERE a.id = ?1 AND v.id = ?2";
+             SELECT a.id, v.id FROM all_apps a, variables v WHERE a.id = ?1 AND v.id = ?2";
         t.execute(insert, params![app, id]).map_err(explain)?;
     }
     Ok(())

@@ -56,7 +56,7 @@ pub fn enqueue(
     alert: &Alert,
 ) -> Result<()> {
     let mut query =
-        t.prepare("SELECT id FROM webhooks WHERE ?1 IS NULL OR network = ?1 ORDER BY id").map_err(explain)?;
+        t.prepare("SELECT w.id FROM webhooks w JOIN networks n ON n.id = w.network WHERE n.id = ifnull(?1, n.id) ORDER BY w.id").map_err(explain)?;
     let webhooks: Vec<i64> =
         query.query_map([network], |row| row.get(0)).and_then(Iterator::collect).map_err(explain)?;
     for webhook in webhooks {
@@ -82,6 +82,12 @@ pub fn enqueue(
         }
     }
     Ok(())
+}
+
+/// Forgets what waits for the webhooks of a network that is deleted.
+pub fn forget(t: &Transaction<'_>, network: i64) -> Result<()> {
+    let delete = "DELETE FROM deliveries WHERE webhook IN (SELECT id FROM webhooks WHERE network = ?1)";
+    t.execute(delete, [network]).map(drop).map_err(explain)
 }
 
 fn drop_some(t: &Transaction<'_>, webhook: i64, count: usize) -> Result<()> {
@@ -203,6 +209,14 @@ mod tests {
         assert_eq!(urls(Some(1)), ["u1"]);
         assert_eq!(urls(Some(2)), ["u2"]);
         assert_eq!(urls(None), ["u1", "u2"]);
+        let delete = |t: &Transaction<'_>| {
+            t.execute("UPDATE all_networks SET deleted_at = '' WHERE id = 2", []).map_err(explain)?;
+            forget(t, 2)?;
+            heads(t)
+        };
+        assert_eq!(store.run(delete).unwrap().len(), 1);
+        assert_eq!(urls(None), ["u1"]);
+        assert_eq!(urls(Some(2)), Vec::<String>::new());
     }
 
     #[test]
