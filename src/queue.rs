@@ -29,6 +29,12 @@ impl<T> Clone for Sender<T> {
     }
 }
 
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        Receiver(self.0.clone(), PhantomData)
+    }
+}
+
 impl<T: Send + 'static> Sender<T> {
     /// Sends, once there is room.
     pub fn send(&self, message: T) -> Result<(), SendError<()>> {
