@@ -4,22 +4,25 @@ use super::{request, tell};
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
 use crate::name::Name;
+use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use std::path::Path;
 
-const NEW: Arg = Arg { name: "NEW", help: "the name it gets", required: true };
+const NEW: Arg = Arg { name: "NEW", help: packed!("the name it gets"), required: true };
 
 /// `rig rename app`.
 pub const APP: Command = Command {
     words: "rename app",
     aliases: &[],
-    summary: "Give an app another name, and so another URL",
-    about: "At once it answers at the new URL, and no more at the old one. What runs, its releases, \
-            variables, secrets and logs stay. A rig.json here that names it is changed with it.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK", required: true }, NEW],
+    summary: packed!("Give an app another name, and so another URL"),
+    about: packed!(
+        "At once it answers at the new URL, and no more at the old one. What runs, its releases, \
+            variables, secrets and logs stay. A rig.json here that names it is changed with it."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK"), required: true }, NEW],
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig rename app web.blue shop")],
+    examples: packed![("An app", "rig rename app web.blue shop")],
     run: app,
 };
 
@@ -27,13 +30,15 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "rename network",
     aliases: &[],
-    summary: "Give a network another name, and so its apps other URLs",
-    about: "At once its apps answer at their new URLs, and no more at the old ones. What runs, \
+    summary: packed!("Give a network another name, and so its apps other URLs"),
+    about: packed!(
+        "At once its apps answer at their new URLs, and no more at the old ones. What runs, \
             releases, variables, secrets and logs stay. A rig.json here that names it is changed with \
-            it.",
-    args: &[Arg { name: "NETWORK", help: "the network", required: true }, NEW],
+            it."
+    ),
+    args: &[Arg { name: "NETWORK", help: packed!("the network"), required: true }, NEW],
     flags: &[],
-    examples: &[("A network", "rig rename network blue green")],
+    examples: packed![("A network", "rig rename network blue green")],
     run: network,
 };
 

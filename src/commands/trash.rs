@@ -5,6 +5,7 @@ use super::list::{self, AFTER, PAGE, SORT, WHERE};
 use super::{in_trash, request, tell};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
+use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::view::{Field, Show, field};
 use miniserde::json::{Number, Object, Value};
@@ -14,12 +15,14 @@ use std::path::Path;
 pub const TRASH: Command = Command {
     words: "list trash",
     aliases: &[],
-    summary: "List the deleted apps and networks that can be restored",
-    about: "Those of the networks you are a member of. An app that was deleted with its network comes \
-            back with that and is not listed.",
+    summary: packed!("List the deleted apps and networks that can be restored"),
+    about: packed!(
+        "Those of the networks you are a member of. An app that was deleted with its network comes \
+            back with that and is not listed."
+    ),
     args: &[],
     flags: &[&WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[("All of it", "rig list trash"), ("The apps", "rig list trash --where kind=app")],
+    examples: packed![("All of it", "rig list trash"), ("The apps", "rig list trash --where kind=app")],
     run: trash,
 };
 
@@ -33,20 +36,26 @@ const FIELDS: &[Field] = &[
     field("expires", "expires_at", Show::Ago),
 ];
 
-const AS: Flag =
-    Flag { long: "as", short: None, value: "NAME", help: "the name it gets, if that it had is taken" };
+const AS: Flag = Flag {
+    long: "as",
+    short: None,
+    value: "NAME",
+    help: packed!("the name it gets, if that it had is taken"),
+};
 
 /// `rig restore app`.
 pub const APP: Command = Command {
     words: "restore app",
     aliases: &[],
-    summary: "Bring back an app that was deleted",
-    about: "With its releases, variables, secrets and logs. If it ran, it is started, and the answer \
+    summary: packed!("Bring back an app that was deleted"),
+    about: packed!(
+        "With its releases, variables, secrets and logs. If it ran, it is started, and the answer \
             comes once it is healthy. Of several of one name the one comes back that was deleted last; \
-            `rig list trash` has the numbers of all.",
-    args: &[Arg { name: "APP", help: "the app, APP.NETWORK, or its number", required: true }],
+            `rig list trash` has the numbers of all."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, APP.NETWORK, or its number"), required: true }],
     flags: &[&session::NETWORK, &AS],
-    examples: &[
+    examples: packed![
         ("By its name", "rig restore app web.blue"),
         ("One of several, under another name", "rig restore app 7 --as web-2"),
     ],
@@ -57,13 +66,15 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "restore network",
     aliases: &[],
-    summary: "Bring back a network that was deleted, with its apps",
-    about: "With the apps that were deleted with it, its members and its webhooks. Those that ran are \
+    summary: packed!("Bring back a network that was deleted, with its apps"),
+    about: packed!(
+        "With the apps that were deleted with it, its members and its webhooks. Those that ran are \
             started, and the answer comes once they are healthy. API tokens that were for it are not \
-            brought back.",
-    args: &[Arg { name: "NETWORK", help: "the network, or its number", required: true }],
+            brought back."
+    ),
+    args: &[Arg { name: "NETWORK", help: packed!("the network, or its number"), required: true }],
     flags: &[&AS],
-    examples: &[("By its name", "rig restore network blue")],
+    examples: packed![("By its name", "rig restore network blue")],
     run: network,
 };
 
