@@ -7,7 +7,7 @@ use super::list::named;
 use super::tell;
 use super::variable::{PRUNE, STAGE, agree, described, in_file, outcome, place, read_most};
 use crate::cli::{Arg, Command, Flag, Matches};
-use crate::document::{BYTES_MAX, Document};
+use crate::document::{BYTES_MAX, check};
 use crate::error::{Error, Kind, Result};
 use crate::packed::packed;
 use crate::session::{self, Session};
@@ -149,7 +149,7 @@ fn export(session: &Session, matches: &Matches, network: String, app: Option<Str
 /// The file that is named: its text, if it is a document.
 fn document(file: &str) -> Result<String> {
     let text = read_most(file, BYTES_MAX as u64)?.reveal().to_owned();
-    Document::parse(&text).map_err(|error| in_file(error, Some(file)))?;
+    check(&text).map_err(|error| in_file(error, Some(file)))?;
     Ok(text)
 }
 

@@ -10,6 +10,7 @@
 //! to which it was current. So a configuration at any number is read, not computed, and what
 //! a change was is the difference to the one before.
 
+pub mod document;
 mod export;
 mod import;
 

@@ -7,8 +7,8 @@
 //! A secret arrives sealed and is stored so. It is opened where a program is started that
 //! gets it, for a rotation of the key, and for other names; nowhere else.
 
+use super::config::document;
 use super::store::{Store, disk, explain};
-use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
 use crate::time::rfc3339;

@@ -1,7 +1,6 @@
 //! Writes the document of an export.
 
 use super::Items;
-use crate::document::SCHEMA;
 use crate::error::{Error, Kind, Result};
 use crate::maxd::secrets::Vault;
 use crate::maxd::store::explain;
@@ -18,7 +17,7 @@ pub fn export(t: &Transaction<'_>, scope: Scope, user: &str, vault: Option<&Vaul
         |query: &str, id: i64| t.query_row(query, [id], |row| row.get::<_, String>(0)).map_err(explain);
     let network = name("SELECT name FROM networks WHERE id = ?1", scope.network)?;
     let mut document = Map::new();
-    document.insert("schema".to_owned(), json!(SCHEMA));
+    document.insert("schema".to_owned(), json!(1));
     if let Some(vault) = vault
         && !variables::sealed_in(t, scope.network)?.is_empty()
     {

@@ -1,7 +1,7 @@
 //! Makes the configuration in the database what a document says.
 
+use super::document::{Document, Part, Secret};
 use super::{differences, present, record};
-use crate::document::{Document, Part, Secret};
 use crate::env::check_size;
 use crate::error::{Error, Result};
 use crate::maxd::secrets::{PrivateKey, Sealed, Vault};
