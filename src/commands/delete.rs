@@ -130,8 +130,8 @@ fn network(session: &Session, matches: &Matches) -> Result<()> {
 
 fn from_trash(session: &Session, matches: &Matches, kind: &str, id: u64) -> Result<()> {
     if !matches.has(&PURGE) {
-        return Err(Error::usage(format!("{kind} {id} is in the trash already"))
-            .hint("add --purge to delete it for good"));
+        return Err(Error::usage(format!("'{id}' is no {kind}'s name, but a number in the trash"))
+            .hint("add --purge to delete what has it for good"));
     }
     let mut wanted = request([("kind", &kind)]);
     wanted.insert("id".to_owned(), Value::Number(Number::U64(id)));
