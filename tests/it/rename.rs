@@ -129,6 +129,35 @@ fn renaming_under_load_loses_no_request_and_what_runs_goes_on() {
 }
 
 #[test]
+fn a_new_name_is_in_the_history_and_former_secrets_open_under_it() {
+    let max = Max::start();
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let dir = site("x");
+    rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+    secret(&rig, &["KEY", "-a", "web.blue"], "former");
+    secret(&rig, &["KEY", "-a", "web.blue"], "present");
+    rig.ok(&["rename", "app", "web.blue", "shop"]);
+    rig.ok(&["rename", "network", "blue", "green"]);
+    rig.ok(&["rename", "network", "green", "green"]);
+    let newest = |of: &[&str]| {
+        let entry = rig.json(&[&["list", "history"], of].concat())["entries"][0].clone();
+        (entry["number"].clone(), entry["what"].clone(), entry["about"].clone())
+    };
+    let renamed = |number: u64, about: &str| (json!(number), json!("renamed"), json!(about));
+    assert_eq!(newest(&["-a", "shop.green"]), renamed(4, "name changed from 'web' to 'shop'"));
+    assert_eq!(newest(&["-n", "green"]), renamed(2, "name changed from 'blue' to 'green'"));
+    rig.ok(&["rollback", "config", "-a", "shop.green", "--to", "2", "--yes"]);
+    assert_eq!(found(&rig, "shop.green", "KEY"), "former");
+    // Under another name out of the trash, too.
+    rig.ok(&["delete", "app", "shop.green", "--yes"]);
+    rig.ok(&["restore", "app", "shop.green", "--as", "web"]);
+    assert_eq!(newest(&["-a", "web.green"]), renamed(6, "name changed from 'shop' to 'web'"));
+    rig.ok(&["rollback", "config", "-a", "web.green", "--to", "3", "--yes"]);
+    assert_eq!(found(&rig, "web.green", "KEY"), "present");
+}
+
+#[test]
 fn a_deploy_under_way_ends_under_the_new_name() {
     let (max, rig, _dir) = started();
     let slow = r#"{"build":"cc -O1 -pthread -o server server.c; touch begun; until [ -e go ]; do sleep 0.01; done",
