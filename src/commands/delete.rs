@@ -116,8 +116,9 @@ fn away(session: &Session, matches: &Matches, is_app: bool) -> Result<()> {
     let kind = if is_app { "app" } else { "network" };
     let (event, mut request) = match in_trash(matches) {
         Some(_) if !matches.has(&PURGE) => {
-            return Err(Error::usage("what has a number is in the trash already")
-                .hint("add --purge to delete it for good"));
+            let given = matches.arg(0).unwrap_or_default();
+            let message = ["'", given, "' is no ", kind, "'s name, but a number in the trash"].concat();
+            return Err(Error::usage(message).hint("add --purge to delete what has it for good"));
         }
         Some(id) => ("trash".to_owned(), [&members(&[("kind", kind)]), ",", &id].concat()),
         None => (kind.to_owned(), names(session, matches, is_app)?),
