@@ -11,6 +11,7 @@ use crate::session::{self, Session};
 use crate::term::prompt::possible;
 use crate::view::{Field, Show, at, field, items, number};
 use crate::wire::config::{Filter, Rollback};
+use miniserde::json;
 
 /// `rig list history`.
 pub const HISTORY: Command = Command {
@@ -86,8 +87,13 @@ fn rollback(session: &Session, matches: &Matches) -> Result<()> {
     }
     request.preview = false;
     let late = format!("{} was not rolled back", place(&of));
-    let answer =
-        ask(session, "config:rollback", &request, &late, &format!("`rig list history {}`", flags(&of)))?;
+    let answer = ask(
+        session,
+        "config:rollback",
+        json::to_string(&request),
+        &late,
+        &format!("`rig list history {}`", flags(&of)),
+    )?;
     if !session.output.json {
         let done = match items(&answer, "changes").is_empty() {
             true => format!("nothing is different for {}", place(&of)),

@@ -147,18 +147,18 @@ fn change(
 ) -> Result<Value> {
     let AppName { network, app } = name;
     let (late, see) = (format!("app '{app}' was not {done}"), format!("`rig status app {app}.{network}`"));
-    ask(session, event, request, &late, &see)
+    ask(session, event, json::to_string(request), &late, &see)
 }
 
 /// Asks for something that takes as long as apps do, and waits until it is done. `late` says
 /// what was not, and `see` where to look then.
-pub fn ask(session: &Session, event: &str, request: &dyn Serialize, late: &str, see: &str) -> Result<Value> {
+pub fn ask(session: &Session, event: &str, request: String, late: &str, see: &str) -> Result<Value> {
     let (limit, max) = (session.limit.unwrap_or(LIMIT), session.max()?);
     // Nothing goes on in a Max that can't be reached.
     max.welcome::<Welcome>()?;
     on_interrupt(&format!("that goes on in Max; see {see}"));
     let began = Instant::now();
-    let answer = max.ask_within(limit, event, json::to_string(request)).map_err(|error| {
+    let answer = max.ask_within(limit, event, request).map_err(|error| {
         if ![Kind::TimedOut, Kind::Unreachable].contains(&error.kind()) || began.elapsed() < limit {
             return error;
         }

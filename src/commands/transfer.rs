@@ -16,7 +16,7 @@ use crate::view::{at, items, number, text};
 use crate::wire::config::{Diff, Export, Import};
 use crate::wire::variable::Select;
 use miniserde::Serialize;
-use miniserde::json::Value;
+use miniserde::json::{self, Value};
 use std::path::Path;
 
 const NO_SECRETS: Flag =
@@ -172,7 +172,7 @@ fn import(session: &Session, matches: &Matches) -> Result<()> {
     }
     request.preview = false;
     let (late, see) = (format!("'{file}' was not imported"), "`rig list history`");
-    let answer = ask(session, "config:import", &request, &late, see);
+    let answer = ask(session, "config:import", json::to_string(&request), &late, see);
     let answer = answer.map_err(|error| in_file(error, Some(file)))?;
     let of = of(&answer);
     if !session.output.json {

@@ -14,7 +14,7 @@ use crate::view::{Field, Show, at, brief, field, items, number, text};
 use crate::wire::exec::Variable;
 use crate::wire::variable::{Change, Query, Select};
 use miniserde::Serialize;
-use miniserde::json::Value;
+use miniserde::json::{self, Value};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -340,7 +340,8 @@ pub fn send(
 ) -> Result<()> {
     let late = format!("{} was not changed", place(of));
     let see = format!("`rig list vars {}`", flags(of));
-    let answer = ask(session, event, request, &late, &see).map_err(|error| in_file(error, file))?;
+    let answer =
+        ask(session, event, json::to_string(request), &late, &see).map_err(|error| in_file(error, file))?;
     if !session.output.json {
         let (mut set, mut gone) = (Vec::new(), Vec::new());
         for one in items(&answer, "changes") {
@@ -370,7 +371,8 @@ pub fn flags(of: &Select) -> String {
 fn apply(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, matches.arg(0))?;
     let late = format!("what is staged for {} was not applied", place(&of));
-    let answer = ask(session, "var:apply", &of, &late, &format!("`rig list vars {}`", flags(&of)))?;
+    let answer =
+        ask(session, "var:apply", json::to_string(&of), &late, &format!("`rig list vars {}`", flags(&of)))?;
     if !session.output.json && items(&answer, "apps").is_empty() {
         session.output.line(&format!("nothing is staged for {}", place(&of)))?;
     }
