@@ -22,6 +22,7 @@ pub mod time;
 pub mod cli;
 pub mod flow;
 pub mod ignore;
+pub mod manifest;
 pub mod phx;
 pub mod view;
 pub mod wire;
