@@ -6,6 +6,7 @@ use crate::archive::pack::Pack;
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use crate::term::progress::Progress;
@@ -22,9 +23,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const CREATE: Flag =
-    Flag { long: "create", short: None, value: "", help: "create the app when it does not exist" };
+    Flag { long: "create", short: None, value: "", help: packed!("create the app when it does not exist") };
 const LINK: Flag =
-    Flag { long: "link", short: None, value: "", help: "write app and network into a new rig.json" };
+    Flag { long: "link", short: None, value: "", help: packed!("write app and network into a new rig.json") };
 
 /// How many of the last build lines an error carries.
 const LAST_LINES: usize = 10;
@@ -33,16 +34,18 @@ const LAST_LINES: usize = 10;
 pub const DEPLOY: Command = Command {
     words: "deploy",
     aliases: &[],
-    summary: "Send source code, build it, and switch to it once healthy",
-    about: "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
+    summary: packed!("Send source code, build it, and switch to it once healthy"),
+    about: packed!(
+        "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
             where there is none, leaves out), shows the build, waits until the new release is \
             healthy, and prints its URL. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
-            \"health\" and \"limits\". --timeout limits the whole deploy.",
-    args: &[Arg { name: "PATH", help: "the directory (this one by default)", required: false }],
+            \"health\" and \"limits\". --timeout limits the whole deploy."
+    ),
+    args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK],
-    examples: &[
+    examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
         (
             "First time: create the app, and link the directory",
