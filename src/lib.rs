@@ -5,7 +5,9 @@
 //! is what the two say to each other.
 
 // Words everyone shares, without I/O.
+pub mod document;
 pub mod dotenv;
+pub mod env;
 pub mod error;
 pub mod json;
 pub mod name;

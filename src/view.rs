@@ -190,10 +190,7 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
     let text = match field.show {
         Show::State => return Some(Cell { colour: state_colour(&text), text: text.replace('_', " ") }),
         Show::Plain | Show::Marks => text,
-        Show::Brief => match text.char_indices().nth(BRIEF) {
-            Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-            None => text,
-        },
+        Show::Brief => brief(text),
         Show::Ago => ago(&text, now),
         Show::Bytes => bytes(count),
         Show::Cores => percent(count, 1000),
@@ -206,6 +203,14 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
         }
     };
     Some(Cell { text, colour: None })
+}
+
+/// No more of a text than fits beside others.
+pub fn brief(text: String) -> String {
+    match text.char_indices().nth(BRIEF) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }
 
 /// A number of a document.

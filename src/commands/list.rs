@@ -308,21 +308,29 @@ fn sessions(session: &Session, matches: &Matches) -> Result<()> {
 
 fn audit(session: &Session, matches: &Matches) -> Result<()> {
     let number = |flag| super::number(matches, flag, "a number", "200");
-    let (app, of_app) = matches.value(&OF_APP).map_or((None, None), |text| {
-        let (app, network) = split_app(text);
-        (Some(app), network)
-    });
-    let network = session::agreed(of_app, matches.value(&OF_NETWORK))?;
+    let (network, app) = named(matches.value(&OF_APP), matches.value(&OF_NETWORK))?;
     let request = audit::Filter {
         what: matches.value(&WHAT).map(str::to_owned),
-        network: network.map(|name| Name::parse("network", name)).transpose()?.map(|name| name.to_string()),
-        app: app.map(|name| Name::parse("app", name)).transpose()?.map(|name| name.to_string()),
+        network,
+        app,
         since: matches.value(&BEGAN_SINCE).map(str::to_owned),
         before: number(&BEFORE)?,
         limit: number(&LIMIT)?,
     };
     let answer = session.max()?.document("audit:list", &request).map_err(about_flag)?;
     entries(session, &answer, AUDIT_FIELDS)
+}
+
+/// The network and the app that are named by `APP` or `APP.NETWORK` and by `NETWORK`.
+pub fn named(app: Option<&str>, network: Option<&str>) -> Result<(Option<String>, Option<String>)> {
+    let (app, of_app) = app.map_or((None, None), |text| {
+        let (app, network) = split_app(text);
+        (Some(app), network)
+    });
+    let name = |what: &str, name: Option<&str>| -> Result<Option<String>> {
+        Ok(name.map(|name| Name::parse(what, name)).transpose()?.map(|name| name.to_string()))
+    };
+    Ok((name("network", session::agreed(of_app, network)?)?, name("app", app)?))
 }
 
 /// Shows a page of entries that have numbers, the newest first.

@@ -19,6 +19,7 @@ mod rename;
 mod secret;
 mod shell;
 mod status;
+mod transfer;
 mod trash;
 mod variable;
 
@@ -95,8 +96,13 @@ pub static COMMANDS: &[Command] = &[
     trash::APP,
     trash::NETWORK,
     variable::EXPORT,
+    transfer::EXPORT_APP,
+    transfer::EXPORT_NETWORK,
     variable::IMPORT,
     secret::IMPORT,
+    transfer::IMPORT,
+    transfer::VALIDATE,
+    transfer::DIFF,
     secret::ROTATE,
     config::ROLLBACK,
     context::LIST,

@@ -10,7 +10,7 @@ use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::term::text::{count, push_safe_lines};
-use crate::view::{Field, Show, at, field, items, number, text};
+use crate::view::{Field, Show, at, brief, field, items, number, text};
 use crate::wire::exec::Variable;
 use crate::wire::variable::{Change, Query, Select};
 use miniserde::Serialize;
@@ -241,12 +241,7 @@ fn content(path: &str) -> Result<String> {
 pub fn agree(session: &Session, of: &Select, preview: &Value) -> Result<()> {
     let changes = items(preview, "changes");
     for one in changes {
-        let mark = match text(one, "change").as_str() {
-            "added" => '+',
-            "removed" => '-',
-            _ => '~',
-        };
-        session.output.note(&format!("{mark} {}", described(one)));
+        session.output.note(&described(one));
     }
     let question = format!("make {} for {}?", count(changes.len() as u64, "change"), place(of));
     match changes.is_empty() || confirm(&session.output, &question, "--yes")? {
@@ -255,15 +250,20 @@ pub fn agree(session: &Session, of: &Select, preview: &Value) -> Result<()> {
     }
 }
 
-/// `variable MODE of app web: slow -> fast`, as far as it is told.
+/// `~ variable MODE of app web: slow -> fast`, as far as it is told.
 pub fn described(change: &Value) -> String {
-    let mut words: Vec<String> = ["kind", "name"].iter().map(|path| text(change, path)).collect();
+    let mark = match text(change, "change").as_str() {
+        "added" => "+",
+        "removed" => "-",
+        _ => "~",
+    };
+    let mut words = vec![mark.to_owned(), text(change, "kind"), text(change, "name")];
     let app = text(change, "app");
-    if !app.is_empty() {
+    if !app.is_empty() && text(change, "kind") != "app" {
         words.push(format!("of app {app}"));
     }
     words.retain(|word| !word.is_empty());
-    let (before, after) = (text(change, "before"), text(change, "after"));
+    let (before, after) = (brief(text(change, "before")), brief(text(change, "after")));
     let values = match (before.is_empty(), after.is_empty()) {
         (true, true) => return words.join(" "),
         (true, false) => after,
@@ -295,19 +295,24 @@ pub fn if_version(matches: &Matches) -> Result<Option<u64>> {
 
 /// A text file, or standard input.
 pub fn read(path: &str) -> Result<Secret> {
+    read_most(path, FILE_MAX)
+}
+
+/// The same of at most so many bytes.
+pub fn read_most(path: &str, most: u64) -> Result<Secret> {
     let failed = |error| Error::io("read", path, &error);
     // So much at once that what grows leaves no copies behind.
-    let mut bytes = Vec::with_capacity(FILE_MAX as usize + 1);
+    let mut bytes = Vec::with_capacity(most as usize + 1);
     let file: &mut dyn Read = match path {
         "-" => &mut io::stdin().lock(),
         _ => &mut File::open(path).map_err(failed)?,
     };
-    let read = file.take(FILE_MAX + 1).read_to_end(&mut bytes);
+    let read = file.take(most + 1).read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).map(Secret::new);
     read.map_err(failed)?;
     let text = text.map_err(|_| Error::usage(format!("'{path}' is not valid UTF-8")))?;
-    if text.reveal().len() as u64 > FILE_MAX {
-        return Err(Error::new(Kind::TooLarge, format!("'{path}' has more than {FILE_MAX} bytes")));
+    if text.reveal().len() as u64 > most {
+        return Err(Error::new(Kind::TooLarge, format!("'{path}' has more than {most} bytes")));
     }
     Ok(text)
 }
@@ -315,9 +320,11 @@ pub fn read(path: &str) -> Result<Secret> {
 /// What is wrong with a line of a file names the file.
 pub fn in_file(error: Error, file: Option<&str>) -> Error {
     match (error.field_name(), file) {
-        (Some("text"), Some(file)) => {
+        (Some(field @ ("text" | "document")), Some(file)) => {
             let named = Error::new(error.kind(), format!("'{file}': {}", error.message()));
-            named.hint(error.hint_text().unwrap_or("see `rig import vars --help`"))
+            let see =
+                if field == "text" { "see `rig import vars --help`" } else { "see `rig import --help`" };
+            named.hint(error.hint_text().unwrap_or(see))
         }
         _ => error,
     }

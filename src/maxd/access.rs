@@ -53,6 +53,10 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("network:details", Some(Read)),
     ("config:history", Some(Read)),
     ("config:rollback", Some(Deploy)),
+    // With secrets more: who could not set them does not get them sealed either.
+    ("config:export", Some(Read)),
+    ("config:import", Some(Admin)),
+    ("config:diff", Some(Read)),
     ("var:change", Some(Deploy)),
     ("var:apply", Some(Deploy)),
     ("var:list", Some(Read)),

@@ -10,6 +10,13 @@
 //! to which it was current. So a configuration at any number is read, not computed, and what
 //! a change was is the difference to the one before.
 
+pub mod document;
+mod export;
+mod import;
+
+pub use export::export;
+pub use import::{Import, Outcome};
+
 use super::store::{explain, held};
 use super::variables::{self, Scope, Variable};
 use crate::error::{Error, Kind, Result};
@@ -148,6 +155,17 @@ pub fn present(t: &Transaction<'_>, scope: Scope) -> Result<Items> {
     Ok(settings(t, scope)?.into_iter().chain(items(&variables::own(t, scope)?)).collect())
 }
 
+/// The number of instances among [`Items`].
+pub fn instances(items: &Items) -> u64 {
+    let found = items.get(&("instances".to_owned(), String::new()));
+    found.and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
+/// Where the webhooks among [`Items`] lead.
+pub fn webhooks(items: &Items) -> Vec<String> {
+    items.keys().filter(|key| key.0 == "webhook").map(|key| key.1.clone()).collect()
+}
+
 /// What is set besides variables.
 fn settings(t: &Transaction<'_>, scope: Scope) -> Result<Vec<((String, String), String)>> {
     let (query, id) = match scope.app {
@@ -277,6 +295,28 @@ fn theirs(t: &Transaction<'_>, scope: Scope, since: u64) -> Result<String> {
     });
     let newer = newer.collect::<Vec<_>>().join("; ");
     Ok(if newer.is_empty() { newer } else { format!(": {newer}") })
+}
+
+/// A number that is another one whenever something of a network and its apps, or of an app,
+/// was changed.
+pub fn state(t: &Transaction<'_>, network: i64, app: Option<i64>) -> Result<u64> {
+    let query = "SELECT ifnull(max(id), 0) FROM history WHERE network = ?1 AND (?2 IS NULL OR app = ?2)";
+    t.query_row(query, params![network, app], |row| row.get(0)).map_err(explain)
+}
+
+/// What has been changed since [`state`] was so, in words.
+pub fn since(t: &Transaction<'_>, network: i64, app: Option<i64>, state: u64) -> Result<String> {
+    let query = "SELECT app, min(number) - 1 FROM history
+         WHERE network = ?1 AND (?2 IS NULL OR app = ?2) AND id > ?3 GROUP BY app ORDER BY min(id) LIMIT ?4";
+    let mut query = t.prepare(query).map_err(explain)?;
+    let rows =
+        query.query_map(params![network, app, held(state), TOLD], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows: Vec<(Option<i64>, u64)> = rows.and_then(Iterator::collect).map_err(explain)?;
+    let told = |(app, number): (Option<i64>, u64)| {
+        let scope = Scope { network, app };
+        Ok(format!("{}{}", place(t, scope)?, theirs(t, scope, number)?))
+    };
+    Ok(rows.into_iter().map(told).collect::<Result<Vec<_>>>()?.join("; "))
 }
 
 /// `app 'web' of network 'blue'`.

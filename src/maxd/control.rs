@@ -47,6 +47,11 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
         }
         "app:details" => write(platform.app_details(who, read::<config::Select>(event, payload)?).await),
         "config:history" => write(platform.history(who, read::<config::Filter>(event, payload)?).await),
+        "config:export" => write(platform.export_config(who, read::<config::Export>(event, payload)?).await),
+        "config:import" => {
+            write(platform.import_config(who, once()?, read::<config::Import>(event, payload)?).await)
+        }
+        "config:diff" => write(platform.diff_config(who, read::<config::Diff>(event, payload)?).await),
         "config:rollback" => {
             write(platform.roll_back(who, once()?, read::<config::Rollback>(event, payload)?).await)
         }

@@ -24,7 +24,7 @@ use super::platform::{Platform, app_in_row, find_app, find_network, network_in_r
 use super::runtime::Size;
 use super::store::explain;
 use super::supervisor::Release;
-use super::variables;
+use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Flow;
 use crate::time::rfc3339;
@@ -447,7 +447,7 @@ fn check(request: &Create) -> Result<()> {
         if pair.name.is_empty() || pair.name.contains(['=', '\0']) || pair.value.contains('\0') {
             return Err(Error::usage(format!("'{}' is no variable's name", pair.name)).field("env"));
         }
-        if variables::loads_code(&pair.name) {
+        if env::loads_code(&pair.name) {
             let message = format!("'{}' would change the programs that start the command", pair.name);
             return Err(Error::usage(message)
                 .hint("set it in the command: `env NAME=VALUE PROG`")

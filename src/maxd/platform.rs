@@ -7,6 +7,7 @@ mod rename;
 mod restore;
 mod secrets;
 mod status;
+mod transfer;
 mod trash;
 mod under_way;
 mod variables;

@@ -7,6 +7,7 @@
 //! A secret arrives sealed and is stored so. It is opened where a program is started that
 //! gets it, for a rotation of the key, and for other names; nowhere else.
 
+use super::config::document;
 use super::store::{Store, disk, explain};
 use crate::error::{Error, Kind, Result};
 use crate::redact::Secret;
@@ -53,6 +54,16 @@ pub struct Key {
     private: Vec<u8>,
     /// When it was made.
     pub created_at: String,
+}
+
+/// A network's private key.
+pub struct PrivateKey(Private);
+
+impl PrivateKey {
+    /// Opens what was sealed to its public key.
+    pub fn open(&self, sealed: &Sealed) -> Result<Secret> {
+        open(&self.0, sealed)
+    }
 }
 
 /// A sealed value.
@@ -115,17 +126,41 @@ impl Vault {
     }
 
     fn private(&self, key: &Key) -> Result<Private> {
-        let opened = || {
-            let (nonce, bytes) = key.private.split_at_checked(NONCE_LEN)?;
-            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            let mut bytes = bytes.to_vec();
-            let plain =
-                self.0.open_in_place(nonce, Aad::from(about(key.network, key.number)), &mut bytes).ok()?;
-            let private = Private::from_bytes(plain).ok();
-            wipe(&mut bytes);
-            private
-        };
-        opened().ok_or_else(|| Error::new(Kind::Internal, "the network's key can't be decrypted"))
+        self.decrypt(&key.private, &about(key.network, key.number))
+            .ok_or_else(|| Error::new(Kind::Internal, "the network's key can't be decrypted"))
+    }
+
+    fn decrypt(&self, bytes: &[u8], about: &str) -> Option<Private> {
+        let (nonce, bytes) = bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut bytes = bytes.to_vec();
+        let plain = self.0.open_in_place(nonce, Aad::from(about), &mut bytes).ok()?;
+        let private = Private::from_bytes(plain).ok();
+        wipe(&mut bytes);
+        private
+    }
+
+    /// A network's public key, and its private one encrypted for an export of this user, both in
+    /// base64: for nobody else it opens.
+    pub fn wrap(&self, key: &Key, user: &str) -> Result<(String, String)> {
+        let public = STANDARD.encode(&key.public);
+        let wrapped = self.encrypt(&self.private(key)?, &exported(&public, user))?;
+        Ok((public, STANDARD.encode(wrapped)))
+    }
+
+    /// What [`Vault::wrap`] has encrypted, also on another server with the same master key.
+    pub fn unwrap(&self, key: &document::Key, user: &str) -> Result<PrivateKey> {
+        let bytes = STANDARD.decode(&key.wrapped).unwrap_or_default();
+        let private = self.decrypt(&bytes, &exported(&key.public, user));
+        private.map(PrivateKey).ok_or_else(|| {
+            let message = match key.user == user {
+                true => "its secrets don't open here: this server has another master key".to_owned(),
+                false => format!("its secrets open for user '{}' alone, who exported it", key.user),
+            };
+            Error::new(Kind::Failed, message)
+                .hint("leave secrets as they are with --no-secrets")
+                .field("document")
+        })
     }
 
     fn fresh(&self, network: i64, number: u64) -> Result<Key> {
@@ -186,21 +221,24 @@ impl Vault {
 }
 
 impl Key {
-    /// Seals a value to it, into this row.
-    fn seal(&self, t: &Transaction<'_>, row: i64, value: &Secret, about: &str) -> Result<()> {
-        let public = Public::from_bytes(&self.public)
-            .map_err(|_| Error::new(Kind::Internal, "a key that was made is none"))?;
-        let sealed = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519>(
+    /// A value, sealed to it as a secret that is about this.
+    pub fn sealed(&self, value: &Secret, about: &str) -> Result<Vec<u8>> {
+        let failed = |_| Error::new(Kind::Internal, "a secret can't be sealed");
+        let (enc, text) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519>(
             &OpModeS::Base,
-            &public,
+            &Public::from_bytes(&self.public).map_err(failed)?,
             INFO,
             value.reveal().as_bytes(),
             about.as_bytes(),
-        );
-        let (enc, text) = sealed.map_err(|_| Error::new(Kind::Internal, "a secret can't be sealed"))?;
-        let bytes = [&enc.to_bytes()[..], &text].concat();
+        )
+        .map_err(failed)?;
+        Ok([&enc.to_bytes()[..], &text].concat())
+    }
+
+    /// Seals a value to it, into this row.
+    fn seal(&self, t: &Transaction<'_>, row: i64, value: &Secret, about: &str) -> Result<()> {
         let set = "UPDATE variables SET sealed = ?2 WHERE id = ?1";
-        t.execute(set, params![row, bytes]).map(drop).map_err(explain)
+        t.execute(set, params![row, self.sealed(value, about)?]).map(drop).map_err(explain)
     }
 
     fn keep(&self, t: &Transaction<'_>) -> Result<()> {
@@ -212,6 +250,11 @@ impl Key {
         .map(drop)
         .map_err(explain)
     }
+}
+
+/// What the private key of an export belongs to.
+fn exported(public: &str, user: &str) -> String {
+    format!("export of {public} for {user}")
 }
 
 /// What a private key belongs to.

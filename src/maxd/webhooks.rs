@@ -50,13 +50,18 @@ impl Webhooks {
 }
 
 impl Platform {
+    /// Refuses where a webhook must not lead. Looks the name up.
+    pub async fn admit_webhook(&self, url: &str) -> Result<()> {
+        self.webhooks.courier.admit(&Target::parse(url)?).await
+    }
+
     /// `webhook:create`.
     pub async fn create_webhook(&self, who: &Access, once: Once, request: Create) -> Result<Webhook> {
-        let target = Target::parse(&request.url)?;
+        Target::parse(&request.url)?;
         let (asks, network) = (who.clone(), request.network.clone());
         // Names are looked up for the network's owners alone.
         self.store.with(move |t| find_network(t, &asks, &network)).await?;
-        self.webhooks.courier.admit(&target).await?;
+        self.admit_webhook(&request.url).await?;
         let asks = who.clone();
         let (webhook, created) = self
             .store
@@ -119,7 +124,8 @@ impl Platform {
     }
 }
 
-fn insert(t: &Transaction<'_>, network: i64, request: &Create) -> Result<Webhook> {
+/// Inserts a webhook: its document, with the secret.
+pub fn insert(t: &Transaction<'_>, network: i64, request: &Create) -> Result<Webhook> {
     let count: u64 = t
         .query_row("SELECT count(*) FROM webhooks WHERE network = ?1", [network], |row| row.get(0))
         .map_err(explain)?;

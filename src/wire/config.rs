@@ -216,6 +216,8 @@ pub struct Import {
     pub app: Option<String>,
     /// Whether what is not in it is removed.
     pub prune: bool,
+    /// Whether secrets are set (and removed) too.
+    pub secrets: bool,
     /// The version this was made from: with another one it is a conflict.
     pub version: Option<u64>,
     /// Whether apps get it only with `var:apply` or their next deploy.
@@ -224,10 +226,11 @@ pub struct Import {
     pub preview: bool,
 }
 
-/// `config:diff`: from a document to what there is, or from one app to another.
+/// `config:diff`: what an import that prunes would change; or what is different from one app to
+/// another.
 #[derive(Serialize, Deserialize)]
 pub struct Diff {
-    /// The document; null to compare apps.
+    /// The document; null to compare two apps.
     pub document: Option<String>,
     /// The network to compare it with, when it is not the document's; or that of the first app.
     pub network: Option<String>,

@@ -1,6 +1,6 @@
 //! `-o json`: the members that docs/json.md names, and nothing else on standard output.
 
-use crate::harness::{Max, Rig, site};
+use crate::harness::{Max, Rig, project, site};
 use crate::receiver::Receiver;
 use serde_json::Value;
 use std::fs;
@@ -137,6 +137,13 @@ fn configuration(rig: &Rig) {
     let changed = rig.json(&["rollback", "config", "-a", "web.blue", "--to", "2", "--stage", "--yes"]);
     check("Config changed", &changed);
     check("Config change", &changed["changes"][0]);
+    let document = rig.ok(&["export", "network", "blue", "-o", "json"]);
+    let dir = project(&[("blue.json", &document)]);
+    let path = dir.path().join("blue.json").to_str().unwrap().to_owned();
+    check("Validation", &rig.json(&["validate", &path]));
+    check("Config changed", &rig.json(&["diff", &path]));
+    check("Config changed", &rig.json(&["import", &path, "--dry-run"]));
+    check("Config changed", &rig.json(&["import", &path, "--yes"]));
 }
 
 fn tokens_and_members(max: &Max, rig: &Rig) {

@@ -59,6 +59,7 @@ mod terminal;
 mod tidy;
 mod tls;
 mod tokens;
+mod transfer;
 mod trash;
 mod vars;
 mod webhooks;

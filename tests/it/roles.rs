@@ -109,6 +109,8 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
     };
     let change =
         |preview| with(json!({"set": [], "delete": [], "prune": false, "stage": false, "preview": preview}));
+    let document = json!({"schema": 1, "kind": "app", "network": "blue", "name": "web"});
+    let import = |preview| json!({"document": document.to_string(), "prune": false, "secrets": true, "stage": true, "preview": preview});
     let deploy = json!({"create": false, "source_bytes": 1, "files": 1});
     let mut secrets = change(false);
     secrets["key"] = json!(1);
@@ -128,6 +130,17 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
         ("app:details", READ, web.clone(), 0),
         ("network:details", READ, blue.clone(), 0),
         ("config:history", READ, web.clone(), 0),
+        ("config:export", READ, with(json!({"secrets": false})), 0),
+        ("config:export", DEPLOY, with(json!({"secrets": true})), 0),
+        ("config:import", ADMIN, import(true), 0),
+        ("config:import", ADMIN, import(false), 0),
+        ("config:diff", READ, json!({"document": document.to_string()}), 0),
+        (
+            "config:diff",
+            READ,
+            json!({"network": "blue", "app": "web", "other_network": "blue", "other_app": "web"}),
+            0,
+        ),
         ("config:rollback", DEPLOY, with(json!({"to": 1, "stage": true, "preview": true})), 0),
         ("var:list", READ, web.clone(), 0),
         ("secret:list", READ, web.clone(), 0),
@@ -387,7 +400,7 @@ fn a_network_that_one_is_no_member_of_looks_as_if_it_did_not_exist() {
             let none = world.api(
                 rig,
                 event,
-                &serde_json::from_str(&payload.to_string().replace("\"blue\"", "\"none\"")).unwrap(),
+                &serde_json::from_str(&payload.to_string().replace("blue", "none")).unwrap(),
             );
             assert_eq!((real.code, real.stderr.replace("blue", "none")), (3, none.stderr), "{event}");
         }

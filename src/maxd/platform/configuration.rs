@@ -1,20 +1,24 @@
 //! The use-cases of configurations: details, history, and the way back.
 
-use super::variables::{Place, place, staged, tried};
+use super::trash::Doomed;
+use super::variables::{Place, place, staged};
 use super::{AppRow, Platform, app_rows, find_app, find_network, network_row};
 use crate::error::{Error, Result};
 use crate::maxd::access::Access;
-use crate::maxd::config::{self, Items};
+use crate::maxd::config;
 use crate::maxd::once::Once;
 use crate::maxd::plan::{Plan, Run};
 use crate::maxd::store::{explain, held};
+use crate::maxd::supervisor;
 use crate::maxd::variables::{self, Scope, Variable};
 use crate::wire::app::App;
+use crate::wire::config as wire;
 use crate::wire::config::{AppDetails, Changed, Filter, History, NetworkDetails, Rollback, Select, Version};
 use crate::wire::secret::Secret;
-use crate::wire::{config as wire, variable};
+use crate::wire::variable::{self, Rollout};
+use miniserde::{Deserialize, Serialize};
 use rusqlite::{Transaction, params};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many changes an answer holds unless the request says so.
 const PAGE: u64 = 50;
@@ -45,8 +49,8 @@ impl Platform {
             // What is staged is about the present alone.
             let staged = if at.is_none() { staged(t, &row)? } else { Vec::new() };
             let told = told(&own, &inherited, &staged);
-            let instances = instances(&config::recorded(t, scope, version.number)?);
-            let webhooks = webhooks(&config::recorded(t, of_network, then)?);
+            let instances = config::instances(&config::recorded(t, scope, version.number)?);
+            let webhooks = config::webhooks(&config::recorded(t, of_network, then)?);
             let plan = match row.release {
                 Some(release) => Plan::recorded(t, row.id, release)?.map(document),
                 None => None,
@@ -67,7 +71,7 @@ impl Platform {
             let scope = Scope { network: id, app: None };
             let version = wanted(t, scope, request.at)?;
             let told = told(&[], &variables::at(t, scope, version.number)?, &[]);
-            let webhooks = webhooks(&config::recorded(t, scope, version.number)?);
+            let webhooks = config::webhooks(&config::recorded(t, scope, version.number)?);
             Ok((network_row(t, id, &domain)?, version, app_rows(t, &who, Some(id))?, told, webhooks))
         };
         let (network, version, rows, (variables, secrets), webhooks) = self.store.with(read).await?;
@@ -96,68 +100,120 @@ impl Platform {
     /// `config:rollback`.
     pub async fn roll_back(self: &Arc<Self>, who: &Access, once: Once, request: Rollback) -> Result<Changed> {
         let Rollback { network, app, to, version, stage, preview } = request;
-        let (named, asks) = ((network.clone(), app.clone()), who.clone());
+        let asks = who.clone();
         let make = move |t: &Transaction<'_>| {
-            let Place { scope, apps } = place(t, &asks, &named.0, named.1.as_deref())?;
+            let Place { scope, apps } = place(t, &asks, &network, app.as_deref())?;
             config::numbered(t, scope, to).map_err(|error| error.field("to"))?;
-            let (before, number) = (config::present(t, scope)?, config::version(t, scope)?);
+            let (before, now) = (config::present(t, scope)?, config::version(t, scope)?);
             config::expecting(t, scope, version, &before, || restore(t, scope, to, &asks.name))?;
             let changes = config::differences(&before, &config::present(t, scope)?, None);
+            let mut said = None;
             if !changes.is_empty() {
                 config::record(t, scope, &asks.name, "rolled_back")?;
+                said = Some(format!("configuration rolled back to {to} by {}", asks.name));
             }
-            Ok(Made { scope, rows: apps, changes, version: number })
+            let version = if preview { now } else { config::version(t, scope)? };
+            let (unset, webhooks) = Default::default();
+            let answer = Changed { network, app, version, changes, unset, webhooks, apps: Vec::new() };
+            Ok(Made { answer, scope, said, rows: apps, created: Vec::new(), removed: Vec::new() })
         };
-        let answer = |made: Vec<wire::Change>, version: u64| Changed {
-            network,
-            app,
-            version,
-            changes: made,
-            unset: Vec::new(),
-            webhooks: Vec::new(),
-            apps: Vec::new(),
-        };
-        if preview {
-            let made = self.store.with(move |t| tried(t, || make(t))).await?;
-            return Ok(answer(made.changes, made.version));
+        let how = How { stage, preview };
+        self.settle(who, once, how, make, |answer, apps| Changed { apps, ..answer }).await
+    }
+
+    /// Makes a change in one transaction, tells of it, and brings the apps to it.
+    pub(super) async fn settle<A>(
+        self: &Arc<Self>,
+        who: &Access,
+        once: Once,
+        how: How,
+        make: impl FnOnce(&Transaction<'_>) -> Result<Made<A>> + Send + 'static,
+        finish: fn(A, Vec<Rollout>) -> A,
+    ) -> Result<A>
+    where
+        A: Serialize + Deserialize + Send + 'static,
+    {
+        if how.preview {
+            return Ok(self.store.with(move |t| tried(t, || make(t))).await?.answer);
         }
         let who = who.clone();
         let work = |platform: Arc<Platform>, once: Once| async move {
             let once = Arc::new(once);
             let known = Arc::clone(&once);
-            let made = move |t: &Transaction<'_>| match known.kept::<Changed>(t)? {
+            let running = Arc::new(Mutex::new(Vec::new()));
+            let (supervisor, told) = (Arc::clone(&platform.supervisor), Arc::clone(&running));
+            let made = platform.store.with(move |t| match known.kept::<A>(t)? {
                 Some(kept) => Ok(Err(kept)),
-                None => make(t).map(Ok),
-            };
-            let made = match platform.store.with(made).await? {
+                None => {
+                    let made = make(t)?;
+                    // Here, so that whoever restores it finds that this is under way.
+                    let ends = made.removed.iter().flat_map(|doomed| &doomed.live);
+                    let ends = ends.map(|app| supervisor.doom(*app));
+                    told.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+                    Ok(Ok(made))
+                }
+            });
+            let made = made.await;
+            let running = std::mem::take(&mut *running.lock().unwrap_or_else(PoisonError::into_inner));
+            if made.is_err() {
+                running.iter().for_each(supervisor::Doomed::spare);
+            }
+            let made = match made? {
                 Ok(made) => made,
                 Err(kept) => return Ok(kept),
             };
-            let mut version = made.version;
-            if !made.changes.is_empty() {
-                version += 1;
-                let later = if stage { ", staged" } else { "" };
-                let text = format!("configuration rolled back to {to} by {}{later}", who.name);
-                platform.event(made.scope.network, made.scope.app, text).await;
+            for (doomed, running) in made.removed.iter().zip(&running) {
+                platform.put_out(&who, doomed, std::slice::from_ref(running)).await;
             }
-            let apps = match stage {
+            for row in &made.created {
+                platform.app_created(&who, row).await;
+            }
+            if let Some(said) = made.said {
+                let later = if how.stage { ", staged" } else { "" };
+                platform.event(made.scope.network, made.scope.app, format!("{said}{later}")).await;
+            }
+            let apps = match how.stage {
                 true => platform.staged_for(made.rows).await?,
                 false => platform.roll_out(&who, made.rows).await,
             };
-            let answer = Changed { apps, ..answer(made.changes, version) };
+            let answer = finish(made.answer, apps);
             Ok(platform.store.with(move |t| once.run(t, || Ok((answer, ())))).await?.0)
         };
         self.carry(once, work).await
     }
 }
 
-/// A change that was made.
-struct Made {
-    scope: Scope,
-    rows: Vec<AppRow>,
-    changes: Vec<wire::Change>,
-    /// The version it was made from.
-    version: u64,
+/// A change of configuration that was made.
+pub(super) struct Made<A> {
+    /// The answer, without what comes of it for apps.
+    pub answer: A,
+    /// Where it is told.
+    pub scope: Scope,
+    /// What is told of it.
+    pub said: Option<String>,
+    /// The apps that it is about.
+    pub rows: Vec<AppRow>,
+    /// Those that are new.
+    pub created: Vec<AppRow>,
+    /// Apps that go, each by itself.
+    pub removed: Vec<Doomed>,
+}
+
+/// How a change is made.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Whether apps get it later.
+    pub stage: bool,
+    /// Whether it is not made.
+    pub preview: bool,
+}
+
+/// What `work` gives; nothing of what it changes stays.
+pub(super) fn tried<T>(t: &Transaction<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    t.execute_batch("SAVEPOINT tried").map_err(explain)?;
+    let done = work();
+    t.execute_batch("ROLLBACK TO tried; RELEASE tried").map_err(explain)?;
+    done
 }
 
 /// The version that is asked for: the newest unless `at` says so.
@@ -181,7 +237,7 @@ fn restore(t: &Transaction<'_>, scope: Scope, to: u64, user: &str) -> Result<()>
         variables::again(t, scope, one, user, number)?;
     }
     if scope.app.is_some() {
-        let instances = instances(&config::recorded(t, scope, to)?);
+        let instances = config::instances(&config::recorded(t, scope, to)?);
         let query = "UPDATE all_apps SET instances = ?2 WHERE id = ?1";
         t.execute(query, params![scope.app, held(instances)]).map_err(explain)?;
     }
@@ -193,7 +249,7 @@ fn told(own: &[Variable], inherited: &[Variable], staged: &[variable::Difference
     let is_own = |name: &str| own.iter().any(|one| one.name == name);
     let mut all: Vec<&Variable> = inherited.iter().filter(|one| !is_own(&one.name)).chain(own).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    let (mut variables, mut secrets) = Told::default();
+    let (mut variables, mut secrets) = (Vec::new(), Vec::new());
     for one in all {
         let overrides = one.own && inherited.iter().any(|other| other.name == one.name);
         let staged = staged.iter().any(|other| other.name == one.name);
@@ -203,15 +259,6 @@ fn told(own: &[Variable], inherited: &[Variable], staged: &[variable::Difference
         }
     }
     (variables, secrets)
-}
-
-fn instances(items: &Items) -> u64 {
-    let found = items.get(&("instances".to_owned(), String::new()));
-    found.and_then(|value| value.parse().ok()).unwrap_or(1)
-}
-
-fn webhooks(items: &Items) -> Vec<String> {
-    items.keys().filter(|key| key.0 == "webhook").map(|key| key.1.clone()).collect()
 }
 
 fn document(plan: Plan) -> wire::Plan {

@@ -2,7 +2,7 @@
 //!
 //! They take as long as the app does ([`under_way`](super::under_way)).
 
-use super::variables::tried;
+use super::configuration::tried;
 use super::{AppRow, Platform, app_in_row, find_app};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;

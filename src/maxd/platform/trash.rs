@@ -29,14 +29,14 @@ pub(super) const APP: &str = "app";
 pub(super) const NETWORK: &str = "network";
 
 /// Something that goes.
-struct Doomed {
+pub(super) struct Doomed {
     item: Item,
     /// Its row.
     id: i64,
     /// Its network's.
     network: i64,
     /// The apps that run until then.
-    live: Vec<i64>,
+    pub live: Vec<i64>,
     /// All apps that go, so those of a network that are in the trash too.
     apps: Vec<i64>,
     /// It is removed for good.
@@ -49,7 +49,7 @@ impl Doomed {
     }
 
     /// An app that there is.
-    fn app(row: &AppRow, by: &str, grace: Option<Duration>) -> Doomed {
+    pub fn app(row: &AppRow, by: &str, grace: Option<Duration>) -> Doomed {
         let item = fresh(APP, row.id, &row.name, &row.network, by, grace);
         let apps = vec![row.id];
         let purge = grace.is_none();
@@ -79,7 +79,7 @@ impl Doomed {
     }
 
     /// Puts it into the trash, or removes its rows.
-    fn go(&self, t: &Transaction<'_>) -> Result<()> {
+    pub fn go(&self, t: &Transaction<'_>) -> Result<()> {
         let Doomed { id, live, item, .. } = self;
         for app in live {
             fail_those_of(t, *app)?;
@@ -290,7 +290,7 @@ impl Platform {
     }
 
     /// How long what is deleted now is kept; none when it is removed for good.
-    fn kept_for(&self, purge: Option<bool>) -> Option<Duration> {
+    pub(super) fn kept_for(&self, purge: Option<bool>) -> Option<Duration> {
         Some(self.grace).filter(|grace| purge != Some(true) && !grace.is_zero())
     }
 
@@ -334,21 +334,13 @@ impl Platform {
         }
         let (item, doomed) = deleted?;
         if let Some(doomed) = doomed {
-            self.put_out(&doomed, &running).await;
-            let Doomed { purge, network, item, .. } = &doomed;
-            let how = if *purge { "for good " } else { "" };
-            // What has no rows has no log.
-            if !(doomed.is_network() && *purge) {
-                let text = format!("{} {} deleted {how}by {}", item.kind, item.name, who.name);
-                self.event(*network, None, text).await;
-            }
-            self.deploys.changed();
+            self.put_out(who, &doomed, &running).await;
         }
         Ok(item)
     }
 
-    /// Ends what ran of something that is in the trash now or has no rows any more.
-    async fn put_out(&self, doomed: &Doomed, running: &[supervisor::Doomed]) {
+    /// Ends what ran of something that is in the trash now or has no rows any more, and says so.
+    pub(super) async fn put_out(&self, who: &Access, doomed: &Doomed, running: &[supervisor::Doomed]) {
         self.route(doomed.network).await;
         if doomed.is_network() {
             self.execs.forget_network(doomed.id);
@@ -359,9 +351,17 @@ impl Platform {
         }))
         .await;
         self.alerts.forget(&doomed.live).await;
-        if doomed.purge {
-            self.wipe(doomed.network, &doomed.apps, doomed.is_network()).await;
+        let Doomed { purge, network, item, .. } = doomed;
+        if *purge {
+            self.wipe(*network, &doomed.apps, doomed.is_network()).await;
         }
+        let how = if *purge { "for good " } else { "" };
+        // What has no rows has no log.
+        if !(doomed.is_network() && *purge) {
+            let text = format!("{} {} deleted {how}by {}", item.kind, item.name, who.name);
+            self.event(*network, None, text).await;
+        }
+        self.deploys.changed();
     }
 
     /// Removes what apps without rows have left, and with `whole` their network. What can't be

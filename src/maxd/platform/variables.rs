@@ -1,5 +1,6 @@
 //! The use-cases of variables: change, list, export, and bringing apps to run with them.
 
+use super::configuration::{How, Made};
 use super::lifecycle::gone;
 use super::{AppRow, Platform, app_in_row, app_rows, find_app, find_network};
 use crate::error::{Error, Kind, Result};
@@ -8,7 +9,6 @@ use crate::maxd::config;
 use crate::maxd::once::Once;
 use crate::maxd::plan::Run;
 use crate::maxd::secrets::Vault;
-use crate::maxd::store::explain;
 use crate::maxd::supervisor::Release;
 use crate::maxd::variables::{self, Content, Scope, Setting, Variable};
 use crate::wire::exec;
@@ -160,53 +160,26 @@ impl Platform {
         request: Request,
     ) -> Result<Changed> {
         let Request { network, app, change, version, stage, preview } = request;
-        let (who, noun) = (who.clone(), if change.secret { "secrets" } else { "variables" });
-        let make = {
-            let (asks, vault, network, app) =
-                (who.clone(), Arc::clone(&self.vault), network.clone(), app.clone());
-            move |t: &Transaction<'_>| {
-                let Place { scope, apps } = place(t, &asks, &network, app.as_deref())?;
-                let key = key_number(t, &vault, &change, scope)?;
-                let (before, made) = (config::present(t, scope)?, config::version(t, scope)?);
-                let (changes, unchanged) = config::expecting(t, scope, version, &before, || {
-                    change.make(t, scope, &asks.name, (key, made + 1))
-                })?;
-                if !changes.is_empty() {
-                    config::record(t, scope, &asks.name, noun)?;
-                }
-                Ok((changes, unchanged, made, scope, apps))
-            }
-        };
-        if preview {
-            let made = self.store.with(move |t| tried(t, || make(t)));
-            let (changes, unchanged, version, ..) = made.await?;
-            return Ok(Changed { network, app, changes, unchanged, version, apps: Vec::new() });
-        }
-        let work = |platform: Arc<Platform>, once: Once| async move {
-            let once = Arc::new(once);
-            let known = Arc::clone(&once);
-            let made = move |t: &Transaction<'_>| match known.kept::<Changed>(t)? {
-                Some(kept) => Ok(Err(kept)),
-                None => make(t).map(Ok),
-            };
-            let (changes, unchanged, version, scope, rows) = match platform.store.with(made).await? {
-                Ok(made) => made,
-                Err(kept) => return Ok(kept),
-            };
-            let version = version + u64::from(!changes.is_empty());
+        let (asks, vault) = (who.clone(), Arc::clone(&self.vault));
+        let make = move |t: &Transaction<'_>| {
+            let Place { scope, apps } = place(t, &asks, &network, app.as_deref())?;
+            let key = key_number(t, &vault, &change, scope)?;
+            let (before, now) = (config::present(t, scope)?, config::version(t, scope)?);
+            let (changes, unchanged) = config::expecting(t, scope, version, &before, || {
+                change.make(t, scope, &asks.name, (key, now + 1))
+            })?;
+            let mut said = None;
             if !changes.is_empty() {
-                let later = if stage { ", staged" } else { "" };
-                let text = format!("{noun} changed by {}: {}{later}", who.name, told(&changes));
-                platform.event(scope.network, scope.app, text).await;
+                let noun = if change.secret { "secrets" } else { "variables" };
+                config::record(t, scope, &asks.name, noun)?;
+                said = Some(format!("{noun} changed by {}: {}", asks.name, told(&changes)));
             }
-            let apps = match stage {
-                true => platform.staged_for(rows).await?,
-                false => platform.roll_out(&who, rows).await,
-            };
-            let answer = move || Ok((Changed { network, app, changes, unchanged, version, apps }, ()));
-            Ok(platform.store.with(move |t| once.run(t, answer)).await?.0)
+            let version = if preview { now } else { config::version(t, scope)? };
+            let answer = Changed { network, app, changes, unchanged, version, apps: Vec::new() };
+            Ok(Made { answer, scope, said, rows: apps, created: Vec::new(), removed: Vec::new() })
         };
-        self.carry(once, work).await
+        let how = How { stage, preview };
+        self.settle(who, once, how, make, |answer, apps| Changed { apps, ..answer }).await
     }
 
     /// `var:apply`.
@@ -348,14 +321,6 @@ impl Platform {
         let different = state == "scaled" || !changes.is_empty();
         Ok(different.then(|| rollout(&row, state, changes)))
     }
-}
-
-/// What `work` gives; nothing of what it changes stays.
-pub(super) fn tried<T>(t: &Transaction<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    t.execute_batch("SAVEPOINT tried").map_err(explain)?;
-    let done = work();
-    t.execute_batch("ROLLBACK TO tried; RELEASE tried").map_err(explain)?;
-    done
 }
 
 /// The number of the network's key, which only sealed values ask for.

@@ -1,6 +1,7 @@
 //! The rows of variables and secrets, and a change of them.
 
-use super::{COUNT_MAX, TOTAL_MAX, check_name, check_size, check_value};
+use super::{COUNT_MAX, TOTAL_MAX};
+use crate::env::{check_name, check_size, check_value};
 use crate::error::{Error, Kind, Result};
 use crate::maxd::near;
 use crate::maxd::secrets::{Environment, OVERHEAD, Sealed, Vault};
