@@ -23,6 +23,7 @@ test-real: ## deploy published projects (needs Node, Python and their package re
 soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
 	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes::
 
+# SEED=7 for other paths.
 test-ignore: ## what is left out against git, for a hundred thousand paths (Debian: git)
 	@command -v git >/dev/null || { echo "make test-ignore needs git (Debian: git)" >&2; exit 1; }
 	$(CARGO) test --locked --features server --lib git_tests:: -- --ignored --nocapture

@@ -232,6 +232,7 @@ fn named(name: &[u8], byte: u8) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[track_caller]

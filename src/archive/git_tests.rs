@@ -139,7 +139,7 @@ fn alike(random: &mut WyRand, below: &[u8]) -> Bytes {
             _ => {}
         }
         for byte in part {
-            match random.generate_range(0..24u8) {
+            match random.generate_range(0..30u8) {
                 0 => rule.push(b'?'),
                 1 => rule.push(b'*'),
                 2 => rule.extend([b'[', *byte, b']']),
@@ -153,7 +153,7 @@ fn alike(random: &mut WyRand, below: &[u8]) -> Bytes {
             }
         }
     }
-    let before: &[&str] = &["", "", "", "", "/", "**/", "!", "!", "!/", "\\", "//"];
+    let before: &[&str] = &["", "", "", "", "/", "**/", "!", "!", "!/", "\\", "//", "\u{feff}"];
     let behind: &[&str] =
         &["", "", "", "", "/", "/**", "/*", " ", "\\ ", "\r", " \r", "  ", "//", "\\", "\0x"];
     [pick(random, before).as_bytes(), &rule, pick(random, behind).as_bytes()].concat()
@@ -183,7 +183,8 @@ impl Tree {
         let all: Vec<&Bytes> = paths.iter().collect();
         for directory in &directories {
             let odds = if directory.is_empty() { 20 } else { 11 };
-            let count = if random.generate_range(0..20u8) < odds { random.generate_range(1..9u8) } else { 0 };
+            let count =
+                if random.generate_range(0..20u8) < odds { random.generate_range(1..13u8) } else { 0 };
             let prefix = if directory.is_empty() { 0 } else { directory.len() + 1 };
             let inside: Vec<&Bytes> = all
                 .iter()
@@ -320,7 +321,8 @@ fn git_says_the_same_of_a_hundred_thousand_paths() {
     let repository = tempfile::tempdir_in(place.unwrap_or_else(std::env::temp_dir)).unwrap();
     let repository = repository.path();
     assert!(git(repository).args(["init", "-q"]).status().unwrap().success());
-    let mut random = WyRand::new_seed(20);
+    let seed = std::env::var("SEED").map_or(20, |seed| seed.parse().unwrap());
+    let mut random = WyRand::new_seed(seed);
     let mut trees: Vec<Tree> =
         (0..TREES).map(|at| Tree::random(&mut random, repository.join(format!("t{at:04}")))).collect();
     trees.push(Tree::classes(repository.join("t9999")));

@@ -3,7 +3,7 @@
 //! end. Nothing is kept: memory stays the same whatever the size.
 
 use super::gzip::Gzip;
-use super::walk::{Entry, Kind, Tree};
+use super::walk::{Entry, Kind, NEEDLESS, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result, io_reason};
 use crate::queue::{Receiver, Sender, bounded};
 use crate::sys::files;
@@ -99,7 +99,7 @@ fn pack(tree: &Tree, sink: impl Write, done: &AtomicU64) -> Result<()> {
     for entry in &tree.entries {
         append(&mut tar, tree, entry, done).map_err(|error| {
             let path = tree.root.join(&entry.path);
-            Error::io("pack", &path.to_string_lossy(), &error)
+            Error::io("pack", &path.to_string_lossy(), &error).hint(NEEDLESS)
         })?;
     }
     tar.into_inner().and_then(Gzip::finish).map_err(broken)?;

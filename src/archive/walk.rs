@@ -69,7 +69,8 @@ pub struct Left {
     pub bytes: u64,
 }
 
-const NEEDLESS: &str = "if the app does not need it, remove it or name it in '.rigignore'";
+/// What to do about a file that can't be sent.
+pub(super) const NEEDLESS: &str = "if the app does not need it, remove it or name it in '.rigignore'";
 
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;

@@ -31,13 +31,13 @@ const DRY_RUN: Flag = Flag {
     long: "dry-run",
     short: None,
     value: "",
-    help: "only show what would be sent, and what each rule leaves out",
+    help: "only show what would be sent, and what is left out",
 };
 const EXPLAIN: Flag = Flag {
     long: "explain",
     short: None,
     value: "FILE",
-    help: "only tell whether this would be sent, and which rule says so",
+    help: "only tell whether this is sent, and which rule says so",
 };
 
 /// How many of the last build lines an error carries.
