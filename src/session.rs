@@ -12,6 +12,7 @@ use crate::net::link::{Memory, Transport};
 use crate::net::tls;
 use crate::net::trust::Pin;
 use crate::net::url::Url;
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::store::config::{self, Config, Context};
 use crate::store::project::{self, Project};
@@ -33,10 +34,11 @@ pub const NETWORK: Flag = Flag {
     long: "network",
     short: Some('n'),
     value: "NETWORK",
-    help: "the network (else APP.NETWORK, else rig.json)",
+    help: packed!("the network (else APP.NETWORK, else rig.json)"),
 };
 /// `--app`.
-pub const APP: Flag = Flag { long: "app", short: Some('a'), value: "APP", help: "the app (else rig.json)" };
+pub const APP: Flag =
+    Flag { long: "app", short: Some('a'), value: "APP", help: packed!("the app (else rig.json)") };
 
 /// One run of rig.
 pub struct Session {

@@ -5,13 +5,18 @@ use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::net::link::Event;
+use crate::packed::packed;
 use crate::session::Session;
 use std::io::Read;
 
 const TOPIC: Flag =
-    Flag { long: "topic", short: None, value: "TOPIC", help: "join this topic (with --listen)" };
-const LISTEN: Flag =
-    Flag { long: "listen", short: None, value: "", help: "print the topic's events, one JSON object a line" };
+    Flag { long: "topic", short: None, value: "TOPIC", help: packed!("join this topic (with --listen)") };
+const LISTEN: Flag = Flag {
+    long: "listen",
+    short: None,
+    value: "",
+    help: packed!("print the topic's events, one JSON object a line"),
+};
 
 /// The largest payload that is read from standard input.
 const MAX_PAYLOAD: u64 = 4_000_000;
@@ -20,20 +25,26 @@ const MAX_PAYLOAD: u64 = 4_000_000;
 pub const API: Command = Command {
     words: "api",
     aliases: &[],
-    summary: "Send one request of the Max API, or listen to a topic",
-    about: "Prints the answer as Max sent it, as JSON. docs/protocol.md names the requests and topics. \
+    summary: packed!("Send one request of the Max API, or listen to a topic"),
+    about: packed!(
+        "Prints the answer as Max sent it, as JSON. docs/protocol.md names the requests and topics. \
             With --listen the JSON goes with the join, and the join's answer is the first line; a topic \
-            that sends lines needs \"credit\" in it.",
+            that sends lines needs \"credit\" in it."
+    ),
     args: &[
-        Arg { name: "EVENT", help: "the request, such as app:list (not with --listen)", required: false },
+        Arg {
+            name: "EVENT",
+            help: packed!("the request, such as app:list (not with --listen)"),
+            required: false,
+        },
         Arg {
             name: "JSON",
-            help: "its payload ({} by default; - reads it from standard input)",
+            help: packed!("its payload ({} by default; - reads it from standard input)"),
             required: false,
         },
     ],
     flags: &[&TOPIC, &LISTEN],
-    examples: &[
+    examples: packed![
         ("A request without a payload", "rig api network:list"),
         ("With one", "rig api app:status '{\"network\":\"blue\",\"app\":\"web\"}' | jq .app.state"),
         (

@@ -1,38 +1,45 @@
 //! `rig delete app`, `rig delete network`, `rig delete webhook`, `rig delete session`,
 //! `rig delete token`, `rig delete member`.
 
-use super::{id, in_trash, request, tell};
+use super::{id, in_trash, members, names, tell};
+use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
-use crate::session::{self, AppName, Session};
+use crate::packed::{Packed, packed};
+use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
-use crate::term::text::count;
-use crate::view::{at, filled, items, number as number_of, text};
+use crate::view::{at, filled, items, text};
 use crate::wire::{exec, member, token, webhook};
-use miniserde::json::{Number, Object, Value};
-use std::path::Path;
+use miniserde::json::Value;
 
 /// `--yes`.
-pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
+pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: packed!("do not ask") };
 
 /// `--purge`.
-const PURGE: Flag = Flag { long: "purge", short: None, value: "", help: "for good: it can't be restored" };
+const PURGE: Flag =
+    Flag { long: "purge", short: None, value: "", help: packed!("for good: it can't be restored") };
 
 /// What is said of both.
-const ABOUT: &str = "What runs ends at once, and the name is free. All else is kept in the trash for \
-                     a while, seven days unless Max has another time, and `rig restore` brings it \
-                     back. Shows what goes and asks first; without a terminal it needs --yes. What is \
-                     in the trash is named by its number in `rig list trash`, with --purge.";
+const ABOUT: Packed = packed!(
+    "What runs ends, and the name is free. All else is kept for a while, seven days \
+                     unless Max has another time, and `rig restore` brings it back. Shows what goes \
+                     and asks first; without a terminal it needs --yes. What is in the trash has a \
+                     number in `rig list trash`."
+);
 
 /// `rig delete app`.
 pub const APP: Command = Command {
     words: "delete app",
     aliases: &[],
-    summary: "Delete an app, at first into the trash",
+    summary: packed!("Delete an app, at first into the trash"),
     about: ABOUT,
-    args: &[Arg { name: "APP", help: "the app, APP.NETWORK, or a number in the trash", required: true }],
+    args: &[Arg {
+        name: "APP",
+        help: packed!("the app, APP.NETWORK, or a number in the trash"),
+        required: true,
+    }],
     flags: &[&session::NETWORK, &PURGE, &YES],
-    examples: &[
+    examples: packed![
         ("Ask first", "rig delete app web.blue"),
         ("In a script", "rig delete app web.blue --yes"),
         ("For good, from the trash", "rig delete app 7 --purge"),
@@ -44,11 +51,11 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "delete network",
     aliases: &[],
-    summary: "Delete a network with its apps, at first into the trash",
+    summary: packed!("Delete a network with its apps, at first into the trash"),
     about: ABOUT,
-    args: &[Arg { name: "NETWORK", help: "the network, or a number in the trash", required: true }],
+    args: &[Arg { name: "NETWORK", help: packed!("the network, or a number in the trash"), required: true }],
     flags: &[&PURGE, &YES],
-    examples: &[
+    examples: packed![
         ("Ask first", "rig delete network blue"),
         ("In a script", "rig delete network blue --yes"),
         ("For good, from the trash", "rig delete network 3 --purge"),
@@ -60,11 +67,11 @@ pub const NETWORK: Command = Command {
 pub const SESSION: Command = Command {
     words: "delete session",
     aliases: &[],
-    summary: "End a command that runs in an app",
-    about: "It gets SIGTERM, in a terminal SIGHUP too, and five seconds later SIGKILL.",
-    args: &[Arg { name: "ID", help: "its number in `rig list sessions`", required: true }],
+    summary: packed!("End a command that runs in an app"),
+    about: packed!("It gets SIGTERM, in a terminal SIGHUP too, and five seconds later SIGKILL."),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list sessions`"), required: true }],
     flags: &[],
-    examples: &[("One of them", "rig delete session 12")],
+    examples: packed![("One of them", "rig delete session 12")],
     run: end_session,
 };
 
@@ -72,11 +79,11 @@ pub const SESSION: Command = Command {
 pub const WEBHOOK: Command = Command {
     words: "delete webhook",
     aliases: &[],
-    summary: "Delete a webhook with the messages that wait for it",
-    about: "Asks first; without a terminal it needs --yes.",
-    args: &[Arg { name: "ID", help: "its number in `rig list webhooks`", required: true }],
+    summary: packed!("Delete a webhook with the messages that wait for it"),
+    about: packed!("Asks first; without a terminal it needs --yes."),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list webhooks`"), required: true }],
     flags: &[&YES],
-    examples: &[("Ask first", "rig delete webhook 3"), ("In a script", "rig delete webhook 3 --yes")],
+    examples: packed![("Ask first", "rig delete webhook 3"), ("In a script", "rig delete webhook 3 --yes")],
     run: webhook,
 };
 
@@ -84,11 +91,11 @@ pub const WEBHOOK: Command = Command {
 pub const TOKEN: Command = Command {
     words: "delete token",
     aliases: &[],
-    summary: "Delete an API token: the sessions it opened end at once",
-    about: "Their open shells and followed logs end too; what was detached goes on.",
-    args: &[Arg { name: "ID", help: "its number in `rig list tokens`", required: true }],
+    summary: packed!("Delete an API token: the sessions it opened end at once"),
+    about: packed!("Their open shells and followed logs end too; what was detached goes on."),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list tokens`"), required: true }],
     flags: &[],
-    examples: &[("One of them", "rig delete token 7")],
+    examples: packed![("One of them", "rig delete token 7")],
     run: token,
 };
 
@@ -96,93 +103,58 @@ pub const TOKEN: Command = Command {
 pub const MEMBER: Command = Command {
     words: "delete member",
     aliases: &[],
-    summary: "Take a user out of a network",
-    about: "What he runs there ends, and the logs he follows. The last owner stays.",
-    args: &[Arg { name: "USER", help: "the user's name", required: true }],
+    summary: packed!("Take a user out of a network"),
+    about: packed!("What he runs there ends, and the logs he follows. The last owner stays."),
+    args: &[Arg { name: "USER", help: packed!("the user's name"), required: true }],
     flags: &[&session::NETWORK],
-    examples: &[("Take him out", "rig delete member bob --network blue")],
+    examples: packed![("Take him out", "rig delete member bob --network blue")],
     run: member,
 };
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
-    if let Some(id) = in_trash(matches) {
-        return from_trash(session, matches, "app", id);
-    }
-    let AppName { network, app } = session.app(matches, matches.arg(0), Path::new("."))?;
-    away(session, matches, "app:delete", request([("network", &network), ("app", &app)]))
+    away(session, matches, true)
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
-    if let Some(id) = in_trash(matches) {
-        return from_trash(session, matches, "network", id);
-    }
-    let name = session.network(matches, matches.arg(0))?;
-    away(session, matches, "network:delete", request([("network", &name)]))
+    away(session, matches, false)
 }
-
-fn from_trash(session: &Session, matches: &Matches, kind: &str, id: u64) -> Result<()> {
-    if !matches.has(&PURGE) {
-        return Err(Error::usage(format!("{kind} {id} is in the trash already"))
-            .hint("add --purge to delete it for good"));
-    }
-    let mut wanted = request([("kind", &kind)]);
-    wanted.insert("id".to_owned(), Value::Number(Number::U64(id)));
-    away(session, matches, "trash:delete", wanted)
-}
-
-/// What goes, as it is counted.
-const CONTENTS: &[(&str, &str)] = &[
-    ("contents.apps", "app"),
-    ("contents.releases", "release"),
-    ("contents.instances", "running instance"),
-    ("contents.variables", "variable"),
-    ("contents.secrets", "secret"),
-    ("contents.webhooks", "webhook"),
-    ("contents.members", "member"),
-    ("contents.sessions", "running session"),
-];
 
 /// Deletes an app or a network: shows what goes and asks, and says how it comes back.
-fn away(session: &Session, matches: &Matches, event: &str, mut wanted: Object) -> Result<()> {
+fn away(session: &Session, matches: &Matches, is_app: bool) -> Result<()> {
+    let kind = if is_app { "app" } else { "network" };
+    let (event, mut request) = match in_trash(matches) {
+        Some(_) if !matches.has(&PURGE) => {
+            let given = matches.arg(0).unwrap_or_default();
+            let message = ["'", given, "' is no ", kind, "'s name, but a number in the trash"].concat();
+            return Err(Error::usage(message).hint("add --purge to delete what has it for good"));
+        }
+        Some(id) => ("trash".to_owned(), [&members(&[("kind", kind)]), ",", &id].concat()),
+        None => (kind.to_owned(), names(session, matches, is_app)?),
+    };
+    let event = event + ":delete";
     if matches.has(&PURGE) {
-        wanted.insert("purge".to_owned(), Value::Bool(true));
+        request.push_str(",\"purge\":true");
     }
+    let what = if is_app { "app {name} of network {network}" } else { "network {name}" };
     if !matches.has(&YES) {
         possible(&session.output, "--yes")?;
-        wanted.insert("preview".to_owned(), Value::Bool(true));
-        let would = session.max()?.document(event, &wanted)?;
-        wanted.remove("preview");
-        let counted = CONTENTS.iter().filter_map(|(path, noun)| {
-            let number = at(&would, path).and_then(number_of).filter(|number| *number > 0)?;
-            Some(count(number, noun))
-        });
-        let counted: Vec<String> = counted.collect();
-        if !counted.is_empty() {
-            session.output.note(&format!("this goes: {}", counted.join(", ")));
-        }
+        let would: Value = decode(&session.max()?.ask(&event, [&request, ",\"preview\":true}"].concat())?)?;
+        session.output.note(&filled(&would, "this goes: {contents.summary}"));
         let until = match text(&would, "expires_at").is_empty() {
             true => "it can't be restored",
             false => "it can be restored until {expires_at}",
         };
         session.output.note(&filled(&would, until));
-        ask(session, &filled(&would, &format!("delete {}?", what(&would))))?;
+        ask(session, &filled(&would, &["delete ", what, "?"].concat()))?;
     }
-    let answer = session.max()?.document(event, &wanted)?;
-    let (what, name) = (what(&answer), if is_app(&answer) { "{name}.{network}" } else { "{name}" });
-    let lines = match text(&answer, "expires_at").is_empty() {
-        true => format!("deleted {what} for good"),
-        false => format!("deleted {what}\n`rig restore {{kind}} {name}` brings it back until {{expires_at}}"),
+    request.push('}');
+    let answer = decode(&session.max()?.ask(&event, request)?)?;
+    let then = match (text(&answer, "expires_at").is_empty(), is_app) {
+        (true, _) => " for good",
+        (_, true) => "\n`rig restore app {name}.{network}` brings it back until {expires_at}",
+        (_, false) => "\n`rig restore network {name}` brings it back until {expires_at}",
     };
-    tell(session, &answer, &lines)
-}
-
-fn is_app(item: &Value) -> bool {
-    text(item, "kind") == "app"
-}
-
-/// What something of the trash is, to be filled with it.
-fn what(item: &Value) -> &'static str {
-    if is_app(item) { "app {name} of network {network}" } else { "network {name}" }
+    tell(session, &answer, &["deleted ", what, then].concat())
 }
 
 fn end_session(session: &Session, matches: &Matches) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::archive::pack::Pack;
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use crate::term::progress::Progress;
@@ -24,20 +25,20 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const CREATE: Flag =
-    Flag { long: "create", short: None, value: "", help: "create the app when it does not exist" };
+    Flag { long: "create", short: None, value: "", help: packed!("create the app when it does not exist") };
 const LINK: Flag =
-    Flag { long: "link", short: None, value: "", help: "write app and network into a new rig.json" };
+    Flag { long: "link", short: None, value: "", help: packed!("write app and network into a new rig.json") };
 const DRY_RUN: Flag = Flag {
     long: "dry-run",
     short: None,
     value: "",
-    help: "only show what would be sent, and what is left out",
+    help: packed!("only show what would be sent, and what is left out"),
 };
 const EXPLAIN: Flag = Flag {
     long: "explain",
     short: None,
     value: "FILE",
-    help: "only tell whether this is sent, and which rule says so",
+    help: packed!("only tell whether this is sent, and which rule says so"),
 };
 
 /// How many of the last build lines an error carries.
@@ -47,18 +48,20 @@ const LAST_LINES: usize = 10;
 pub const DEPLOY: Command = Command {
     words: "deploy",
     aliases: &[],
-    summary: "Send source code, build it, and switch to it once healthy",
-    about: "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
+    summary: packed!("Send source code, build it, and switch to it once healthy"),
+    about: packed!(
+        "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
             where there is none, leaves out), shows the build, waits until the new release is \
             healthy, and prints its URL. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
             \"health\" and \"limits\". --timeout limits the whole deploy. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
-            they mean to git.",
-    args: &[Arg { name: "PATH", help: "the directory (this one by default)", required: false }],
+            they mean to git."
+    ),
+    args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DRY_RUN, &EXPLAIN],
-    examples: &[
+    examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
         (
             "First time: create the app, and link the directory",

@@ -6,6 +6,7 @@ use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::net::dial::{Route, dial};
 use crate::net::url::Url;
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::session::Session;
 use crate::store::config::{self, Config, Context, Place};
@@ -21,28 +22,34 @@ const TOKEN: Flag = Flag {
     long: "token",
     short: None,
     value: "TOKEN",
-    help: "the API token; others can see it: prefer --token-stdin",
+    help: packed!("the API token; others can see it: prefer --token-stdin"),
 };
-const TOKEN_STDIN: Flag =
-    Flag { long: "token-stdin", short: None, value: "", help: "read the API token from standard input" };
+const TOKEN_STDIN: Flag = Flag {
+    long: "token-stdin",
+    short: None,
+    value: "",
+    help: packed!("read the API token from standard input"),
+};
 const STORE: Flag = Flag {
     long: "store",
     short: None,
     value: "PLACE",
-    help: "keep the session in the `keyring` or in a `file`",
+    help: packed!("keep the session in the `keyring` or in a `file`"),
 };
 
 /// `rig login`.
 pub const LOGIN: Command = Command {
     words: "login",
     aliases: &[],
-    summary: "Log in: exchange an API token for a session",
-    about: "The token itself is not kept. The session goes to the system's keyring, or to \
+    summary: packed!("Log in: exchange an API token for a session"),
+    about: packed!(
+        "The token itself is not kept. The session goes to the system's keyring, or to \
             a file only you can read where there is none. With RIG_URL and RIG_TOKEN no login \
-            is needed.",
+            is needed."
+    ),
     args: &[],
     flags: &[&TOKEN_STDIN, &TOKEN, &STORE],
-    examples: &[
+    examples: packed![
         ("Ask for the token without showing it", "rig login --url https://max.example.com"),
         ("Take it from a file", "rig login --url https://max.example.com --token-stdin < token"),
         ("Trust a private authority", "rig login --url https://max.internal --ca ca.pem"),
@@ -55,11 +62,11 @@ pub const LOGIN: Command = Command {
 pub const LOGOUT: Command = Command {
     words: "logout",
     aliases: &[],
-    summary: "Log out: revoke the session and forget it",
-    about: "",
+    summary: packed!("Log out: revoke the session and forget it"),
+    about: packed!(""),
     args: &[],
     flags: &[],
-    examples: &[("End the session on this machine", "rig logout")],
+    examples: packed![("End the session on this machine", "rig logout")],
     run: logout,
 };
 
@@ -67,11 +74,11 @@ pub const LOGOUT: Command = Command {
 pub const WHOAMI: Command = Command {
     words: "whoami",
     aliases: &[],
-    summary: "Show who you are, where, and until when",
-    about: "",
+    summary: packed!("Show who you are, where, and until when"),
+    about: packed!(""),
     args: &[],
     flags: &[],
-    examples: &[("For people", "rig whoami"), ("For scripts", "rig whoami -o json")],
+    examples: packed![("For people", "rig whoami"), ("For scripts", "rig whoami -o json")],
     run: whoami,
 };
 

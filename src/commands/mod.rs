@@ -25,11 +25,12 @@ mod variable;
 
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
-use crate::session::Session;
+use crate::json::push_string;
+use crate::session::{AppName, Session};
 use crate::view::filled;
-use miniserde::json::{Object, Value};
+use miniserde::json::Value;
 use std::ffi::OsString;
-use std::fmt::Display;
+use std::path::Path;
 
 pub use carry::OURS;
 
@@ -119,15 +120,32 @@ fn tell(session: &Session, answer: &Value, lines: &str) -> Result<()> {
     lines.split('\n').try_for_each(|line| session.output.line(&filled(answer, line)))
 }
 
-/// A request with these members.
-fn request<const N: usize>(members: [(&str, &dyn Display); N]) -> Object {
-    let owned = |(name, value): (&str, &dyn Display)| (name.to_owned(), Value::String(value.to_string()));
-    members.map(owned).into_iter().collect()
+/// The beginning of a request: its first members, whose values are texts.
+fn members(members: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    for (name, value) in members {
+        out.push_str(if out.is_empty() { "{\"" } else { ",\"" });
+        out.push_str(name);
+        out.push_str("\":");
+        push_string(&mut out, value);
+    }
+    out
 }
 
-/// The number in the trash that the first argument is: no name begins with a digit.
-fn in_trash(matches: &Matches) -> Option<u64> {
-    matches.arg(0).and_then(|given| given.parse().ok())
+/// The beginning of a request about the app, or else the network, that is named first.
+fn names(session: &Session, matches: &Matches, is_app: bool) -> Result<String> {
+    if !is_app {
+        return Ok(members(&[("network", session.network(matches, matches.arg(0))?.as_str())]));
+    }
+    let AppName { network, app } = session.app(matches, matches.arg(0), Path::new("."))?;
+    Ok(members(&[("network", network.as_str()), ("app", app.as_str())]))
+}
+
+/// The number in the trash that the first argument is, behind its name in a request: no name of
+/// an app or a network begins with a digit.
+fn in_trash(matches: &Matches) -> Option<String> {
+    let id: u64 = matches.arg(0)?.parse().ok()?;
+    Some(["\"id\":", &id.to_string()].concat())
 }
 
 /// The number that `flag`, which takes `what`, is given.

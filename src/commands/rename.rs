@@ -1,25 +1,32 @@
 //! `rig rename app`, `rig rename network`.
 
-use super::{request, tell};
+use super::{members, tell};
+use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
-use crate::name::Name;
+use crate::json::push_string;
+use crate::packed::{Packed, packed};
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use std::path::Path;
 
-const NEW: Arg = Arg { name: "NEW", help: "the name it gets", required: true };
+const NEW: Arg = Arg { name: "NEW", help: packed!("the name it gets"), required: true };
+
+/// What is said of both.
+const ABOUT: Packed = packed!(
+    "At once the new URL answers and the old one does not. All else goes on as it was. A \
+                     rig.json here that has the name is changed with it."
+);
 
 /// `rig rename app`.
 pub const APP: Command = Command {
     words: "rename app",
     aliases: &[],
-    summary: "Give an app another name, and so another URL",
-    about: "At once it answers at the new URL, and no more at the old one. What runs, its releases, \
-            variables, secrets and logs stay. A rig.json here that names it is changed with it.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK", required: true }, NEW],
+    summary: packed!("Give an app another name, and so another URL"),
+    about: ABOUT,
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK"), required: true }, NEW],
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig rename app web.blue shop")],
+    examples: packed![("An app", "rig rename app web.blue shop")],
     run: app,
 };
 
@@ -27,48 +34,39 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "rename network",
     aliases: &[],
-    summary: "Give a network another name, and so its apps other URLs",
-    about: "At once its apps answer at their new URLs, and no more at the old ones. What runs, \
-            releases, variables, secrets and logs stay. A rig.json here that names it is changed with \
-            it.",
-    args: &[Arg { name: "NETWORK", help: "the network", required: true }, NEW],
+    summary: packed!("Give a network another name, and so its apps other URLs"),
+    about: ABOUT,
+    args: &[Arg { name: "NETWORK", help: packed!("the network"), required: true }, NEW],
     flags: &[],
-    examples: &[("A network", "rig rename network blue green")],
+    examples: packed![("A network", "rig rename network blue green")],
     run: network,
 };
 
 fn app(session: &Session, matches: &Matches) -> Result<()> {
     let AppName { network, app } = session.app(matches, matches.arg(0), Path::new("."))?;
-    let new = Name::parse("app", matches.arg(1).unwrap_or_default())?;
-    let wanted = request([("network", &network), ("app", &app), ("name", &new)]);
-    let answer = session.max()?.document("app:rename", &wanted)?;
-    tell(session, &answer, &format!("app {app} of network {{network}} is {{name}} now\n{{url}}"))?;
-    let links = |project: &project::Project| {
-        project.app.as_deref() == Some(app.as_str()) && project.network.as_deref() == Some(network.as_str())
-    };
-    follow(session, links, "app", &new);
-    Ok(())
+    rename(session, matches, &[("network", network.as_str()), ("app", app.as_str())])
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
-    let name = session.network(matches, matches.arg(0))?;
-    let new = Name::parse("network", matches.arg(1).unwrap_or_default())?;
-    let wanted = request([("network", &name), ("name", &new)]);
-    let answer = session.max()?.document("network:rename", &wanted)?;
-    tell(session, &answer, &format!("network {name} is {{name}} now"))?;
-    follow(session, |project| project.network.as_deref() == Some(name.as_str()), "network", &new);
-    Ok(())
+    rename(session, matches, &[("network", session.network(matches, matches.arg(0))?.as_str())])
 }
 
-/// Changes a member of the `rig.json` here, if that links what was renamed.
-fn follow(session: &Session, links: impl FnOnce(&project::Project) -> bool, member: &str, new: &Name) {
-    let here = Path::new(".");
-    if !project::load(here).is_ok_and(|project| links(&project)) {
-        return;
-    }
-    match project::relink(here, member, new.as_str()) {
-        Ok(()) => session.output.note(&format!("rig.json names it {new} too")),
+/// Renames the last of `names`, and has the `rig.json` here follow if it has all of them.
+fn rename(session: &Session, matches: &Matches, names: &[(&str, &str)]) -> Result<()> {
+    let Some((kind, old)) = names.last() else { return Ok(()) };
+    let new = matches.arg(1).unwrap_or_default();
+    let mut request = members(names);
+    request.push_str(",\"name\":");
+    push_string(&mut request, new);
+    request.push('}');
+    let answer = decode(&session.max()?.ask(&[kind, ":rename"].concat(), request)?)?;
+    let url = if names.len() > 1 { "\n{url}" } else { "" };
+    tell(session, &answer, &[kind, " ", old, " is {name} now", url].concat())?;
+    match project::relink(Path::new("."), names, new) {
+        Ok(false) => {}
+        Ok(true) => session.output.note("rig.json names it so too"),
         // It is done all the same.
         Err(error) => session.output.warn(error.message()),
     }
+    Ok(())
 }

@@ -6,33 +6,48 @@ use crate::api::exec::Remote;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::time::parse_duration;
 use crate::wire::exec::{Create, Exit};
 use std::path::Path;
 use std::time::Duration;
 
-const KEEP: Flag =
-    Flag { long: "keep", short: None, value: "TIME", help: "how long it waits for a lost connection (60s)" };
-const ATTACH: Flag =
-    Flag { long: "attach", short: None, value: "ID", help: "come back to a session of `rig list sessions`" };
-const NO_ESCAPE: Flag =
-    Flag { long: "no-escape", short: None, value: "", help: "send everything, also what begins with ~" };
+const KEEP: Flag = Flag {
+    long: "keep",
+    short: None,
+    value: "TIME",
+    help: packed!("how long it waits for a lost connection (60s)"),
+};
+const ATTACH: Flag = Flag {
+    long: "attach",
+    short: None,
+    value: "ID",
+    help: packed!("come back to a session of `rig list sessions`"),
+};
+const NO_ESCAPE: Flag = Flag {
+    long: "no-escape",
+    short: None,
+    value: "",
+    help: packed!("send everything, also what begins with ~"),
+};
 
 /// `rig shell`.
 pub const SHELL: Command = Command {
     words: "shell",
     aliases: &[],
-    summary: "Open a shell in an app, or a network's console",
-    about: "It has the app's files, variables and isolation, beside the app itself, and its exit code \
+    summary: packed!("Open a shell in an app, or a network's console"),
+    about: packed!(
+        "It has the app's files, variables and isolation, beside the app itself, and its exit code \
             is rig's; 255 says that rig failed. When the connection breaks the session waits for it, \
             and rig comes back by itself with nothing lost. At the start of a line ~. ends the session, \
             ~d leaves it, ~^Z suspends rig, ~? shows these, ~~ is a tilde. Without a terminal use \
             `rig command`. With --network alone, what opens is the network's console, in Max itself: \
-            it lists apps, events and logs, restarts and scales; `help` there says the rest.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+            it lists apps, events and logs, restarts and scales; `help` there says the rest."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &INSTANCE, &KEEP, &ATTACH, &NO_ESCAPE],
-    examples: &[
+    examples: packed![
         ("A shell beside the app of this directory", "rig shell"),
         ("One that waits through a longer tunnel", "rig shell web.blue --keep 15m"),
         ("The console of a network", "rig shell --network blue"),

@@ -4,6 +4,7 @@ use super::list::ALERT_FIELDS;
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::time::parse_duration;
@@ -14,19 +15,25 @@ use miniserde::json::Value;
 use std::path::Path;
 
 /// `--history`.
-const HISTORY: Flag =
-    Flag { long: "history", short: None, value: "TIME", help: "what it used and was asked, up to 30d back" };
+const HISTORY: Flag = Flag {
+    long: "history",
+    short: None,
+    value: "TIME",
+    help: packed!("what it used and was asked, up to 30d back"),
+};
 
 /// `rig status app`.
 pub const APP: Command = Command {
     words: "status app",
     aliases: &[],
-    summary: "Show what an app does and why",
-    about: "CPU is that of the last two seconds, in percent of one core; requests are those of the last \
-            minute. Of the health checks the newest stands last.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+    summary: packed!("Show what an app does and why"),
+    about: packed!(
+        "CPU is that of the last two seconds, in percent of one core; requests are those of the last \
+            minute. Of the health checks the newest stands last."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &HISTORY],
-    examples: &[
+    examples: packed![
         ("The app of this directory's rig.json", "rig status app"),
         ("Any app", "rig status app web.blue"),
         ("Its last day", "rig status app web.blue --history 24h"),
@@ -39,11 +46,11 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "status network",
     aliases: &[],
-    summary: "Show a network and its apps",
-    about: "",
-    args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
+    summary: packed!("Show a network and its apps"),
+    about: packed!(""),
+    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK],
-    examples: &[("A network and what its apps do", "rig status network blue")],
+    examples: packed![("A network and what its apps do", "rig status network blue")],
     run: network,
 };
 

@@ -142,6 +142,7 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             domain: self.address.domain.clone(),
             limits: self.limits.clone(),
+            manifests: None,
         }
     }
 

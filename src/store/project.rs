@@ -53,19 +53,26 @@ pub fn create(directory: &Path, app: &str, network: &str) -> Result<()> {
         .map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
 }
 
-/// Gives the member `key` of the `rig.json` in `directory`, which has it, another value. The
-/// rest of the file stays as it is.
-pub fn relink(directory: &Path, key: &str, value: &str) -> Result<()> {
+/// Gives the last of these members of the `rig.json` in `directory` another value, if that has all
+/// of them: whether it has. The rest of the file stays as it is.
+pub fn relink(directory: &Path, members: &[(&str, &str)], value: &str) -> Result<bool> {
     let path = directory.join(FILE);
-    let Some(text) = atomic::read(&path)? else { return Ok(()) };
-    let Some(text) = replaced(&text, key, value) else { return Ok(()) };
-    std::fs::write(&path, text).map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
+    let Some(text) = atomic::read(&path)? else { return Ok(false) };
+    let Some(text) = replaced(&text, members, value) else { return Ok(false) };
+    std::fs::write(&path, text).map_err(|error| Error::io("write", &path.to_string_lossy(), &error))?;
+    Ok(true)
 }
 
-fn replaced(text: &str, key: &str, value: &str) -> Option<String> {
-    let raw = json::member(text.strip_prefix('\u{feff}').unwrap_or(text), key)?;
+fn replaced(text: &str, members: &[(&str, &str)], value: &str) -> Option<String> {
+    let mut raw = "";
+    for (key, wanted) in members {
+        raw = json::member(text.strip_prefix('\u{feff}').unwrap_or(text), key)?;
+        if raw.trim_matches('"') != *wanted {
+            return None;
+        }
+    }
     // It is a part of the text.
-    let begin = raw.as_ptr().addr() - text.as_ptr().addr();
+    let begin = raw.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
     let (before, after) = (text.get(..begin)?, text.get(begin + raw.len()..)?);
     Some([before, "\"", value, "\"", after].concat())
 }
@@ -79,8 +86,10 @@ mod tests {
     fn a_link_is_changed_and_nothing_else_of_the_file() {
         let text = "\u{feff}{ \"run\": {\"app\": \"web\"},\r\n\t\"app\" : \"web\" ,\"network\":\"blue\"}\n";
         let wanted = text.replace("\"app\" : \"web\"", "\"app\" : \"shop\"");
-        assert_eq!(replaced(text, "app", "shop").as_deref(), Some(wanted.as_str()));
-        assert_eq!(replaced(text, "build", "x"), None);
+        let names = [("network", "blue"), ("app", "web")];
+        assert_eq!(replaced(text, &names, "shop").as_deref(), Some(wanted.as_str()));
+        assert_eq!(replaced(text, &[("network", "green"), ("app", "web")], "x"), None);
+        assert_eq!(replaced(text, &[("build", "x")], "y"), None);
     }
 
     #[test]

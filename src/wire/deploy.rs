@@ -86,6 +86,27 @@ pub struct Deploy {
     pub finished_at: Option<String>,
 }
 
+/// The answer to a manifest and to contents.
+#[derive(Serialize, Deserialize)]
+pub struct Progress {
+    /// The deploy; behind `uploading` when nothing is missing.
+    pub deploy: Deploy,
+    /// The numbers of the contents that are missing, as ranges (`0-41,43`). They are counted
+    /// from 0, by the first occurrence of each in the canonical manifest.
+    pub missing: String,
+    /// Those of them of which a part is there.
+    pub partial: Vec<Partial>,
+}
+
+/// A content of which a part is there.
+#[derive(Serialize, Deserialize)]
+pub struct Partial {
+    /// Its number.
+    pub index: u64,
+    /// So many bytes from its beginning are there.
+    pub bytes: u64,
+}
+
 /// The join parameters of `deploy:ID`.
 #[derive(Serialize, Deserialize)]
 pub struct Follow {

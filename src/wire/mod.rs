@@ -41,6 +41,9 @@ pub struct Welcome {
     pub domain: String,
     /// What the server accepts.
     pub limits: Limits,
+    /// Whether a deploy may send a manifest, and then only what is missing. Null on a server
+    /// that is older than that.
+    pub manifests: Option<bool>,
 }
 
 /// What the server accepts in one deploy.

@@ -55,6 +55,8 @@ pub struct Contents {
     pub members: u64,
     /// The commands and shells that run.
     pub sessions: u64,
+    /// All of it in words, such as `2 releases, 1 variable`.
+    pub summary: String,
 }
 
 /// The answer to `trash:list`, the newest first, at most 1000. What was deleted with its

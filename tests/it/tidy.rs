@@ -130,7 +130,7 @@ fn crates_stay_where_they_are_wrapped() {
         ("tar", &["archive/"]),
         ("tungstenite", &["net/"]),
         ("httparse", &["net/exchange.rs"]),
-        ("ring", &["net/", "maxd/"]),
+        ("ring", &["manifest.rs", "net/", "maxd/"]),
         ("p256", &["net/tls"]),
         ("x25519_dalek", &["net/x25519.rs"]),
         ("rusqlite", &["maxd/"]),

@@ -8,6 +8,7 @@ use nanorand::{Rng, WyRand};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -135,18 +136,19 @@ fn a_kill_or_a_cut_at_any_moment_leaves_before_or_after() {
     let mut seen = [0, 0];
     for round in 0..24 {
         let (now, next) = (round % 2, if round % 2 == 0 { &first } else { &second });
-        let mut command = rig.command(&["import", next, "--prune", "--yes", "--timeout", "5s"]);
-        let mut child = command.spawn().unwrap();
+        let mut command = rig.command(&["import", next, "--prune", "--yes"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::park_timeout(Duration::from_micros(random.generate_range(2_000..60_000u64)));
         // Either end is the one that goes.
-        if round % 4 < 2 {
+        let maxd = round % 4 < 2;
+        if maxd {
             max.kill();
-            child.wait().unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if maxd {
             max.serve();
             rig = max.rig("ann");
-        } else {
-            child.kill().unwrap();
-            child.wait().unwrap();
         }
         let found = export(&rig);
         let state = states.iter().position(|state| *state == found);

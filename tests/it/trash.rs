@@ -256,7 +256,7 @@ fn a_purge_leaves_nothing() {
     fill();
     rig.ok(&["delete", "app", "web.blue", "--yes"]);
     rig.run(&["delete", "app", "2", "--yes"])
-        .fails(2, "rig: app 2 is in the trash already\n  add --purge to delete it for good\n");
+        .fails(2, "rig: '2' is no app's name, but a number in the trash\n  add --purge to delete what has it for good\n");
     let item = rig.json(&["delete", "app", "2", "--purge", "--yes"]);
     assert_eq!((&item["name"], &item["expires_at"]), (&json!("web"), &Value::Null));
     are_gone();

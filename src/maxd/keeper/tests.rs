@@ -303,6 +303,38 @@ async fn after_a_restart_of_maxd_a_release_is_tried_until_it_runs() {
 }
 
 #[tokio::test]
+async fn what_is_doomed_ends_and_what_was_restored_meanwhile_does_not() {
+    let stage = Stage::new(&[Life::Serves, Life::Serves]);
+    stage.switch(Stage::release(1)).await.unwrap();
+    let doomed = stage.supervisor.doom(1);
+    let mut hold = stage.supervisor.hold_restored(1).await.unwrap();
+    assert_eq!((stage.alive(), hold.runs()), (0, false));
+    hold.switch(Stage::release(2), 1).await.unwrap();
+    drop(hold);
+    stage.supervisor.remove(&doomed).await;
+    assert_eq!((stage.alive(), stage.supervisor.status(1).state), (1, State::Running));
+    // One that is spared is held as it is.
+    stage.supervisor.doom(1).spare();
+    assert!(stage.supervisor.hold_restored(1).await.unwrap().runs());
+}
+
+#[tokio::test]
+async fn a_dismissed_app_is_forgotten_unless_somebody_waits_for_it() {
+    let stage = Stage::new(&[]);
+    let known = || stage.supervisor.all().into_iter().map(|(app, _)| app).collect::<Vec<_>>();
+    let hold = stage.supervisor.hold(5).await.unwrap();
+    assert_eq!(known(), [5]);
+    stage.supervisor.dismiss(5, hold);
+    assert_eq!(known(), Vec::<i64>::new());
+    let hold = stage.supervisor.hold(5).await.unwrap();
+    let mut waits = std::pin::pin!(stage.supervisor.hold(5));
+    assert!(tokio::time::timeout(Duration::ZERO, waits.as_mut()).await.is_err());
+    stage.supervisor.dismiss(5, hold);
+    assert_eq!(known(), [5]);
+    assert!(!waits.await.unwrap().runs());
+}
+
+#[tokio::test]
 async fn what_fails_its_checks_is_unhealthy_until_it_passes_one() {
     let stage = Stage::new(&[Life::Naps]);
     stage.switch(Stage::release(1)).await.unwrap();

@@ -227,10 +227,9 @@ impl Platform {
                 format!("yours was: {}; look at what there is, then try again", config::told(&changes));
             return Err(Error::new(Kind::Conflict, message).hint(hint).field("version"));
         }
-        let rows: Vec<AppRow> = app_rows(t, who, Some(id))?
-            .into_iter()
-            .filter(|row| row.release.is_some() && known.is_none_or(|known| known == row.id))
-            .collect();
+        let is_of_it = |row: &AppRow| app.is_none() || known == Some(row.id);
+        let rows = app_rows(t, who, Some(id))?.into_iter();
+        let rows = rows.filter(|row| row.release.is_some() && is_of_it(row)).collect();
         let (unset, webhooks) = (all.unset, all.webhooks);
         let webhooks = if carried.preview { Vec::new() } else { webhooks };
         let said = (!changes.is_empty()).then(|| format!("configuration imported by {}", who.name));

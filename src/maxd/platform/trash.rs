@@ -131,8 +131,27 @@ impl Doomed {
             webhooks: of_all("webhooks")?,
             members: of_all("members")?,
             sessions: 0,
+            summary: String::new(),
         })
     }
+}
+
+/// What is not nothing, in words.
+fn told(contents: &Contents) -> String {
+    let all = [
+        (contents.apps, "app"),
+        (contents.releases, "release"),
+        (contents.instances, "running instance"),
+        (contents.variables, "variable"),
+        (contents.secrets, "secret"),
+        (contents.webhooks, "webhook"),
+        (contents.members, "member"),
+        (contents.sessions, "running session"),
+    ];
+    let some = all.into_iter().filter(|(count, _)| *count > 0);
+    let words = some.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "nothing but the name".to_owned() } else { words.join(", ") }
 }
 
 /// What is deleted now, by whom and for how long.
@@ -313,7 +332,9 @@ impl Platform {
             let instances = doomed.live.iter().map(|app| self.supervisor.instances(*app).len() as u64).sum();
             let app = Some(doomed.id).filter(|_| !doomed.is_network());
             let sessions = self.execs.count(doomed.network, app);
-            return Ok(Item { contents: Some(Contents { instances, sessions, ..contents }), ..doomed.item });
+            let counted = Contents { instances, sessions, ..contents };
+            let contents = Some(Contents { summary: told(&counted), ..counted });
+            return Ok(Item { contents, ..doomed.item });
         }
         let running = Arc::new(Mutex::new(Vec::new()));
         let (supervisor, told) = (Arc::clone(&self.supervisor), Arc::clone(&running));
