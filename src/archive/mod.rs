@@ -1,6 +1,8 @@
 //! From a directory to an archive (rig), and safely back (maxd).
 
+pub mod contents;
 pub mod gzip;
+pub mod index;
 pub mod pack;
 mod rules;
 #[cfg(feature = "server")]

@@ -9,7 +9,8 @@ use crate::queue::{Receiver, Sender, bounded};
 use crate::sys::files;
 use crate::sys::thread::{USUAL, start};
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,9 +27,36 @@ pub struct Pack {
     outcome: Receiver<Error>,
 }
 
+/// What is packed.
+enum Job {
+    /// All of a tree.
+    Whole(Tree),
+    /// Of a tree, entries with the names that they get and from where on they are packed.
+    Parts(Arc<Tree>, Vec<Part>),
+}
+
+/// A content that is packed.
+pub struct Part {
+    /// The entry of the tree.
+    pub entry: u32,
+    /// Its name in the archive.
+    pub name: String,
+    /// So many bytes are left out.
+    pub offset: u64,
+}
+
 impl Pack {
     /// Begins to pack `tree`.
     pub fn new(tree: Tree) -> Result<Pack> {
+        Pack::begin(Job::Whole(tree))
+    }
+
+    /// Begins to pack contents of a tree.
+    pub fn parts(tree: Arc<Tree>, parts: Vec<Part>) -> Result<Pack> {
+        Pack::begin(Job::Parts(tree, parts))
+    }
+
+    fn begin(job: Job) -> Result<Pack> {
         let (chunks, receiver) = bounded(QUEUE);
         let (report, outcome) = bounded(1);
         let done = Arc::new(AtomicU64::new(0));
@@ -37,7 +65,7 @@ impl Pack {
             // Open until the outcome is known: the stream must not seem to end in order.
             let _open = chunks.clone();
             let sink = BufWriter::with_capacity(CHUNK, ChannelWriter(chunks));
-            if let Err(error) = pack(&tree, sink, &counter) {
+            if let Err(error) = pack(&job, sink, &counter) {
                 // The receiver is gone when the upload was given up.
                 let _ = report.send(error);
             }
@@ -92,24 +120,38 @@ impl Write for ChannelWriter {
     }
 }
 
-fn pack(tree: &Tree, sink: impl Write, done: &AtomicU64) -> Result<()> {
+fn pack(job: &Job, sink: impl Write, done: &AtomicU64) -> Result<()> {
     let broken =
         |error: io::Error| Error::new(ErrorKind::Failed, format!("cannot pack: {}", io_reason(&error)));
     let mut tar = tar::Builder::new(Gzip::new(sink).map_err(broken)?);
-    for entry in &tree.entries {
-        append(&mut tar, tree, entry, done).map_err(|error| {
-            let path = tree.root.join(&entry.path);
-            Error::io("pack", &path.to_string_lossy(), &error).hint(NEEDLESS)
-        })?;
+    let failed = |tree: &Tree, entry: &Entry, error: &io::Error| {
+        let path = tree.root.join(&entry.path);
+        Error::io("pack", &path.to_string_lossy(), error).hint(NEEDLESS)
+    };
+    match job {
+        Job::Whole(tree) => {
+            for entry in &tree.entries {
+                append(&mut tar, (tree, entry), (&entry.path, 0), done)
+                    .map_err(|error| failed(tree, entry, &error))?;
+            }
+        }
+        Job::Parts(tree, parts) => {
+            for part in parts {
+                let Some(entry) = tree.entries.get(part.entry as usize) else { continue };
+                append(&mut tar, (tree, entry), (Path::new(&part.name), part.offset), done)
+                    .map_err(|error| failed(tree, entry, &error))?;
+            }
+        }
     }
     tar.into_inner().and_then(Gzip::finish).map_err(broken)?;
     Ok(())
 }
 
+/// Adds an entry under a name; of a file only what is behind `offset`.
 fn append(
     tar: &mut tar::Builder<impl Write>,
-    tree: &Tree,
-    entry: &Entry,
+    (tree, entry): (&Tree, &Entry),
+    (name, offset): (&Path, u64),
     done: &AtomicU64,
 ) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
@@ -118,22 +160,24 @@ fn append(
         Kind::Directory => {
             header.set_entry_type(tar::EntryType::Directory);
             header.set_size(0);
-            tar.append_data(&mut header, &entry.path, io::empty())
+            tar.append_data(&mut header, name, io::empty())
         }
         Kind::Link(target) => {
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
-            tar.append_link(&mut header, &entry.path, target)
+            tar.append_link(&mut header, name, target)
         }
         Kind::File(size) => {
+            let left = size.saturating_sub(offset);
             header.set_entry_type(tar::EntryType::Regular);
-            header.set_size(*size);
-            let file = &files::open(&tree.root.join(&entry.path))?;
+            header.set_size(left);
+            let mut file = &files::open(&tree.root.join(&entry.path))?;
             let before = file.metadata()?;
             if !before.is_file() || before.len() != *size {
                 return Err(changed());
             }
-            tar.append_data(&mut header, &entry.path, Exactly { file, left: *size, done })?;
+            file.seek(io::SeekFrom::Start(offset))?;
+            tar.append_data(&mut header, name, Exactly { file, left, done })?;
             let after = file.metadata()?;
             match after.len() == *size && after.modified().ok() == before.modified().ok() {
                 true => Ok(()),

@@ -28,6 +28,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Its permission bits.
     pub mode: u32,
+    /// Tells whether it was changed ([`files::stamp`]).
+    pub stamp: [i64; 3],
 }
 
 /// What an [`Entry`] is.
@@ -170,7 +172,8 @@ impl Walk {
         };
         self.tree.bytes += size;
         let descends = matches!(kind, Kind::Directory);
-        self.tree.entries.push(Entry { path: path.clone(), kind, mode: files::mode(&data) });
+        let (mode, stamp) = (files::mode(&data), files::stamp(&data));
+        self.tree.entries.push(Entry { path: path.clone(), kind, mode, stamp });
         if descends { self.descend(&path) } else { Ok(()) }
     }
 

@@ -3,11 +3,14 @@
 use std::fs::{DirBuilder, File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Where rig's configuration is by default: below the directory that this variable names.
 pub const HOME: (&str, &str) = ("HOME", ".config/rig");
+
+/// Where what rig can do without is kept by default, in the same way.
+pub const CACHE: (&str, &str) = ("HOME", ".cache/rig");
 
 /// How [`create`] guards a file, for people.
 pub const GUARD: &str = "mode 0600";
@@ -26,6 +29,17 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Makes a directory, and those above it, which their owner alone may look into (0700).
 pub fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// What changes when a file does: when its content and its inode were changed (nanoseconds
+/// since 1970), and which inode it is.
+pub fn stamp(data: &Metadata) -> [i64; 3] {
+    let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    [
+        nanoseconds(data.mtime(), data.mtime_nsec()),
+        nanoseconds(data.ctime(), data.ctime_nsec()),
+        data.ino().cast_signed(),
+    ]
 }
 
 /// The permission bits.

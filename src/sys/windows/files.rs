@@ -2,10 +2,14 @@
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io;
+use std::os::windows::fs::MetadataExt;
 use std::path::Path;
 
 /// Where rig's configuration is by default: below the directory that this variable names.
 pub const HOME: (&str, &str) = ("APPDATA", "rig");
+
+/// Where what rig can do without is kept by default, in the same way.
+pub const CACHE: (&str, &str) = ("LOCALAPPDATA", "rig");
 
 /// How [`create`] guards a file, for people.
 pub const GUARD: &str = "with the permissions of its directory";
@@ -24,6 +28,11 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Makes a directory and those above it; for who may look into it see [`create`].
 pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+/// What changes when a file does: when it was written (100 nanoseconds, since 1601) and made.
+pub fn stamp(data: &Metadata) -> [i64; 3] {
+    [data.last_write_time().cast_signed(), data.creation_time().cast_signed(), 0]
 }
 
 /// The permission bits. There are none here, so a program is not told from other files, and

@@ -1,0 +1,258 @@
+//! A tree whose contents are named by their hashes: its manifest, and what of it is packed.
+//!
+//! ```text
+//! walk ─▶ hash what the index does not prove, in several threads ─▶ manifest
+//!                                        what is missing ─▶ pack
+//! ```
+
+use super::gzip::Gzip;
+use super::index::{Index, Writer};
+use super::walk::{Kind, Tree};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::manifest::{Hash, Hasher, Item, Record};
+use crate::sys::files;
+use crate::sys::thread::{SMALL, start};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The most threads that hash.
+const THREADS: usize = 4;
+/// What one of them reads at a time.
+const BUFFER: usize = 128 * 1024;
+
+/// A tree with the hash of every file.
+pub struct Contents {
+    /// The tree.
+    pub tree: Arc<Tree>,
+    /// By entry; of what is no file nothing that means something.
+    hashes: Vec<Hash>,
+    /// When it was begun: nanoseconds since 1970.
+    time: i64,
+    /// The entry of each content, by its number.
+    pub numbers: Vec<u32>,
+    /// The manifest's name.
+    pub name: Hash,
+}
+
+/// Files to hash, shared by threads.
+struct Work {
+    tree: Arc<Tree>,
+    /// The entries.
+    wanted: Vec<u32>,
+    next: AtomicUsize,
+    done: Mutex<Done>,
+}
+
+struct Done {
+    hashes: Vec<Hash>,
+    failed: Option<Error>,
+}
+
+impl Contents {
+    /// Hashes what is not proven by the index, of a walk that began at `began`.
+    pub fn new(tree: Tree, began: SystemTime, index: Option<Index>) -> Result<Contents> {
+        let time = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let (hashes, wanted) = known(&tree, index);
+        let (tree, done) = (Arc::new(tree), Mutex::new(Done { hashes, failed: None }));
+        let work = Arc::new(Work { tree: Arc::clone(&tree), wanted, next: AtomicUsize::new(0), done });
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let mut others = Vec::new();
+        // One more thread than there is to do would be one too many.
+        for _ in 1..threads.min(work.wanted.len()) {
+            let work = Arc::clone(&work);
+            let other = start(SMALL, Box::new(move || work.run()));
+            others.push(other.map_err(|error| Error::io("start", "a hashing thread", &error))?);
+        }
+        work.run();
+        for other in others {
+            let _ = other.join();
+        }
+        let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = done.failed.take() {
+            return Err(error);
+        }
+        let hashes = std::mem::take(&mut done.hashes);
+        drop(done);
+        let numbers = numbers(&tree, &hashes);
+        let mut contents = Contents { tree, hashes, time, numbers, name: [0; 32] };
+        let mut hasher = Hasher::new();
+        contents.records(&mut |_, record| hasher.update(record));
+        contents.name = hasher.finish();
+        Ok(contents)
+    }
+
+    /// Each entry's number and record, in their order.
+    fn records(&self, each: &mut dyn FnMut(usize, &[u8])) {
+        let mut record = Vec::new();
+        for (at, (entry, hash)) in self.tree.entries.iter().zip(&self.hashes).enumerate() {
+            let (path, target) = (
+                files::bytes(&entry.path),
+                match &entry.kind {
+                    Kind::Link(target) => Some(files::bytes(target)),
+                    _ => None,
+                },
+            );
+            let item = match &entry.kind {
+                Kind::File(size) => Item::File { mode: entry.mode, size: *size, hash: *hash },
+                Kind::Directory => Item::Directory(entry.mode),
+                Kind::Link(_) => Item::Link(target.as_ref().map_or(&[], AsRef::as_ref)),
+            };
+            record.clear();
+            Record::Item(path.as_ref(), item).write(&mut record);
+            each(at, &record);
+        }
+    }
+
+    /// The manifest as it is sent: what is different from that of the index, or all of it.
+    pub fn manifest(&self, mut index: Option<Index>) -> Result<Vec<u8>> {
+        let failed = |error: io::Error| Error::io("pack", "the manifest", &error);
+        let mut body = Gzip::new(Vec::new()).map_err(failed)?;
+        let mut out = Vec::new();
+        let head = index.as_ref().map_or(Record::Full, |index| Record::Base(index.base));
+        head.write(&mut out);
+        let mut written = Ok(());
+        self.records(&mut |at, record| {
+            let same = match (&mut index, self.tree.entries.get(at)) {
+                (Some(index), Some(entry)) => {
+                    let known =
+                        index.at(files::bytes(&entry.path).as_ref(), &mut |path| removed(&mut out, path));
+                    known.is_some_and(|known| record.strip_suffix(&[0]) == Some(known))
+                }
+                _ => false,
+            };
+            if !same {
+                out.extend_from_slice(record);
+            }
+            if out.len() > BUFFER && written.is_ok() {
+                written = body.write_all(&out);
+                out.clear();
+            }
+        });
+        written.map_err(failed)?;
+        if let Some(index) = &mut index {
+            index.rest(&mut |path| removed(&mut out, path));
+        }
+        if index.is_some_and(|index| index.broken) {
+            return self.manifest(None);
+        }
+        Record::End(self.name).write(&mut out);
+        body.write_all(&out).and_then(|()| body.finish()).map_err(failed)
+    }
+
+    /// The manifest that says that it is known already.
+    pub fn known_manifest(&self) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        Record::Base(self.name).write(&mut out);
+        Record::End(self.name).write(&mut out);
+        let packed = Gzip::new(Vec::new()).and_then(|mut body| {
+            body.write_all(&out)?;
+            body.finish()
+        });
+        packed.map_err(|error| Error::io("pack", "the manifest", &error))
+    }
+
+    /// Writes the index, since the server has the manifest now.
+    pub fn remember(&self, path: &Path) -> io::Result<()> {
+        let mut writer = Writer::new(path, self.time, &self.name)?;
+        let mut written = Ok(());
+        self.records(&mut |at, record| {
+            let stamp = self.tree.entries.get(at).map_or([0; 3], |entry| entry.stamp);
+            if written.is_ok() {
+                written = writer.add(record, stamp);
+            }
+        });
+        written?;
+        writer.finish()
+    }
+
+    /// The hash of the content of an entry.
+    pub fn hash(&self, entry: u32) -> Hash {
+        self.hashes.get(entry as usize).copied().unwrap_or_default()
+    }
+}
+
+fn removed(out: &mut Vec<u8>, path: &[u8]) {
+    Record::Item(path, Item::Removed).write(out);
+}
+
+/// The hashes that the index proves, and the entries of which it does not.
+fn known(tree: &Tree, mut index: Option<Index>) -> (Vec<Hash>, Vec<u32>) {
+    let (mut hashes, mut wanted) = (vec![[0; 32]; tree.entries.len()], Vec::new());
+    for ((at, entry), hash) in (0..).zip(&tree.entries).zip(&mut hashes) {
+        let Kind::File(size) = entry.kind else { continue };
+        let path = files::bytes(&entry.path);
+        match index.as_mut().and_then(|index| index.content(path.as_ref(), size, entry.stamp)) {
+            Some(known) => *hash = known,
+            None => wanted.push(at),
+        }
+    }
+    (hashes, wanted)
+}
+
+/// The entry at which each content occurs first.
+fn numbers(tree: &Tree, hashes: &[Hash]) -> Vec<u32> {
+    let files = (0..).zip(&tree.entries).filter(|(_, entry)| matches!(entry.kind, Kind::File(_)));
+    let mut files: Vec<u32> = files.map(|(at, _)| at).collect();
+    let hash = |at: &u32| hashes.get(*at as usize);
+    files.sort_unstable_by(|a, b| hash(a).cmp(&hash(b)).then(a.cmp(b)));
+    files.dedup_by(|later, first| hash(later) == hash(first));
+    files.sort_unstable();
+    files
+}
+
+impl Work {
+    /// Hashes until nothing is left, or somebody failed.
+    fn run(&self) {
+        let mut buffer = vec![0; BUFFER];
+        while let Some(at) = self.wanted.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let hashed = self.hash(*at as usize, &mut buffer);
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            match hashed {
+                Ok(hash) => {
+                    if let Some(place) = done.hashes.get_mut(*at as usize) {
+                        *place = hash;
+                    }
+                }
+                Err(error) => {
+                    done.failed.get_or_insert(error);
+                    self.next.store(self.wanted.len(), Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn hash(&self, at: usize, buffer: &mut [u8]) -> Result<Hash> {
+        let Some((entry, size)) = self.tree.entries.get(at).and_then(|entry| match entry.kind {
+            Kind::File(size) => Some((entry, size)),
+            _ => None,
+        }) else {
+            return Ok([0; 32]);
+        };
+        let path = self.tree.root.join(&entry.path);
+        let failed = |error: io::Error| Error::io("read", &path.to_string_lossy(), &error);
+        let mut file = files::open(&path).map_err(failed)?;
+        let (mut hasher, mut read) = (Hasher::new(), 0);
+        loop {
+            match file.read(buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(buffer.get(..count).unwrap_or_default());
+                    read += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        match read == size {
+            true => Ok(hasher.finish()),
+            false => {
+                let message = format!("'{}' changed while it was read", path.to_string_lossy());
+                Err(Error::new(ErrorKind::Failed, message).hint("deploy again once nothing writes there"))
+            }
+        }
+    }
+}
