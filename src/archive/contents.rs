@@ -256,3 +256,127 @@ impl Work {
         }
     }
 }
+
+#[cfg(all(test, unix, feature = "server"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::archive::walk::walk;
+    use crate::manifest::order;
+    use nanorand::{Rng, WyRand};
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::time::Duration;
+
+    /// The records of a manifest as it is sent, without those that begin and end it; and these.
+    fn records(body: &[u8]) -> (Vec<Vec<u8>>, String, Hash) {
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(body).read_to_end(&mut text).unwrap();
+        let (mut all, mut pieces) = (Vec::new(), text.split(|byte| *byte == 0));
+        while let Some(piece) = pieces.next() {
+            let mut record = piece.to_vec();
+            if record.starts_with(b"l ") {
+                record.push(0);
+                record.extend_from_slice(pieces.next().unwrap());
+            }
+            all.push(record);
+        }
+        assert_eq!(all.pop().unwrap(), b"");
+        let Record::End(name) = Record::parse(&all.pop().unwrap()).unwrap() else { panic!("no end") };
+        (all.split_off(1), String::from_utf8(all.remove(0)).unwrap(), name)
+    }
+
+    fn path_of(record: &[u8]) -> Vec<u8> {
+        match Record::parse(record).unwrap() {
+            Record::Item(path, _) => path.to_vec(),
+            _ => panic!("no item"),
+        }
+    }
+
+    /// Does something to a tree: makes, changes, moves and removes files, directories and links.
+    fn disturb(root: &Path, random: &mut WyRand) {
+        let names = ["a", "a.b", "a-", "b", "\u{e9} x", "z\n"];
+        let mut path = root.to_owned();
+        for _ in 0..random.generate_range(1..4_u8) {
+            path.push(names[random.generate_range(0..names.len())]);
+        }
+        let _ = match random.generate_range(0..6_u8) {
+            0 => fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)),
+            1 => fs::create_dir_all(&path),
+            2 => fs::create_dir_all(path.parent().unwrap())
+                .and_then(|()| std::os::unix::fs::symlink("a", &path)),
+            _ => fs::create_dir_all(path.parent().unwrap())
+                .and_then(|()| fs::write(&path, vec![b'x'; random.generate_range(0..5_usize)])),
+        };
+    }
+
+    #[test]
+    fn a_manifest_from_an_index_is_the_whole_one() {
+        let mut random = WyRand::new_seed(1126);
+        let dir = tempfile::tempdir().unwrap();
+        let (root, index) = (dir.path().join("tree"), dir.path().join("index"));
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("keep"), "").unwrap();
+        let (mut before, mut reused) = (None::<(BTreeMap<Vec<u8>, Vec<u8>>, Hash)>, 0);
+        for round in 0..60 {
+            for _ in 0..random.generate_range(0..8_u8) {
+                disturb(&root, &mut random);
+            }
+            // As if it was walked much later than it was written.
+            let began = SystemTime::now() + Duration::from_secs(3600);
+            let contents = Contents::new(walk(&root).unwrap(), began, Index::open(&index)).unwrap();
+            let plain = Contents::new(walk(&root).unwrap(), began, None).unwrap();
+            assert_eq!(contents.hashes, plain.hashes, "{round}");
+            reused += contents.tree.entries.len() - known(&contents.tree, Index::open(&index)).1.len();
+            let (all, head, name) = records(&contents.manifest(None).unwrap());
+            assert_eq!((head.as_str(), name), ("full", contents.name));
+            assert!(all.is_sorted_by(|a, b| order(&path_of(a), &path_of(b)).is_lt()));
+            if let Some((mut base, base_name)) = before.take() {
+                let (delta, head, name) = records(&contents.manifest(Index::open(&index)).unwrap());
+                assert_eq!(
+                    (head, name),
+                    (format!("base {}", crate::manifest::hex(&base_name)), contents.name)
+                );
+                for record in delta {
+                    let path = path_of(&record);
+                    let gone = matches!(Record::parse(&record).unwrap(), Record::Item(_, Item::Removed));
+                    let old = if gone { base.remove(&path) } else { base.insert(path, record.clone()) };
+                    assert_ne!(old, Some(record), "nothing that is the same is sent");
+                }
+                let all: BTreeMap<_, _> =
+                    all.iter().map(|record| (path_of(record), record.clone())).collect();
+                assert_eq!(base, all, "{round}");
+            }
+            let all = all.into_iter().map(|record| (path_of(&record), record)).collect();
+            before = Some((all, contents.name));
+            contents.remember(&index).unwrap();
+        }
+        assert!(reused > 100, "{reused}");
+    }
+
+    #[test]
+    fn equal_files_are_one_content_and_the_first_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("a", "2"), ("b", "1"), ("c", "2"), ("d", "3"), ("e", "1")] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let contents = Contents::new(walk(dir.path()).unwrap(), SystemTime::now(), None).unwrap();
+        assert_eq!(contents.numbers, [0, 1, 3]);
+        let (all, head, name) = records(&contents.known_manifest().unwrap());
+        assert_eq!(
+            (all.len(), head, name),
+            (0, format!("base {}", crate::manifest::hex(&contents.name)), contents.name)
+        );
+    }
+
+    #[test]
+    fn what_changes_size_while_it_is_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let tree = walk(dir.path()).unwrap();
+        fs::write(&path, "two!").unwrap();
+        let error = Contents::new(tree, SystemTime::now(), None).err().unwrap();
+        assert_eq!(error.message(), format!("'{}' changed while it was read", path.display()));
+    }
+}

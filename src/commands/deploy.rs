@@ -1,17 +1,16 @@
 //! `rig deploy`: pack, send, follow the build, wait until it serves.
 
 mod preview;
+mod send;
 
 use crate::api::decode;
 use crate::api::stream::{CREDIT, Item, Stream};
-use crate::archive::pack::Pack;
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
-use crate::term::progress::Progress;
 use crate::term::prompt::confirm;
 use crate::term::text::{bytes, count};
 use crate::term::{on_interrupt, prompt};
@@ -20,9 +19,8 @@ use crate::wire::deploy::{Create, Deploy, Follow, State};
 use crate::wire::{Limits, Welcome};
 use miniserde::json;
 use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
 
 const CREATE: Flag =
     Flag { long: "create", short: None, value: "", help: packed!("create the app when it does not exist") };
@@ -81,7 +79,12 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     if matches.has(&DRY_RUN) {
         return preview::dry_run(session, &directory);
     }
-    let name = session.app(matches, None, &directory)?;
+    let given = matches.arg(0).unwrap_or(".");
+    let is_archive = given == "-" || directory.is_file();
+    let name = session.app(matches, None, if is_archive { Path::new(".") } else { &directory })?;
+    if matches.has(&LINK) && is_archive {
+        return Err(Error::usage("--link is for directories").hint("name the directory, or leave it out"));
+    }
     if matches.has(&LINK) && directory.join(project::FILE).exists() {
         return Err(Error::new(
             Kind::Conflict,
@@ -89,11 +92,23 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         )
         .hint("write \"app\" and \"network\" into it, and leave --link out"));
     }
-    let tree = walk(&directory)?;
-    let started = Instant::now();
-    let created = create(session, matches, &name, &tree)?;
+    let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
-    upload(session, &created, tree)?;
+    let created = if is_archive {
+        let created = create(session, matches, &name, (0, 0))?;
+        send::archive(session, &created, given)?;
+        created
+    } else {
+        let tree = walk(&directory)?;
+        let welcome: Welcome = session.max()?.welcome()?;
+        check(&tree, &welcome.limits)?;
+        let created = create(session, matches, &name, (tree.bytes, tree.entries.len() as u64))?;
+        match welcome.manifests {
+            Some(true) => send::contents(session, &created, (tree, began), deadline)?,
+            _ => send::whole(session, &created, tree, deadline)?,
+        }
+        created
+    };
     on_interrupt(&format!(
         "deploy {} goes on in Max; see `rig logs build {}.{}`",
         created.id, name.app, name.network
@@ -113,16 +128,18 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 /// Announces the deploy. Nothing is sent that Max would not take.
-fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> Result<Deploy> {
-    let welcome: Welcome = session.max()?.welcome()?;
-    check(tree, &welcome.limits)?;
-    let files = tree.entries.len() as u64;
+fn create(
+    session: &Session,
+    matches: &Matches,
+    name: &AppName,
+    (source_bytes, files): (u64, u64),
+) -> Result<Deploy> {
     let request = |create| {
         json::to_string(&Create {
             network: name.network.to_string(),
             app: name.app.to_string(),
             create,
-            source_bytes: tree.bytes,
+            source_bytes,
             files,
         })
     };
@@ -160,38 +177,6 @@ fn check(tree: &Tree, limits: &Limits) -> Result<()> {
     if files > limits.files {
         return Err(over(count(files, "file"), count(limits.files, "file")));
     }
-    Ok(())
-}
-
-/// The archive, with the progress shown as it is read.
-struct Watched<'a> {
-    pack: Pack,
-    progress: Progress<'a>,
-    deadline: Option<Instant>,
-}
-
-impl Read for Watched<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.progress.update(self.pack.done(), now);
-        self.pack.read(out)
-    }
-}
-
-fn upload(session: &Session, deploy: &Deploy, tree: Tree) -> Result<()> {
-    let (files, total) = (tree.entries.len() as u64, tree.bytes);
-    let output = &session.output;
-    output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
-    let deadline = session.limit.map(|limit| Instant::now() + limit);
-    let progress = Progress::new(output, total, Instant::now());
-    let mut body = Watched { pack: Pack::new(tree)?, progress, deadline };
-    if let Err(error) = session.max()?.upload(&deploy.upload_path, "application/gzip", &mut body) {
-        return Err(body.pack.failure().unwrap_or(error));
-    }
-    body.progress.finish(Instant::now());
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::atomic;
 use crate::error::{Error, Kind, Result};
-use crate::sys::files::HOME;
+use crate::sys::files::{CACHE, HOME};
 use miniserde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -93,10 +93,24 @@ pub fn check_name(name: &str) -> Result<()> {
 /// The directory for [`Config`] and the session: `RIG_CONFIG_DIR`, else `rig` in
 /// `XDG_CONFIG_HOME`, else what [`HOME`] says. None without any of them.
 pub fn directory(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    place(environment, ("RIG_CONFIG_DIR", "XDG_CONFIG_HOME"), HOME)
+}
+
+/// The directory for what rig can do without: `RIG_CACHE_DIR`, else `rig` in `XDG_CACHE_HOME`,
+/// else what [`CACHE`] says.
+pub fn cache(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    place(environment, ("RIG_CACHE_DIR", "XDG_CACHE_HOME"), CACHE)
+}
+
+fn place(
+    environment: impl Fn(&str) -> Option<String>,
+    (own, xdg): (&str, &str),
+    (home, below): (&str, &str),
+) -> Option<PathBuf> {
     let path = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    path("RIG_CONFIG_DIR")
-        .or_else(|| Some(path("XDG_CONFIG_HOME").filter(|path| path.is_absolute())?.join("rig")))
-        .or_else(|| Some(path(HOME.0)?.join(HOME.1)))
+    path(own)
+        .or_else(|| Some(path(xdg).filter(|path| path.is_absolute())?.join("rig")))
+        .or_else(|| Some(path(home)?.join(below)))
 }
 
 fn file(directory: &Path) -> PathBuf {

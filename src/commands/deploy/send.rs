@@ -1,0 +1,240 @@
+//! Sends the source of a deploy: of a tree what Max does not have, or an archive as it is.
+
+use crate::api::decode;
+use crate::archive::contents::Contents;
+use crate::archive::index::Index;
+use crate::archive::pack::{Pack, Part};
+use crate::archive::walk::{Kind as Entry, Tree};
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{Hasher, hex, parse_ranges};
+use crate::session::{Session, environment};
+use crate::store::config::cache;
+use crate::sys::files;
+use crate::term::progress::Progress as Shown;
+use crate::term::text::{bytes, count};
+use crate::wire::deploy::{Deploy, Progress, Select, State};
+use miniserde::json;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often in a row it is tried again without getting any further.
+const TRIES: u32 = 8;
+/// The first pause before that; each next one is twice as long, up to a bound.
+const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A body, with the progress shown as it is read.
+struct Watched<'a> {
+    pack: Pack,
+    shown: Shown<'a>,
+    deadline: Option<Instant>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.shown.update(self.pack.done(), now);
+        self.pack.read(out)
+    }
+}
+
+/// Sends what `pack` gives, `total` bytes of files, and gives the answer.
+fn send(session: &Session, path: &str, pack: Pack, total: u64, deadline: Option<Instant>) -> Result<String> {
+    let shown = Shown::new(&session.output, total, Instant::now());
+    let mut body = Watched { pack, shown, deadline };
+    match session.max()?.upload(path, "application/gzip", &mut body) {
+        Ok(answer) => {
+            body.shown.finish(Instant::now());
+            Ok(answer)
+        }
+        Err(error) => Err(body.pack.failure().unwrap_or(error)),
+    }
+}
+
+/// Sends all of a tree as one archive, to a Max that takes no manifests.
+pub fn whole(session: &Session, deploy: &Deploy, tree: Tree, deadline: Option<Instant>) -> Result<()> {
+    let (files, total) = (tree.entries.len() as u64, tree.bytes);
+    session.output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
+    send(session, &deploy.upload_path, Pack::new(tree)?, total, deadline).map(drop)
+}
+
+/// Sends an archive that somebody has made; `-` is standard input.
+pub fn archive(session: &Session, deploy: &Deploy, path: &str) -> Result<()> {
+    let failed = |error| Error::io("read", path, &error);
+    let mut start = [0; 2];
+    let mut stdin = io::stdin().lock();
+    let mut file;
+    let source: &mut dyn Read = match path {
+        "-" => &mut stdin,
+        _ => {
+            file = File::open(path).map_err(failed)?;
+            &mut file
+        }
+    };
+    source.read_exact(&mut start).map_err(failed)?;
+    if start != [0x1f, 0x8b] {
+        return Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
+            .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`"));
+    }
+    let mut body = start.as_slice().chain(source);
+    session.max()?.upload(&deploy.upload_path, "application/gzip", &mut body).map(drop)
+}
+
+/// Sends what Max does not have of a tree that was walked at `began`: its manifest, then the
+/// contents that are missing. What a broken connection leaves is gone on with.
+pub fn contents(
+    session: &Session,
+    deploy: &Deploy,
+    (tree, began): (Tree, SystemTime),
+    deadline: Option<Instant>,
+) -> Result<()> {
+    let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
+    let known = || index.as_deref().and_then(Index::open);
+    let contents = Contents::new(tree, began, known())?;
+    let sending = Sending { session, deploy, contents, deadline };
+    let base = known();
+    let with_base = base.is_some();
+    let manifest = sending.contents.manifest(base)?;
+    let mut progress = match sending.keep_trying(|| sending.put(&manifest)) {
+        // Max does not know the one before: it was too long ago.
+        Err(error) if with_base && error.field_name() == Some("base") => {
+            let manifest = sending.contents.manifest(None)?;
+            sending.keep_trying(|| sending.put(&manifest))
+        }
+        put => put,
+    }?;
+    if let Some(index) = &index {
+        // Without one all is read again.
+        let _ = sending.contents.remember(index);
+    }
+    let all = sending.contents.numbers.len() as u64;
+    let again = sending.contents.known_manifest()?;
+    let (mut tries, mut left) = (0, u64::MAX);
+    while let Some(now) = progress.take() {
+        let (parts, total) = sending.missing(&now)?;
+        if parts.is_empty() {
+            session.output.note("nothing is sent: Max has every file");
+            break;
+        }
+        let new = format!("sending {} of {} ({})", parts.len(), count(all, "file"), bytes(total));
+        session.output.note(&new);
+        tries = if total < left { 0 } else { tries + 1 };
+        left = total;
+        if tries == TRIES {
+            return Err(Error::new(Kind::Failed, "Max takes the files and does not have them then"));
+        }
+        let pack = Pack::parts(sending.contents.tree.clone(), parts)?;
+        let path = sending.path("contents");
+        progress = match send(session, &path, pack, total, deadline) {
+            Ok(answer) => Some(decode::<Progress>(&answer)?).filter(|progress| !progress.missing.is_empty()),
+            Err(error) if is_passing(&error) => {
+                session.output.note(&format!("{}; going on where that broke off", error.message()));
+                sending.keep_trying(|| sending.put(&again))?
+            }
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(())
+}
+
+/// Whether it may work when it is tried again.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unreachable | Kind::TimedOut)
+}
+
+/// A tree that is being sent.
+struct Sending<'a> {
+    session: &'a Session,
+    deploy: &'a Deploy,
+    contents: Contents,
+    deadline: Option<Instant>,
+}
+
+impl Sending<'_> {
+    /// Where something of the deploy goes.
+    fn path(&self, what: &str) -> String {
+        let path = &self.deploy.upload_path;
+        format!("{}{what}", path.strip_suffix("source").unwrap_or(path))
+    }
+
+    /// Sends a manifest: what is missing then; none when Max has all.
+    fn put(&self, mut manifest: &[u8]) -> Result<Option<Progress>> {
+        let kind = "application/x-max-manifest+gzip";
+        let answer = self.session.max()?.upload(&self.path("manifest"), kind, &mut manifest)?;
+        decode(&answer).map(Some)
+    }
+
+    /// Tries something until it works or fails for good. That the deploy is under way is
+    /// success: then an answer was lost.
+    fn keep_trying(&self, put: impl Fn() -> Result<Option<Progress>>) -> Result<Option<Progress>> {
+        let (mut tries, mut pause) = (0, PAUSE);
+        loop {
+            let error = match put() {
+                Ok(progress) => return Ok(progress),
+                Err(error) => error,
+            };
+            if error.kind() == Kind::Conflict && error.field_name().is_none() {
+                let request = json::to_string(&Select { id: self.deploy.id });
+                let now: Deploy = decode(&self.session.max()?.ask("deploy:status", request)?)?;
+                return match now.state {
+                    State::Uploading | State::Failed => Err(error),
+                    _ => Ok(None),
+                };
+            }
+            let late = self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+            if !is_passing(&error) || late || tries == TRIES {
+                return Err(error);
+            }
+            thread::sleep(pause);
+            (tries, pause) = (tries + 1, PAUSE_MAX.min(pause * 2));
+        }
+    }
+
+    /// What is missing, and how many bytes that is.
+    fn missing(&self, progress: &Progress) -> Result<(Vec<Part>, u64)> {
+        let ranges = parse_ranges(&progress.missing).ok_or_else(unclear)?;
+        let (mut parts, mut total) = (Vec::new(), 0);
+        for (first, last) in ranges {
+            let range = self.contents.numbers.get(first as usize..=last as usize).ok_or_else(unclear)?;
+            for (number, entry) in (first..).zip(range) {
+                let Some(Entry::File(size)) =
+                    self.contents.tree.entries.get(*entry as usize).map(|one| &one.kind)
+                else {
+                    continue;
+                };
+                let there = progress.partial.iter().find(|partial| partial.index == number);
+                let offset = there.map_or(0, |partial| partial.bytes).min(*size);
+                let hash = hex(&self.contents.hash(*entry));
+                let name = if offset == 0 { hash } else { format!("{hash}.{offset}") };
+                total += size - offset;
+                parts.push(Part { entry: *entry, name, offset });
+            }
+        }
+        Ok((parts, total))
+    }
+}
+
+fn unclear() -> Error {
+    Error::new(Kind::Failed, "Max asks for files that there are not")
+        .hint("rig and Max may be of different versions")
+}
+
+/// Where the index of what was deployed from a directory to an app is kept.
+fn index_file(deploy: &Deploy, url: &str, root: &Path) -> Option<PathBuf> {
+    let root = root.canonicalize().ok()?;
+    let mut hasher = Hasher::new();
+    for part in
+        [url.as_bytes(), deploy.network.as_bytes(), deploy.app.as_bytes(), files::bytes(&root).as_ref()]
+    {
+        hasher.update(part);
+        hasher.update(&[0]);
+    }
+    let name = hex(&hasher.finish());
+    Some(cache(environment)?.join("index").join(name.get(..16)?))
+}
