@@ -6,20 +6,17 @@
 //! ```
 
 use super::gzip::Gzip;
-use super::index::{Index, Writer};
+use super::index::{self, Index};
 use super::walk::{Kind, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::manifest::{Hash, Hasher, Item, Record};
 use crate::sys::files;
-use crate::sys::thread::{SMALL, start};
+use crate::sys::thread::{SMALL, start, workers};
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The most threads that hash.
-const THREADS: usize = 4;
 /// What one of them reads at a time.
 const BUFFER: usize = 128 * 1024;
 
@@ -30,7 +27,7 @@ pub struct Contents {
     /// By entry; of what is no file nothing that means something.
     hashes: Vec<Hash>,
     /// When it was begun: nanoseconds since 1970.
-    time: i64,
+    time: u64,
     /// The entry of each content, by its number.
     pub numbers: Vec<u32>,
     /// The manifest's name.
@@ -55,11 +52,11 @@ impl Contents {
     /// Hashes what is not proven by the index, of a walk that began at `began`.
     pub fn new(tree: Tree, began: SystemTime, index: Option<Index>) -> Result<Contents> {
         let time = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let time = u64::try_from(time).unwrap_or(u64::MAX);
         let (hashes, wanted) = known(&tree, index);
         let (tree, done) = (Arc::new(tree), Mutex::new(Done { hashes, failed: None }));
         let work = Arc::new(Work { tree: Arc::clone(&tree), wanted, next: AtomicUsize::new(0), done });
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let threads = workers();
         let mut others = Vec::new();
         // One more thread than there is to do would be one too many.
         for _ in 1..threads.min(work.wanted.len()) {
@@ -155,18 +152,15 @@ impl Contents {
         packed.map_err(|error| Error::io("pack", "the manifest", &error))
     }
 
-    /// Writes the index, since the server has the manifest now.
-    pub fn remember(&self, path: &Path) -> io::Result<()> {
-        let mut writer = Writer::new(path, self.time, &self.name)?;
-        let mut written = Ok(());
+    /// The index for the next time, when the server has the manifest.
+    pub fn index(&self) -> Vec<u8> {
+        let mut out = index::begin(self.time, &self.name);
         self.records(&mut |at, record| {
             let stamp = self.tree.entries.get(at).map_or([0; 3], |entry| entry.stamp);
-            if written.is_ok() {
-                written = writer.add(record, stamp);
-            }
+            index::add(&mut out, record, stamp);
         });
-        written?;
-        writer.finish()
+        index::end(&mut out);
+        out
     }
 
     /// The hash of the content of an entry.
@@ -195,13 +189,27 @@ fn known(tree: &Tree, mut index: Option<Index>) -> (Vec<Hash>, Vec<u32>) {
 
 /// The entry at which each content occurs first.
 fn numbers(tree: &Tree, hashes: &[Hash]) -> Vec<u32> {
-    let files = (0..).zip(&tree.entries).filter(|(_, entry)| matches!(entry.kind, Kind::File(_)));
-    let mut files: Vec<u32> = files.map(|(at, _)| at).collect();
-    let hash = |at: &u32| hashes.get(*at as usize);
-    files.sort_unstable_by(|a, b| hash(a).cmp(&hash(b)).then(a.cmp(b)));
-    files.dedup_by(|later, first| hash(later) == hash(first));
-    files.sort_unstable();
-    files
+    // A table with room for twice as many, in which a hash lies behind the place it names.
+    let room = (2 * hashes.len()).next_power_of_two();
+    let (mut table, mut first) = (vec![u32::MAX; room], Vec::new());
+    for (at, (entry, hash)) in (0..).zip(tree.entries.iter().zip(hashes)) {
+        let Kind::File(_) = entry.kind else { continue };
+        let [a, b, c, d, ..] = *hash;
+        let start = u32::from_le_bytes([a, b, c, d]) as usize;
+        let mut places = (start..start + room).map(|place| place % room);
+        let place = places.find(|place| {
+            table
+                .get(*place)
+                .is_some_and(|known| *known == u32::MAX || hashes.get(*known as usize) == Some(hash))
+        });
+        if let Some(place) = place.and_then(|place| table.get_mut(place))
+            && *place == u32::MAX
+        {
+            *place = at;
+            first.push(at);
+        }
+    }
+    first
 }
 
 impl Work {
@@ -266,6 +274,7 @@ mod tests {
     use nanorand::{Rng, WyRand};
     use std::collections::BTreeMap;
     use std::fs;
+    use std::path::Path;
     use std::time::Duration;
 
     /// The records of a manifest as it is sent, without those that begin and end it; and these.
@@ -349,7 +358,7 @@ mod tests {
             }
             let all = all.into_iter().map(|record| (path_of(&record), record)).collect();
             before = Some((all, contents.name));
-            contents.remember(&index).unwrap();
+            fs::write(&index, contents.index()).unwrap();
         }
         assert!(reused > 100, "{reused}");
     }

@@ -9,7 +9,7 @@
 //! the same, whatever is written.
 
 use crate::queue::{Receiver, Sender, bounded};
-use crate::sys::thread::{USUAL, start};
+use crate::sys::thread::{USUAL, start, workers};
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params,
 };
@@ -25,8 +25,6 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const LAST: [u8; 2] = [3, 0];
 /// So much is deflated at a time.
 const BLOCK: usize = 512 * 1024;
-/// The most threads that deflate.
-const THREADS: usize = 4;
 
 /// A block, and where it goes deflated.
 type Job = (Vec<u8>, Sender<Vec<u8>>);
@@ -48,7 +46,7 @@ impl<W: Write> Gzip<W> {
     /// Begins a stream.
     pub fn new(mut inner: W) -> io::Result<Gzip<W>> {
         inner.write_all(&HEADER)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let threads = workers();
         let (jobs, work) = bounded::<Job>(1);
         for _ in 0..threads {
             let work = work.clone();

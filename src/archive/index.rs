@@ -5,15 +5,13 @@
 //! rig 1 TIME\0 base HASH\0   f 644 11 b94d…cde9 src/a\0 MTIME CTIME INODE\0 …   .\0
 //! ```
 //!
-//! It is read in its order beside a walk, which has the same, and never held in memory. As with
+//! It is read in its order beside a walk, which has the same. As with
 //! git's index a file that was written shortly before the index proves nothing: what came
 //! after may have the same stamp ("racy git", Documentation/technical/racy-git.txt).
 
 use crate::manifest::{Hash, Item, Record, order};
-use crate::sys::files;
 use std::cmp::Ordering;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::fs;
 use std::path::Path;
 
 /// How the first record begins.
@@ -22,74 +20,81 @@ const MAGIC: &str = "rig 1 ";
 const END: &[u8] = b".";
 /// How coarse the stamps of file systems are, in nanoseconds: of most a tick of the clock, of
 /// those whose stamps are whole seconds (FAT) two seconds.
-const TICK: i64 = 20_000_000;
-const SECOND: i64 = 1_000_000_000;
+const TICK: u64 = 20_000_000;
+const SECOND: u64 = 1_000_000_000;
 
-/// What changes when a file does ([`files::stamp`]).
-pub type Stamp = [i64; 3];
+/// What changes when a file does (`sys::files::stamp`).
+pub type Stamp = [u64; 3];
 
 /// An index that is being read.
 pub struct Index {
-    file: BufReader<File>,
+    text: Vec<u8>,
+    /// Where the present entry begins, and where the next.
+    at: usize,
+    next: usize,
+    /// How long the present record is, without its last zero byte; 0 behind the last one.
+    length: usize,
+    stamp: Stamp,
     /// When the walk began that it tells of: nanoseconds since 1970.
-    time: i64,
+    time: u64,
     /// The manifest that was sent.
     pub base: Hash,
-    /// The present entry, without its last zero byte; empty behind the last one.
-    record: Vec<u8>,
-    stamp: Stamp,
-    /// Somebody has asked for it.
+    /// Somebody has asked for the present entry.
     found: bool,
     /// Something in it can't be read, or its end is missing.
     pub broken: bool,
 }
 
 impl Index {
-    /// Opens an index; none when there is none that can be read.
+    /// Reads an index; none when there is none that can be read.
     pub fn open(path: &Path) -> Option<Index> {
-        let file = BufReader::with_capacity(64 * 1024, File::open(path).ok()?);
-        let (record, stamp) = (Vec::new(), [0; 3]);
-        let mut index = Index { file, time: 0, base: [0; 32], record, stamp, found: false, broken: false };
-        index.read()?;
-        index.time = std::str::from_utf8(&index.record).ok()?.strip_prefix(MAGIC)?.parse().ok()?;
-        index.record.clear();
-        index.read()?;
-        match Record::parse(&index.record) {
+        let mut index = Index {
+            text: fs::read(path).ok()?,
+            at: 0,
+            next: 0,
+            length: 0,
+            stamp: [0; 3],
+            time: 0,
+            base: [0; 32],
+            found: false,
+            broken: false,
+        };
+        let mut at = 0;
+        let head = piece(&index.text, &mut at)?;
+        index.time = std::str::from_utf8(head).ok()?.strip_prefix(MAGIC)?.parse().ok()?;
+        match Record::parse(piece(&index.text, &mut at)?) {
             Ok(Record::Base(hash)) => index.base = hash,
             _ => return None,
         }
+        index.next = at;
         index.advance();
         Some(index)
     }
 
-    /// Reads up to a zero byte behind what there is of the record.
-    fn read(&mut self) -> Option<()> {
-        self.file.read_until(0, &mut self.record).ok()?;
-        self.record.pop_if(|last| *last == 0).map(drop)
+    fn record(&self) -> &[u8] {
+        self.text.get(self.at..self.at + self.length).unwrap_or_default()
     }
 
     fn advance(&mut self) {
-        self.record.clear();
-        self.found = false;
+        (self.at, self.length, self.found) = (self.next, 0, false);
         if self.try_advance().is_none() {
-            self.broken |= self.record != END;
-            self.record.clear();
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            self.broken |= rest.strip_suffix(&[0]) != Some(END);
+            self.length = 0;
         }
     }
 
     fn try_advance(&mut self) -> Option<()> {
-        self.read()?;
-        if self.record.first()? == &b'l' {
-            self.record.push(0);
-            self.read()?;
+        let mut at = self.at;
+        if piece(&self.text, &mut at)?.starts_with(b"l ") {
+            piece(&self.text, &mut at)?;
         }
-        let mut stamp = Vec::new();
-        self.file.read_until(0, &mut stamp).ok()?;
-        let text = std::str::from_utf8(stamp.strip_suffix(&[0])?).ok()?;
-        let mut numbers = text.split(' ').map(str::parse);
+        let length = at - self.at - 1;
+        let mut numbers = std::str::from_utf8(piece(&self.text, &mut at)?).ok()?.split(' ').map(str::parse);
         for number in &mut self.stamp {
             *number = numbers.next()?.ok()?;
         }
+        (self.length, self.next) = (length, at);
         Some(())
     }
 
@@ -97,8 +102,8 @@ impl Index {
     /// their order; `gone` gets those before this one that nobody has asked for.
     pub fn at(&mut self, path: &[u8], gone: &mut dyn FnMut(&[u8])) -> Option<&[u8]> {
         loop {
-            let Ok(Record::Item(known, _)) = Record::parse(&self.record) else {
-                self.broken |= !self.record.is_empty();
+            let Ok(Record::Item(known, _)) = Record::parse(self.record()) else {
+                self.broken |= self.length > 0;
                 return None;
             };
             match order(known, path) {
@@ -107,7 +112,7 @@ impl Index {
                 Ordering::Greater => return None,
                 Ordering::Equal => {
                     self.found = true;
-                    return Some(&self.record);
+                    return Some(self.record());
                 }
             }
             self.advance();
@@ -129,47 +134,39 @@ impl Index {
         };
         let [written, changed, _] = stamp;
         let coarse = written % SECOND == 0 && changed % SECOND == 0;
-        let settled = written.max(changed).saturating_add(if coarse { 2 * SECOND } else { TICK }) < self.time;
-        (size == then && stamp == self.stamp && settled).then_some(hash)
+        let since = written.max(changed).saturating_add(if coarse { 2 * SECOND } else { TICK });
+        (size == then && stamp == self.stamp && since < self.time).then_some(hash)
     }
 }
 
-/// An index that is being written, which takes the place of the one before when it is whole.
-pub struct Writer<'a> {
-    path: &'a Path,
-    file: BufWriter<File>,
+/// What is up to the next zero byte.
+fn piece<'a>(text: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
+    let rest = text.get(*at..)?;
+    let length = rest.iter().position(|byte| *byte == 0)?;
+    *at += length + 1;
+    rest.get(..length)
 }
 
-impl Writer<'_> {
-    /// Begins one of a walk that began at `time`.
-    pub fn new<'a>(path: &'a Path, time: i64, base: &Hash) -> io::Result<Writer<'a>> {
-        files::make_directory(path.parent().unwrap_or(Path::new(".")))?;
-        let file = files::create(&temporary(path))?;
-        let mut writer = Writer { path, file: BufWriter::with_capacity(64 * 1024, file) };
-        let mut head = format!("{MAGIC}{time}\0").into_bytes();
-        Record::Base(*base).write(&mut head);
-        writer.file.write_all(&head)?;
-        Ok(writer)
-    }
+/// The beginning of an index of a walk that began at `time`.
+pub fn begin(time: u64, base: &Hash) -> Vec<u8> {
+    let mut out = format!("{MAGIC}{time}\0").into_bytes();
+    Record::Base(*base).write(&mut out);
+    out
+}
 
-    /// Adds an entry: its record as [`Record::write`] writes it.
-    pub fn add(&mut self, record: &[u8], stamp: Stamp) -> io::Result<()> {
-        let [written, changed, inode] = stamp;
-        self.file.write_all(record)?;
-        self.file.write_all(format!("{written} {changed} {inode}\0").as_bytes())
-    }
-
-    /// Ends it.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.file.write_all(END)?;
-        self.file.write_all(&[0])?;
-        self.file.flush()?;
-        fs::rename(temporary(self.path), self.path)
+/// Adds an entry: its record as [`Record::write`] writes it.
+pub fn add(out: &mut Vec<u8>, record: &[u8], stamp: Stamp) {
+    out.extend_from_slice(record);
+    for (number, end) in stamp.iter().zip(b"  \0") {
+        out.extend_from_slice(number.to_string().as_bytes());
+        out.push(*end);
     }
 }
 
-fn temporary(path: &Path) -> std::path::PathBuf {
-    path.with_extension(format!("{}.tmp", std::process::id()))
+/// Ends it.
+pub fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(END);
+    out.push(0);
 }
 
 #[cfg(all(test, unix))]
@@ -189,8 +186,7 @@ mod tests {
 
     /// An index of some entries, written at second 100.
     fn written(dir: &Path) -> std::path::PathBuf {
-        let path = dir.join("sub/index");
-        let mut writer = Writer::new(&path, 100 * SECOND, &[7; 32]).unwrap();
+        let (path, mut out) = (dir.join("index"), begin(100 * SECOND, &[7; 32]));
         for (record, stamp) in [
             (record(b"a", Item::Directory(0o755)), [1, 1, 1]),
             (file(b"a/b", 1), [5, 6, 7]),
@@ -199,9 +195,10 @@ mod tests {
             (file(b"c", 3), [99 * SECOND, 0, 4]),
             (file(b"d", 4), [8, 9, 10]),
         ] {
-            writer.add(&record, stamp).unwrap();
+            add(&mut out, &record, stamp);
         }
-        writer.finish().unwrap();
+        end(&mut out);
+        fs::write(&path, out).unwrap();
         path
     }
 

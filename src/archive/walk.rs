@@ -29,7 +29,7 @@ pub struct Entry {
     /// Its permission bits.
     pub mode: u32,
     /// Tells whether it was changed ([`files::stamp`]).
-    pub stamp: [i64; 3],
+    pub stamp: [u64; 3],
 }
 
 /// What an [`Entry`] is.

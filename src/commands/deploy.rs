@@ -49,15 +49,20 @@ pub const DEPLOY: Command = Command {
     summary: packed!("Send source code, build it, and switch to it once healthy"),
     about: packed!(
         "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
-            where there is none, leaves out), shows the build, waits until the new release is \
-            healthy, and prints its URL. When anything fails the old release goes on serving \
+            where there is none, leaves out), of those that Max does not have, shows the build, waits \
+            until the new release is healthy, and prints its URL. What was cut off goes on where it \
+            broke off, also with the next `rig deploy`. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
             \"health\" and \"limits\". --timeout limits the whole deploy. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
             they mean to git."
     ),
-    args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
+    args: &[Arg {
+        name: "PATH",
+        help: packed!("the directory (else this one), or a .tar.gz; `-`: from standard input"),
+        required: false,
+    }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DRY_RUN, &EXPLAIN],
     examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
@@ -66,6 +71,7 @@ pub const DEPLOY: Command = Command {
             "rig deploy --app web --network blue --create --link",
         ),
         ("What would be sent, and why not", "rig deploy --dry-run; rig deploy --explain src/a.log"),
+        ("An archive", "git archive --format=tar.gz HEAD | rig deploy - -a web.blue"),
         ("In CI", "rig deploy --create -o json | jq -r .url"),
     ],
     run: deploy,

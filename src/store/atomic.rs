@@ -6,19 +6,19 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes `text` to `path` with mode 0600 by way of a new file and a rename, making
+/// Writes `content` to `path` with mode 0600 by way of a new file and a rename, making
 /// the directory (0700) when it is missing.
-pub fn write(path: &Path, text: &str) -> Result<()> {
-    try_write(path, text).map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    try_write(path, content).map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
 }
 
-fn try_write(path: &Path, text: &str) -> io::Result<()> {
+fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     make_directory(dir)?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = create(&temporary)
         .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
+            file.write_all(content)?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&temporary, path));

@@ -135,7 +135,7 @@ pub fn change(directory: &Path, change: impl FnOnce(&mut Config)) -> Result<()> 
     change(&mut config);
     match config.contexts.is_empty() {
         true => atomic::remove(&file(directory)),
-        false => atomic::write(&file(directory), &miniserde::json::to_string(&config)),
+        false => atomic::write(&file(directory), miniserde::json::to_string(&config).as_bytes()),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn remember(directory: &Path, url: &str, longpoll: bool, now: SystemTime) {
     }
     let _ = match polled.servers.is_empty() {
         true => atomic::remove(&file(directory)),
-        false => atomic::write(&file(directory), &miniserde::json::to_string(&polled)),
+        false => atomic::write(&file(directory), miniserde::json::to_string(&polled).as_bytes()),
     };
 }
 

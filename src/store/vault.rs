@@ -30,7 +30,7 @@ impl Vault {
             atomic::remove(&self.file())?;
             return Ok(Place::Keyring);
         }
-        atomic::write(&self.file(), text)?;
+        atomic::write(&self.file(), text.as_bytes())?;
         self.forget_keyring();
         Ok(Place::File)
     }
@@ -38,7 +38,7 @@ impl Vault {
     /// Replaces what is kept in `place`.
     pub fn replace(&self, place: Place, text: &str) -> Result<()> {
         match place {
-            Place::File => atomic::write(&self.file(), text),
+            Place::File => atomic::write(&self.file(), text.as_bytes()),
             Place::Keyring => self.keyring(text).ok_or_else(|| {
                 Error::new(Kind::Failed, "the keyring did not take the session").hint("run `rig login` again")
             }),

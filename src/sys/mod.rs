@@ -14,9 +14,9 @@ pub use unix::{clock, connect, files, signals, wait};
 pub use windows::{clock, connect, files, signals, wait};
 
 #[cfg(unix)]
-use unix::console;
+use unix::{console, processors};
 #[cfg(windows)]
-use windows::console;
+use windows::{console, processors};
 
 pub mod terminal;
 pub mod thread;

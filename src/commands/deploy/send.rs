@@ -8,6 +8,7 @@ use crate::archive::walk::{Kind as Entry, Tree};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hasher, hex, parse_ranges};
 use crate::session::{Session, environment};
+use crate::store::atomic;
 use crate::store::config::cache;
 use crate::sys::files;
 use crate::term::progress::Progress as Shown;
@@ -111,7 +112,7 @@ pub fn contents(
     }?;
     if let Some(index) = &index {
         // Without one all is read again.
-        let _ = sending.contents.remember(index);
+        let _ = atomic::write(index, &sending.contents.index());
     }
     let all = sending.contents.numbers.len() as u64;
     let again = sending.contents.known_manifest()?;

@@ -33,13 +33,9 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 
 /// What changes when a file does: when its content and its inode were changed (nanoseconds
 /// since 1970), and which inode it is.
-pub fn stamp(data: &Metadata) -> [i64; 3] {
-    let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
-    [
-        nanoseconds(data.mtime(), data.mtime_nsec()),
-        nanoseconds(data.ctime(), data.ctime_nsec()),
-        data.ino().cast_signed(),
-    ]
+pub fn stamp(data: &Metadata) -> [u64; 3] {
+    let nanoseconds = |seconds: i64, rest: i64| (seconds.wrapping_mul(1_000_000_000) + rest).cast_unsigned();
+    [nanoseconds(data.mtime(), data.mtime_nsec()), nanoseconds(data.ctime(), data.ctime_nsec()), data.ino()]
 }
 
 /// The permission bits.

@@ -31,8 +31,8 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 /// What changes when a file does: when it was written (100 nanoseconds, since 1601) and made.
-pub fn stamp(data: &Metadata) -> [i64; 3] {
-    [data.last_write_time().cast_signed(), data.creation_time().cast_signed(), 0]
+pub fn stamp(data: &Metadata) -> [u64; 3] {
+    [data.last_write_time(), data.creation_time(), 0]
 }
 
 /// The permission bits. There are none here, so a program is not told from other files, and

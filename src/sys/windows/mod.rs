@@ -6,3 +6,8 @@ pub mod console;
 pub mod files;
 pub mod signals;
 pub mod wait;
+
+/// How many processors this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
