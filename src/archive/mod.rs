@@ -2,9 +2,13 @@
 
 pub mod gzip;
 pub mod pack;
+mod rules;
 #[cfg(feature = "server")]
 mod unpack;
 pub mod walk;
+
+#[cfg(all(test, unix))]
+mod git_tests;
 
 #[cfg(feature = "server")]
 pub use unpack::{Limits, Unpacked, unpack};

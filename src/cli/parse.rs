@@ -140,6 +140,9 @@ fn malformed(error: lexopt::Error) -> Error {
 /// The command whose words (or alias) are the longest prefix of `words`, and how many
 /// words that are.
 fn find(commands: &'static [Command], words: &[String]) -> Option<(&'static Command, usize)> {
+    if words.is_empty() {
+        return None;
+    }
     let all = commands.iter().flat_map(|command| {
         std::iter::once(&command.words).chain(command.aliases).map(move |name| (command, *name))
     });

@@ -132,7 +132,7 @@ fn print(session: &Session, mut board: Board, snapshot: &Value) -> Result<()> {
         let named = !board.wish.columns.is_empty();
         let fields = chosen.iter().map(|(column, _)| column.field);
         let fields: Vec<Field> =
-            fields.filter(|field| named || !matches!(field.path, LOAD | TRAFFIC)).collect();
+            fields.filter(|field| named || !matches!(field.path.text(), LOAD | TRAFFIC)).collect();
         let rows: Vec<Value> = shown.iter().map(|app| drawn(app, output)).collect();
         output.write(&table(output, &rows, &fields, columns, style.now))?;
     }

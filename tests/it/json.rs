@@ -36,6 +36,7 @@ fn documents_have_the_documented_members() {
     check("App", &rig.json(&["create", "app", "web.blue"]));
     let dir = site("x");
     check("Deploy", &rig.json(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]));
+    preview(&rig, dir.path().to_str().unwrap());
     let networks = rig.json(&["list", "networks"]);
     check("Networks", &networks);
     check("Network", &networks["networks"][0]);
@@ -87,6 +88,16 @@ fn documents_have_the_documented_members() {
     check("Error", &serde_json::from_str(&ran.stderr).unwrap());
     let home = crate::login::logged_in(&max, "ada");
     check("Logout", &home.json(&["logout"]));
+}
+
+fn preview(rig: &Rig, path: &str) {
+    let git = format!("{path}/.git");
+    fs::write(&git, "gitdir: x").unwrap();
+    let preview = rig.json(&["deploy", path, "--dry-run"]);
+    check("Preview", &preview);
+    check("Large file", &preview["largest"][0]);
+    check("Left out", &preview["left_out"][0]);
+    check("Verdict", &rig.json(&["deploy", path, "--explain", &git]));
 }
 
 fn trash(rig: &Rig) {

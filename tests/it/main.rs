@@ -29,6 +29,7 @@ mod frames;
 mod fullscreen;
 mod help;
 mod history;
+mod ignore;
 mod instances;
 mod isolation;
 mod json;
