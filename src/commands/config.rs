@@ -50,7 +50,8 @@ pub const ROLLBACK: Command = Command {
     run: rollback,
 };
 
-const TO: Flag =
+/// `--to`.
+pub const TO: Flag =
     Flag { long: "to", short: None, value: "N", help: packed!("the change's number (`rig list history`)") };
 
 const FIELDS: &[Field] = &[

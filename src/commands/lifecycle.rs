@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 /// its instances may take to become healthy.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-const APP: &[Arg] =
+/// The app that a command is about.
+pub const APP: &[Arg] =
     &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }];
 
 /// `rig start app`.
