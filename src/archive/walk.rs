@@ -3,6 +3,7 @@
 
 use super::rules::{Decision, Stack};
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use crate::sys::files;
 use std::fs;
 use std::io;
@@ -97,7 +98,7 @@ pub fn walk(root: &Path) -> Result<Tree> {
     }
     if !tree.entries.iter().any(|entry| !matches!(entry.kind, Kind::Directory)) {
         return Err(Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy()))
-            .hint("name the directory of your app: `rig deploy PATH`"));
+            .hint(packed!("name the directory of your app: `rig deploy PATH`")));
     }
     Ok(tree)
 }

@@ -96,7 +96,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
             Kind::Conflict,
             format!("'{}' exists", directory.join(project::FILE).to_string_lossy()),
         )
-        .hint("write \"app\" and \"network\" into it, and leave --link out"));
+        .hint(packed!("write \"app\" and \"network\" into it, and leave --link out")));
     }
     let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
@@ -153,7 +153,7 @@ fn create(
     let answer = match ask(matches.has(&CREATE)) {
         Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
             if prompt::possible(&session.output, "--create").is_err() {
-                return Err(error.hint("add --create to create it"));
+                return Err(error.hint(packed!("add --create to create it")));
             }
             let question =
                 format!("app '{}' does not exist in network '{}'; create it?", name.app, name.network);
@@ -175,7 +175,7 @@ fn check(tree: &Tree, limits: &Limits) -> Result<()> {
     let files = tree.entries.len() as u64;
     let over = |what: String, limit: String| {
         Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
-            .hint("leave out what the app does not need: name it in '.rigignore'")
+            .hint(packed!("leave out what the app does not need: name it in '.rigignore'"))
     };
     if tree.bytes > limits.source_bytes {
         return Err(over(bytes(tree.bytes), bytes(limits.source_bytes)));

@@ -5,11 +5,12 @@ use super::check;
 use crate::archive::walk::{Cause, Kind, Left, Tree, explain as judge, walk};
 use crate::commands::tell;
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use crate::session::Session;
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, items, record, table};
 use crate::wire::Welcome;
-use miniserde::json::{Number, Value};
+use miniserde::json::{Number, Object, Value};
 use std::io;
 use std::path::{Component, Path, PathBuf, absolute};
 
@@ -105,7 +106,7 @@ fn left_out(tree: &Tree) -> Value {
 pub fn explain(session: &Session, directory: &Path, given: &str) -> Result<()> {
     let outside = || {
         let directory = directory.to_string_lossy();
-        Error::usage(format!("'{given}' is not in '{directory}'")).hint("name it as seen from here")
+        Error::usage(format!("'{given}' is not in '{directory}'")).hint(packed!("name it as seen from here"))
     };
     let (root, whole) = (clean(directory), clean(Path::new(given)));
     let (Ok(root), Ok(whole)) = (root, whole) else { return Err(outside()) };
@@ -148,7 +149,12 @@ fn cause(cause: Option<&Cause>) -> Vec<Value> {
 }
 
 fn object(names: &str, values: Vec<Value>) -> Value {
-    Value::Object(names.split(' ').map(str::to_owned).zip(values).collect())
+    let mut object = Object::new();
+    // One by one: to collect them would bring code that sorts.
+    for (name, value) in names.split(' ').zip(values) {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }
 
 fn number(number: u64) -> Value {
