@@ -7,12 +7,14 @@
 
 use super::gzip::Gzip;
 use super::index::{self, Index};
+use super::pieces;
 use super::walk::{Kind, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::manifest::{Hash, Hasher, Item, Record};
+use crate::queue::bounded;
 use crate::sys::files;
 use crate::sys::thread::{SMALL, start, workers};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,18 +58,19 @@ impl Contents {
         let (hashes, wanted) = known(&tree, index);
         let (tree, done) = (Arc::new(tree), Mutex::new(Done { hashes, failed: None }));
         let work = Arc::new(Work { tree: Arc::clone(&tree), wanted, next: AtomicUsize::new(0), done });
-        let threads = workers();
-        let mut others = Vec::new();
+        let (working, ended) = bounded::<()>(0);
         // One more thread than there is to do would be one too many.
-        for _ in 1..threads.min(work.wanted.len()) {
-            let work = Arc::clone(&work);
-            let other = start(SMALL, Box::new(move || work.run()));
-            others.push(other.map_err(|error| Error::io("start", "a hashing thread", &error))?);
+        for _ in 1..workers().min(work.wanted.len()) {
+            let (work, working) = (Arc::clone(&work), working.clone());
+            let hash = move || {
+                let _working = working;
+                work.run();
+            };
+            start(SMALL, Box::new(hash)).map_err(|error| Error::io("start", "a hashing thread", &error))?;
         }
+        drop(working);
         work.run();
-        for other in others {
-            let _ = other.join();
-        }
+        let _ = ended.recv();
         let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = done.failed.take() {
             return Err(error);
@@ -107,8 +110,8 @@ impl Contents {
     /// The manifest as it is sent: what is different from that of the index, or all of it.
     pub fn manifest(&self, mut index: Option<Index>) -> Result<Vec<u8>> {
         let failed = |error: io::Error| Error::io("pack", "the manifest", &error);
-        let mut body = Gzip::new(Vec::new()).map_err(failed)?;
-        let mut out = Vec::new();
+        let (mut packed, mut out) = (Vec::new(), Vec::new());
+        let mut body = Gzip::new(&mut packed).map_err(failed)?;
         let head = index.as_ref().map_or(Record::Full, |index| Record::Base(index.base));
         head.write(&mut out);
         let mut written = Ok(());
@@ -137,7 +140,8 @@ impl Contents {
             return self.manifest(None);
         }
         Record::End(self.name).write(&mut out);
-        body.write_all(&out).and_then(|()| body.finish()).map_err(failed)
+        body.write_all(&out).and_then(|()| body.finish()).map_err(failed)?;
+        Ok(packed)
     }
 
     /// The manifest that says that it is known already.
@@ -145,11 +149,12 @@ impl Contents {
         let mut out = Vec::new();
         Record::Base(self.name).write(&mut out);
         Record::End(self.name).write(&mut out);
-        let packed = Gzip::new(Vec::new()).and_then(|mut body| {
+        let mut packed = Vec::new();
+        let done = Gzip::new(&mut packed).and_then(|mut body| {
             body.write_all(&out)?;
             body.finish()
         });
-        packed.map_err(|error| Error::io("pack", "the manifest", &error))
+        done.map(|()| packed).map_err(|error| Error::io("pack", "the manifest", &error))
     }
 
     /// The index for the next time, when the server has the manifest.
@@ -242,19 +247,12 @@ impl Work {
         };
         let path = self.tree.root.join(&entry.path);
         let failed = |error: io::Error| Error::io("read", &path.to_string_lossy(), &error);
-        let mut file = files::open(&path).map_err(failed)?;
-        let (mut hasher, mut read) = (Hasher::new(), 0);
-        loop {
-            match file.read(buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    hasher.update(buffer.get(..count).unwrap_or_default());
-                    read += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        let mut hasher = Hasher::new();
+        let mut update = |piece: &[u8]| {
+            hasher.update(piece);
+            Ok(())
+        };
+        let read = files::open(&path).and_then(|file| pieces(&file, buffer, &mut update)).map_err(failed)?;
         match read == size {
             true => Ok(hasher.finish()),
             false => {
@@ -274,6 +272,7 @@ mod tests {
     use nanorand::{Rng, WyRand};
     use std::collections::BTreeMap;
     use std::fs;
+    use std::io::Read;
     use std::path::Path;
     use std::time::Duration;
 

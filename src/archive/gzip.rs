@@ -30,8 +30,8 @@ const BLOCK: usize = 512 * 1024;
 type Job = (Vec<u8>, Sender<Vec<u8>>);
 
 /// Compresses what is written to it into `inner`. [`Gzip::finish`] ends the stream.
-pub struct Gzip<W: Write> {
-    inner: W,
+pub struct Gzip<'a> {
+    inner: &'a mut dyn Write,
     block: Vec<u8>,
     jobs: Sender<Job>,
     /// What is being deflated, the oldest first.
@@ -42,9 +42,9 @@ pub struct Gzip<W: Write> {
     length: u32,
 }
 
-impl<W: Write> Gzip<W> {
+impl Gzip<'_> {
     /// Begins a stream.
-    pub fn new(mut inner: W) -> io::Result<Gzip<W>> {
+    pub fn new(inner: &mut dyn Write) -> io::Result<Gzip<'_>> {
         inner.write_all(&HEADER)?;
         let threads = workers();
         let (jobs, work) = bounded::<Job>(1);
@@ -64,15 +64,14 @@ impl<W: Write> Gzip<W> {
         })
     }
 
-    /// Ends the stream and gives the writer back.
-    pub fn finish(mut self) -> io::Result<W> {
+    /// Ends the stream.
+    pub fn finish(mut self) -> io::Result<()> {
         self.hand_over()?;
         while self.take_one()? {}
-        self.inner.write_all(&LAST)?;
-        self.inner.write_all(&(!self.crc).to_le_bytes())?;
-        self.inner.write_all(&self.length.to_le_bytes())?;
-        self.inner.flush()?;
-        Ok(self.inner)
+        let mut end = LAST.to_vec();
+        end.extend((!self.crc).to_le_bytes());
+        end.extend(self.length.to_le_bytes());
+        self.inner.write_all(&end)
     }
 
     /// Gives the block to the threads. What they have done before goes on first.
@@ -100,7 +99,7 @@ impl<W: Write> Gzip<W> {
     }
 }
 
-impl<W: Write> Write for Gzip<W> {
+impl Write for Gzip<'_> {
     fn write(&mut self, input: &[u8]) -> io::Result<usize> {
         let (now, _) = input.split_at(input.len().min(BLOCK - self.block.len()));
         self.block.extend_from_slice(now);
@@ -111,7 +110,7 @@ impl<W: Write> Write for Gzip<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        Ok(())
     }
 }
 
@@ -182,11 +181,12 @@ mod tests {
             use nanorand::Rng;
             use std::io::Read;
             let data: Vec<u8> = (0..length).map(|_| random.generate_range(0..7u8)).collect();
-            let mut gzip = Gzip::new(Vec::new()).unwrap();
+            let mut packed = Vec::new();
+            let mut gzip = Gzip::new(&mut packed).unwrap();
             for part in data.chunks(10_007) {
                 gzip.write_all(part).unwrap();
             }
-            let packed = gzip.finish().unwrap();
+            gzip.finish().unwrap();
             let mut back = Vec::new();
             flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut back).unwrap();
             assert_eq!(back, data);

@@ -4,19 +4,20 @@
 
 use super::gzip::Gzip;
 use super::walk::{Entry, Kind, NEEDLESS, Tree};
+use super::{pieces, tar};
 use crate::error::{Error, Kind as ErrorKind, Result, io_reason};
 use crate::queue::{Receiver, Sender, bounded};
 use crate::sys::files;
 use crate::sys::thread::{USUAL, start};
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Compressed bytes a message, and messages on the way.
-const CHUNK: usize = 64 * 1024;
+/// Compressed blocks on the way.
 const QUEUE: usize = 8;
+/// So much of a file is read at a time.
+const BUFFER: usize = 64 * 1024;
 
 /// The archive as a stream of bytes.
 pub struct Pack {
@@ -25,14 +26,6 @@ pub struct Pack {
     taken: usize,
     done: Arc<AtomicU64>,
     outcome: Receiver<Error>,
-}
-
-/// What is packed.
-enum Job {
-    /// All of a tree.
-    Whole(Tree),
-    /// Of a tree, entries with the names that they get and from where on they are packed.
-    Parts(Arc<Tree>, Vec<Part>),
 }
 
 /// A content that is packed.
@@ -48,15 +41,15 @@ pub struct Part {
 impl Pack {
     /// Begins to pack `tree`.
     pub fn new(tree: Tree) -> Result<Pack> {
-        Pack::begin(Job::Whole(tree))
+        Pack::begin(Arc::new(tree), None)
     }
 
     /// Begins to pack contents of a tree.
     pub fn parts(tree: Arc<Tree>, parts: Vec<Part>) -> Result<Pack> {
-        Pack::begin(Job::Parts(tree, parts))
+        Pack::begin(tree, Some(parts))
     }
 
-    fn begin(job: Job) -> Result<Pack> {
+    fn begin(tree: Arc<Tree>, parts: Option<Vec<Part>>) -> Result<Pack> {
         let (chunks, receiver) = bounded(QUEUE);
         let (report, outcome) = bounded(1);
         let done = Arc::new(AtomicU64::new(0));
@@ -64,8 +57,7 @@ impl Pack {
         let work = move || {
             // Open until the outcome is known: the stream must not seem to end in order.
             let _open = chunks.clone();
-            let sink = BufWriter::with_capacity(CHUNK, ChannelWriter(chunks));
-            if let Err(error) = pack(&job, sink, &counter) {
+            if let Err(error) = pack(&tree, parts.as_deref(), &mut ChannelWriter(chunks), &counter) {
                 // The receiver is gone when the upload was given up.
                 let _ = report.send(error);
             }
@@ -120,96 +112,73 @@ impl Write for ChannelWriter {
     }
 }
 
-fn pack(job: &Job, sink: impl Write, done: &AtomicU64) -> Result<()> {
+/// Packs parts of a tree, or all of it.
+fn pack(tree: &Tree, parts: Option<&[Part]>, sink: &mut dyn Write, done: &AtomicU64) -> Result<()> {
     let broken =
         |error: io::Error| Error::new(ErrorKind::Failed, format!("cannot pack: {}", io_reason(&error)));
-    let mut tar = tar::Builder::new(Gzip::new(sink).map_err(broken)?);
-    let failed = |tree: &Tree, entry: &Entry, error: &io::Error| {
+    let mut out = Gzip::new(sink).map_err(broken)?;
+    let mut add = |entry: &Entry, name: &[u8], offset| {
         let path = tree.root.join(&entry.path);
-        Error::io("pack", &path.to_string_lossy(), error).hint(NEEDLESS)
+        append(&mut out, (entry, &path), (name, offset), done)
+            .map_err(|error| Error::io("pack", &path.to_string_lossy(), &error).hint(NEEDLESS))
     };
-    match job {
-        Job::Whole(tree) => {
+    match parts {
+        None => {
             for entry in &tree.entries {
-                append(&mut tar, (tree, entry), (&entry.path, 0), done)
-                    .map_err(|error| failed(tree, entry, &error))?;
+                add(entry, files::bytes(&entry.path).as_ref(), 0)?;
             }
         }
-        Job::Parts(tree, parts) => {
+        Some(parts) => {
             for part in parts {
                 let Some(entry) = tree.entries.get(part.entry as usize) else { continue };
-                append(&mut tar, (tree, entry), (Path::new(&part.name), part.offset), done)
-                    .map_err(|error| failed(tree, entry, &error))?;
+                add(entry, part.name.as_bytes(), part.offset)?;
             }
         }
     }
-    tar.into_inner().and_then(Gzip::finish).map_err(broken)?;
-    Ok(())
+    tar::end(&mut out).and_then(|()| out.finish()).map_err(broken)
 }
 
-/// Adds an entry under a name; of a file only what is behind `offset`.
+/// Adds an entry under a name; of a file only what is behind `offset`. It must have the size
+/// that the archive says: a shorter one would shift all that follows.
 fn append(
-    tar: &mut tar::Builder<impl Write>,
-    (tree, entry): (&Tree, &Entry),
-    (name, offset): (&Path, u64),
+    out: &mut dyn Write,
+    (entry, path): (&Entry, &Path),
+    (name, offset): (&[u8], u64),
     done: &AtomicU64,
 ) -> io::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(entry.mode);
-    match &entry.kind {
-        Kind::Directory => {
-            header.set_entry_type(tar::EntryType::Directory);
-            header.set_size(0);
-            tar.append_data(&mut header, name, io::empty())
-        }
+    let size = match &entry.kind {
+        Kind::Directory => return tar::head(out, name, tar::Kind::Directory, entry.mode),
         Kind::Link(target) => {
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_size(0);
-            tar.append_link(&mut header, name, target)
+            let target = files::bytes(target);
+            return tar::head(out, name, tar::Kind::Link(target.as_ref()), entry.mode);
         }
-        Kind::File(size) => {
-            let left = size.saturating_sub(offset);
-            header.set_entry_type(tar::EntryType::Regular);
-            header.set_size(left);
-            let mut file = &files::open(&tree.root.join(&entry.path))?;
-            let before = file.metadata()?;
-            if !before.is_file() || before.len() != *size {
-                return Err(changed());
-            }
-            file.seek(io::SeekFrom::Start(offset))?;
-            tar.append_data(&mut header, name, Exactly { file, left, done })?;
-            let after = file.metadata()?;
-            match after.len() == *size && after.modified().ok() == before.modified().ok() {
-                true => Ok(()),
-                false => Err(changed()),
-            }
-        }
+        Kind::File(size) => *size,
+    };
+    let mut file = files::open(path)?;
+    let before = file.metadata()?;
+    if !before.is_file() || before.len() != size {
+        return Err(changed());
     }
+    file.seek(io::SeekFrom::Start(offset))?;
+    let whole = size.saturating_sub(offset);
+    tar::head(out, name, tar::Kind::File(whole), entry.mode)?;
+    let mut left = whole;
+    let mut take = |piece: &[u8]| {
+        let count = piece.len() as u64;
+        left = left.checked_sub(count).ok_or_else(changed)?;
+        done.fetch_add(count, Ordering::Relaxed);
+        out.write_all(piece)
+    };
+    pieces(&file, &mut vec![0; BUFFER], &mut take)?;
+    let after = file.metadata()?;
+    if left > 0 || after.len() != size || after.modified().ok() != before.modified().ok() {
+        return Err(changed());
+    }
+    tar::pad(out, whole)
 }
 
 fn changed() -> io::Error {
     io::Error::other("it has changed meanwhile")
-}
-
-/// A file that must have the size its header says: a shorter one would shift all that
-/// follows in the archive.
-struct Exactly<'a> {
-    file: &'a File,
-    left: u64,
-    done: &'a AtomicU64,
-}
-
-impl Read for Exactly<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
-        let count = self.file.read(out.get_mut(..limit).unwrap_or(&mut []))?;
-        if count == 0 && limit > 0 {
-            return Err(changed());
-        }
-        self.left -= count as u64;
-        self.done.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
 }
 
 #[cfg(all(test, feature = "server"))]
@@ -237,7 +206,7 @@ mod tests {
         pack.read_to_end(&mut packed).unwrap();
         assert_eq!(pack.done(), bytes);
         let out = tempfile::tempdir().unwrap();
-        tar::Archive::new(flate2::read::GzDecoder::new(&packed[..])).unpack(out.path()).unwrap();
+        ::tar::Archive::new(flate2::read::GzDecoder::new(&packed[..])).unpack(out.path()).unwrap();
         let copy = out.path().join(&long).join(&long).join(&long).join("file");
         assert_eq!(fs::read(copy).unwrap(), vec![7; 300_000]);
         assert_eq!(fs::metadata(out.path().join("run")).unwrap().permissions().mode() & 0o777, 0o755);

@@ -410,5 +410,5 @@ fn read_input(sender: Sender<Input>, shared: Arc<Shared>, mut escapes: Option<Es
 
 /// Does this in a thread of its own.
 pub fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
-    start(SMALL, Box::new(work)).map(drop).map_err(|error| Error::io("start", "a thread", &error))
+    start(SMALL, Box::new(work)).map_err(|error| Error::io("start", "a thread", &error))
 }

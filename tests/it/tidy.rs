@@ -121,7 +121,6 @@ fn what_is_shipped_in_rig_links_no_large_tables() {
 #[test]
 fn crates_stay_where_they_are_wrapped() {
     const HOMES: &[(&str, &[&str])] = &[
-        ("crossbeam_channel", &["queue.rs"]),
         ("lexopt", &["cli/parse.rs", "maxd/args.rs"]),
         ("keyring", &["store/vault.rs"]),
         ("libc", &["sys/unix/"]),

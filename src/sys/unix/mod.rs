@@ -5,6 +5,7 @@ pub mod connect;
 pub mod console;
 pub mod files;
 pub mod signals;
+pub mod threads;
 pub mod wait;
 
 /// How many processors this process may use. (The standard library's own also reads the limits
