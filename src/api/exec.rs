@@ -1,7 +1,7 @@
 //! A program that runs in an app, as rig holds it: what was sent and what has arrived, so
 //! that it goes on behind a cut where it was.
 
-use super::{Max, decode};
+use super::{Max, decode, number};
 use crate::error::{Error, Kind, Result};
 use crate::flow::Flow;
 use crate::json;
@@ -10,7 +10,7 @@ use crate::net::link::{Event, Events, Subscription};
 use crate::packed::packed;
 use crate::queue::Receiver;
 use crate::wire::exec::{
-    Arrived, Attach, Attached, Closed, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, Taken, WINDOW,
+    Arrived, Attach, Closed, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, WINDOW,
 };
 use miniserde::json::Object;
 use std::sync::Arc;
@@ -97,15 +97,14 @@ impl Remote {
         let asked = Arc::clone(&place);
         let params = Box::new(move || miniserde::json::to_string(&asked.attach()));
         let (reply, subscription) = max.subscribe(&format!("exec:{}", exec.id), params)?;
-        let at: Attached = decode(&reply)?;
-        place.out.store(at.out, Ordering::Relaxed);
-        place.err.store(at.err, Ordering::Relaxed);
+        place.out.store(number(&reply, "out")?, Ordering::Relaxed);
+        place.err.store(number(&reply, "err")?, Ordering::Relaxed);
         place.known.store(true, Ordering::Relaxed);
         Ok(Remote {
             exec,
             subscription,
             place,
-            input: Flow::at(at.input),
+            input: Flow::at(number(&reply, "input")?),
             owed: (0, 0),
             closed: (false, false),
         })
@@ -248,14 +247,14 @@ impl Incoming {
             Event::Binary { event, payload } => self.bytes(&event, &payload),
             Event::Message { event, payload } => match event.as_str() {
                 "exit" => Some(Said::Exit(decode(&payload)?)),
-                "ack" => Some(Said::Taken(decode::<Taken>(&payload)?.input)),
+                "ack" => Some(Said::Taken(number(&payload, "input")?)),
                 event => {
                     let data = json::member(&payload, "data").and_then(json::string);
                     data.and_then(|data| self.bytes(event, &base64::decode(&data)?))
                 }
             },
             Event::Lost(reason) => Some(Said::Lost(reason)),
-            Event::Restored(reply) => Some(Said::Restored(decode::<Attached>(&reply)?.input)),
+            Event::Restored(reply) => Some(Said::Restored(number(&reply, "input")?)),
             Event::Refused(error) => return Err(error),
             Event::Closed => {
                 return Err(Error::new(Kind::Conflict, packed!("another rig has taken this session over")));

@@ -6,6 +6,7 @@ pub mod stream;
 
 use crate::auth::Auth;
 use crate::error::{Error, Kind, Result};
+use crate::json::member;
 use crate::net::dial::Route;
 use crate::net::http::{Http, Source};
 use crate::net::link::{Link, Memory, Options, Pending, Subscription, Transport};
@@ -107,8 +108,15 @@ impl Max {
 
 /// Reads a document of Max.
 pub fn decode<T: Deserialize>(text: &str) -> Result<T> {
-    json::from_str(text).map_err(|_| {
-        Error::new(Kind::Failed, packed!("Max answered with something rig does not understand"))
-            .hint(packed!("rig and Max may be of different versions"))
-    })
+    json::from_str(text).map_err(|_| unclear())
+}
+
+fn unclear() -> Error {
+    Error::new(Kind::Failed, packed!("Max answered with something rig does not understand"))
+        .hint(packed!("rig and Max may be of different versions"))
+}
+
+/// The number that is the member `name` of a document of Max.
+fn number(text: &str, name: &str) -> Result<u64> {
+    member(text, name).and_then(|raw| raw.parse().ok()).ok_or_else(unclear)
 }

@@ -1,14 +1,13 @@
 //! A followed stream of lines (logs, a deploy): keeps the cursor, so that a rejoin
 //! goes on behind the last line, and grants credit as lines are taken.
 
-use super::{Max, decode};
+use super::{Max, decode, number, unclear};
 use crate::error::{Error, Kind, Result};
-use crate::json::{list, members, skip_space, skip_value, string};
+use crate::json::{list, member, members, skip_space, skip_value, string};
 use crate::net::link::{Event, Subscription};
 use crate::packed::packed;
-use crate::wire::deploy::Deploy;
-use crate::wire::log::{Credit, End, Gap, Line, Lines, Mark, Source};
-use miniserde::json;
+use crate::wire::log::{Line, Source};
+use miniserde::json::{self, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +27,7 @@ pub enum Item {
     /// Max is at work, and has found nothing yet.
     Mark,
     /// The deploy changed.
-    State(Box<Deploy>),
+    State(Value),
     /// Something about the connection that a person may want to know.
     Note(String),
     /// Nothing more will come; true when what was followed was deleted.
@@ -70,7 +69,7 @@ impl Stream {
                     "lines" => Item::Lines(self.take(&payload)?),
                     "gap" => {
                         // A log of many apps may name one again after a rejoin.
-                        let through = decode::<Gap>(&payload)?.through;
+                        let through = number(&payload, "through")?;
                         if through <= self.gap {
                             continue;
                         }
@@ -78,22 +77,22 @@ impl Stream {
                         Item::Gap(through)
                     }
                     "mark" => {
-                        self.advance(decode::<Mark>(&payload)?.seq);
+                        self.advance(number(&payload, "seq")?);
                         Item::Mark
                     }
                     "end" => {
-                        let reason = decode::<End>(&payload)?.reason;
-                        if reason == "revoked" {
+                        let reason = member(&payload, "reason").ok_or_else(unclear)?;
+                        if reason == "\"revoked\"" {
                             return Err(Error::new(
                                 Kind::Forbidden,
                                 packed!("you are no member of the network any more"),
                             )
                             .hint("ask one of its owners"));
                         }
-                        self.deleted = reason == "deleted";
+                        self.deleted = reason == "\"deleted\"";
                         continue;
                     }
-                    "state" => Item::State(Box::new(decode(&payload)?)),
+                    "state" => Item::State(decode(&payload)?),
                     _ => continue,
                 },
                 Event::Lost(reason) => Item::Note(format!("connection to Max lost ({reason}); reconnecting")),
@@ -126,8 +125,8 @@ impl Stream {
             self.advance(last_of(last));
         }
         if self.unacknowledged >= CREDIT / 2 {
-            let credit = Credit { lines: std::mem::take(&mut self.unacknowledged) };
-            self.subscription.push("credit", json::to_string(&credit))?;
+            let lines = std::mem::take(&mut self.unacknowledged);
+            self.subscription.push("credit", format!("{{\"lines\":{lines}}}"))?;
         }
         Ok(lines)
     }
@@ -167,8 +166,7 @@ fn read(payload: &str) -> Result<(Vec<Line>, Option<u64>)> {
             Ok(end)
         }
     });
-    // The usual words for what can't be read.
-    walked.map(|_| (lines, credit)).or_else(|_| decode::<Lines>(payload).map(|all| (all.lines, all.credit)))
+    walked.map(|_| (lines, credit)).map_err(|_| unclear())
 }
 
 /// Sets the member `key`; none when that can't be what `raw` says.
@@ -225,6 +223,7 @@ fn late() -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::wire::log::Lines;
 
     #[test]
     fn lines_are_read_as_miniserde_reads_them() {

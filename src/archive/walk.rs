@@ -3,6 +3,7 @@
 
 use super::rules::{Decision, Stack};
 use crate::error::{Error, Result};
+use crate::manifest::order;
 use crate::packed::packed;
 use crate::sys::files;
 use std::fs;
@@ -194,18 +195,24 @@ fn special(kind: fs::FileType, path: &Path) -> Result<()> {
 
 /// Counts what `decision` leaves out.
 fn count(left: &mut Vec<Left>, decision: Decision<'_>, directory: bool, bytes: u64) {
-    let (file, rule) = decision;
-    let key = (file, rule.line);
-    let at = left.partition_point(|left| (left.cause.file.as_deref(), left.cause.line) < key);
-    let known = left.get(at).is_some_and(|left| (left.cause.file.as_deref(), left.cause.line) == key);
-    if !known {
+    let (file, rule) = (name(decision.0), decision.1);
+    let known = left.binary_search_by(|left| {
+        let known = name(left.cause.file.as_deref());
+        order(known.as_ref(), file.as_ref()).then(left.cause.line.cmp(&rule.line))
+    });
+    let at = known.unwrap_or_else(|at| {
         left.insert(at, Left { cause: Cause::new(decision), files: 0, directories: 0, bytes: 0 });
-    }
+        at
+    });
     if let Some(left) = left.get_mut(at) {
         left.files += u64::from(!directory);
         left.directories += u64::from(directory);
         left.bytes += bytes;
     }
+}
+
+fn name(file: Option<&Path>) -> impl AsRef<[u8]> {
+    files::bytes(file.unwrap_or(Path::new("")))
 }
 
 /// Whether a path is sent, and why.

@@ -7,6 +7,7 @@ use crate::api::decode;
 use crate::api::stream::{CREDIT, Item, Stream};
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
+use crate::commands::members;
 use crate::error::{Error, Kind, Result};
 use crate::packed::packed;
 use crate::session::{self, AppName, Session};
@@ -15,9 +16,9 @@ use crate::term::prompt::confirm;
 use crate::term::text::{bytes, count};
 use crate::term::{on_interrupt, prompt};
 use crate::time::human;
-use crate::wire::deploy::{Create, Deploy, Follow, State};
-use crate::wire::{Limits, Welcome};
-use miniserde::json;
+use crate::view::{at, filled, number, text};
+use crate::wire::deploy::Follow;
+use miniserde::json::{self, Value};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -106,19 +107,16 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         created
     } else {
         let tree = walk(&directory)?;
-        let welcome: Welcome = session.max()?.welcome()?;
-        check(&tree, &welcome.limits)?;
+        let welcome: Value = session.max()?.welcome()?;
+        check(&tree, &welcome)?;
         let created = create(session, matches, &name, (tree.bytes, tree.entries.len() as u64))?;
-        match welcome.manifests {
-            Some(true) => send::contents(session, &created, (tree, began), deadline)?,
+        match at(&welcome, "manifests") {
+            Some(Value::Bool(true)) => send::contents(session, &created, (tree, began), deadline)?,
             _ => send::whole(session, &created, tree, deadline)?,
         }
         created
     };
-    on_interrupt(&format!(
-        "deploy {} goes on in Max; see `rig logs build {}.{}`",
-        created.id, name.app, name.network
-    ));
+    on_interrupt(&filled(&created, "deploy {id} goes on in Max; see `rig logs build {app}.{network}`"));
     let ended = follow(session, &created, deadline)?;
     on_interrupt("");
     if matches.has(&LINK) {
@@ -128,9 +126,13 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     if session.output.json {
         return session.output.document(&ended);
     }
-    let release = ended.release.map_or(String::new(), |release| format!("release {release} "));
-    session.output.note(&format!("{release}of {} serves after {}", name.app, human(started.elapsed())));
-    session.output.line(&ended.url)
+    let serves = if at(&ended, "release").and_then(number).is_some() {
+        "release {release} of {app} serves after "
+    } else {
+        "of {app} serves after "
+    };
+    session.output.note(&(filled(&ended, serves) + &human(started.elapsed())));
+    session.output.line(&text(&ended, "url"))
 }
 
 /// Announces the deploy. Nothing is sent that Max would not take.
@@ -139,17 +141,12 @@ fn create(
     matches: &Matches,
     name: &AppName,
     (source_bytes, files): (u64, u64),
-) -> Result<Deploy> {
-    let request = |create| {
-        json::to_string(&Create {
-            network: name.network.to_string(),
-            app: name.app.to_string(),
-            create,
-            source_bytes,
-            files,
-        })
+) -> Result<Value> {
+    let app = members(&[("network", name.network.as_str()), ("app", name.app.as_str())]);
+    let ask = |create: bool| {
+        let rest = format!(",\"create\":{create},\"source_bytes\":{source_bytes},\"files\":{files}}}");
+        decode::<Value>(&session.max()?.ask("deploy:create", [&*app, &rest].concat())?)
     };
-    let ask = |create| decode::<Deploy>(&session.max()?.ask("deploy:create", request(create))?);
     let answer = match ask(matches.has(&CREATE)) {
         Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
             if prompt::possible(&session.output, "--create").is_err() {
@@ -164,32 +161,34 @@ fn create(
         }
         answer => answer?,
     };
-    if answer.created_app {
+    if let Some(Value::Bool(true)) = at(&answer, "created_app") {
         session.output.note(&format!("created app {} in network {}", name.app, name.network));
     }
     Ok(answer)
 }
 
 /// Whether Max takes so much.
-fn check(tree: &Tree, limits: &Limits) -> Result<()> {
-    let files = tree.entries.len() as u64;
+fn check(tree: &Tree, welcome: &Value) -> Result<()> {
+    let limit = |path| at(welcome, path).and_then(number).unwrap_or(u64::MAX);
+    let (files, most_files) = (tree.entries.len() as u64, limit("limits.files"));
+    let most_bytes = limit("limits.source_bytes");
     let over = |what: String, limit: String| {
         Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
             .hint(packed!("leave out what the app does not need: name it in '.rigignore'"))
     };
-    if tree.bytes > limits.source_bytes {
-        return Err(over(bytes(tree.bytes), bytes(limits.source_bytes)));
+    if tree.bytes > most_bytes {
+        return Err(over(bytes(tree.bytes), bytes(most_bytes)));
     }
-    if files > limits.files {
-        return Err(over(count(files, "file"), count(limits.files, "file")));
+    if files > most_files {
+        return Err(over(count(files, "file"), count(most_files, "file")));
     }
     Ok(())
 }
 
 /// Shows the build until the deploy has ended.
-fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Result<Deploy> {
+fn follow(session: &Session, deploy: &Value, deadline: Option<Instant>) -> Result<Value> {
     let params = |after| json::to_string(&Follow { after, credit: CREDIT });
-    let mut stream = Stream::open(session.max()?, &format!("deploy:{}", deploy.id), params)?;
+    let mut stream = Stream::open(session.max()?, &filled(deploy, "deploy:{id}"), params)?;
     let output = &session.output;
     let mut last = VecDeque::with_capacity(LAST_LINES);
     loop {
@@ -207,9 +206,9 @@ fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Resu
                     last.push_back(line.text);
                 }
             }
-            Item::State(now) => match now.state {
-                State::Live => return Ok(*now),
-                State::Failed => return Err(failed(&now, last.make_contiguous(), output.json)),
+            Item::State(now) => match &*text(&now, "state") {
+                "live" => return Ok(now),
+                "failed" => return Err(failed(&now, last.make_contiguous(), output.json)),
                 // The lines show how far it is.
                 _ => {}
             },
@@ -219,44 +218,42 @@ fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Resu
             Item::End(_) => {
                 return Err(Error::new(
                     Kind::Failed,
-                    format!("Max stopped telling about deploy {}", deploy.id),
+                    filled(deploy, "Max stopped telling about deploy {id}"),
                 )
-                .hint(format!("see `rig status app {}.{}`", deploy.app, deploy.network)));
+                .hint(filled(deploy, "see `rig status app {app}.{network}`")));
             }
         }
     }
 }
 
-fn phase(state: State) -> &'static str {
-    match state {
-        State::Uploading => "waiting for the source",
-        State::Queued => "waiting for the app's previous deploy",
-        State::Unpacking => "unpacking",
-        State::Building => "building",
-        State::Starting => "starting",
-        State::Live => "live",
-        State::Failed => "failed",
-    }
-}
+/// What a state is called that it failed in.
+const PHASES: [(&str, &str); 5] = [
+    ("uploading", "waiting for the source"),
+    ("queued", "waiting for the app's previous deploy"),
+    ("unpacking", "unpacking"),
+    ("building", "building"),
+    ("starting", "starting"),
+];
 
-fn failed(deploy: &Deploy, last: &[String], json: bool) -> Error {
-    let phase = deploy.phase.map_or("working", phase);
-    let reason = deploy.error.as_deref().unwrap_or("no reason was given");
-    let error =
-        Error::new(Kind::DeployFailed, format!("deploy {} failed while {phase}: {reason}", deploy.id));
+fn failed(deploy: &Value, last: &[String], json: bool) -> Error {
+    let phase = text(deploy, "phase");
+    let phase = PHASES.iter().find(|(state, _)| *state == phase).map_or("working", |(_, words)| words);
+    let reason = match at(deploy, "error") {
+        Some(Value::String(error)) => error,
+        _ => "no reason was given",
+    };
+    let message = [&*filled(deploy, "deploy {id} failed while "), phase, ": ", reason].concat();
     // A person has just seen the lines; a script has not.
     let tail = if json && !last.is_empty() {
         format!("; the last lines were:\n{}", last.join("\n"))
     } else {
         String::new()
     };
-    error.hint(format!("see `rig logs build {}.{}`{tail}", deploy.app, deploy.network))
+    Error::new(Kind::DeployFailed, message)
+        .hint(filled(deploy, "see `rig logs build {app}.{network}`") + &tail)
 }
 
-fn late(deploy: &Deploy) -> Error {
-    Error::new(Kind::TimedOut, format!("deploy {} was not finished in time; it goes on in Max", deploy.id))
-        .hint(format!(
-            "see `rig status app {}.{}`, or give it longer with --timeout",
-            deploy.app, deploy.network
-        ))
+fn late(deploy: &Value) -> Error {
+    Error::new(Kind::TimedOut, filled(deploy, "deploy {id} was not finished in time; it goes on in Max"))
+        .hint(filled(deploy, "see `rig status app {app}.{network}`, or give it longer with --timeout"))
 }

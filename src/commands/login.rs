@@ -15,8 +15,8 @@ use crate::sys::files::GUARD;
 use crate::term::prompt;
 use crate::wire::auth::Session as Info;
 use miniserde::Serialize;
-use std::fs;
 use std::sync::Arc;
+use std::{env, fs};
 
 const TOKEN: Flag = Flag {
     long: "token",
@@ -217,8 +217,10 @@ fn token(session: &Session, matches: &Matches) -> Result<Secret> {
     }
 }
 
+/// The path of a file that is there, from the root.
 fn absolute(path: &str) -> Result<String> {
-    let full = fs::canonicalize(path).map_err(|error| Error::io("read", path, &error))?;
+    let full = fs::metadata(path).and_then(|_| env::current_dir());
+    let full = full.map_err(|error| Error::io("read", path, &error))?.join(path);
     Ok(full.to_string_lossy().into_owned())
 }
 

@@ -9,10 +9,9 @@ use crate::packed::packed;
 use crate::session::Session;
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, items, record, table};
-use crate::wire::Welcome;
 use miniserde::json::{Number, Object, Value};
-use std::io;
-use std::path::{Component, Path, PathBuf, absolute};
+use std::path::{Component, Path, PathBuf};
+use std::{env, io};
 
 /// How many of the largest files are told.
 const LARGEST: usize = 10;
@@ -44,7 +43,7 @@ const TABLES: [(&str, &[Field]); 2] = [
 pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
     let tree = walk(directory)?;
     let output = &session.output;
-    let welcome = session.max().and_then(|max| max.welcome::<Welcome>());
+    let welcome = session.max().and_then(|max| max.welcome::<Value>());
     if let Err(error) = &welcome {
         output.note(&format!("not checked against Max's limits: {}", error.message()));
     }
@@ -75,7 +74,7 @@ pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
             }
         }
     }
-    welcome.map_or(Ok(()), |welcome| check(&tree, &welcome.limits))
+    welcome.map_or(Ok(()), |welcome| check(&tree, &welcome))
 }
 
 fn largest(tree: &Tree) -> Value {
@@ -110,7 +109,7 @@ pub fn explain(session: &Session, directory: &Path, given: &str) -> Result<()> {
     };
     let (root, whole) = (clean(directory), clean(Path::new(given)));
     let (Ok(root), Ok(whole)) = (root, whole) else { return Err(outside()) };
-    let below = whole.strip_prefix(root).ok().filter(|below| !below.as_os_str().is_empty());
+    let below = whole.strip_prefix(&root).ok().filter(|below| !below.as_os_str().is_empty());
     let below = below.ok_or_else(outside)?;
     let verdict = judge(directory, below, given.ends_with(std::path::is_separator))?;
     let matched = if verdict.cause.is_some() { path(&verdict.at) } else { Value::Null };
@@ -127,9 +126,9 @@ pub fn explain(session: &Session, directory: &Path, given: &str) -> Result<()> {
 }
 
 /// A path from the root, without `.` and `..`.
-fn clean(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn clean(path: &Path) -> io::Result<PathBuf> {
     let mut out = PathBuf::new();
-    for part in absolute(path)?.components() {
+    for part in env::current_dir()?.join(path).components() {
         match part {
             Component::ParentDir => drop(out.pop()),
             part => out.push(part),

@@ -1,5 +1,6 @@
 //! Sends the source of a deploy: of a tree what Max does not have, or an archive as it is.
 
+use super::preview::clean;
 use crate::api::decode;
 use crate::archive::contents::Contents;
 use crate::archive::index::Index;
@@ -13,8 +14,8 @@ use crate::store::config::cache;
 use crate::sys::files;
 use crate::term::progress::Progress as Shown;
 use crate::term::text::{bytes, count};
-use crate::wire::deploy::{Deploy, Progress, Select, State};
-use miniserde::json;
+use crate::view::{self, at, filled, items, text};
+use miniserde::json::Value;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -59,14 +60,14 @@ fn send(session: &Session, path: &str, pack: Pack, total: u64, deadline: Option<
 }
 
 /// Sends all of a tree as one archive, to a Max that takes no manifests.
-pub fn whole(session: &Session, deploy: &Deploy, tree: Tree, deadline: Option<Instant>) -> Result<()> {
+pub fn whole(session: &Session, deploy: &Value, tree: Tree, deadline: Option<Instant>) -> Result<()> {
     let (files, total) = (tree.entries.len() as u64, tree.bytes);
     session.output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
-    send(session, &deploy.upload_path, Pack::new(tree)?, total, deadline).map(drop)
+    send(session, &text(deploy, "upload_path"), Pack::new(tree)?, total, deadline).map(drop)
 }
 
 /// Sends an archive that somebody has made; `-` is standard input.
-pub fn archive(session: &Session, deploy: &Deploy, path: &str) -> Result<()> {
+pub fn archive(session: &Session, deploy: &Value, path: &str) -> Result<()> {
     let failed = |error| Error::io("read", path, &error);
     let mut start = [0; 2];
     let mut stdin = io::stdin().lock();
@@ -84,14 +85,14 @@ pub fn archive(session: &Session, deploy: &Deploy, path: &str) -> Result<()> {
             .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`"));
     }
     let mut body = start.as_slice().chain(source);
-    session.max()?.upload(&deploy.upload_path, "application/gzip", &mut body).map(drop)
+    session.max()?.upload(&text(deploy, "upload_path"), "application/gzip", &mut body).map(drop)
 }
 
 /// Sends what Max does not have of a tree that was walked at `began`: its manifest, then the
 /// contents that are missing. What a broken connection leaves is gone on with.
 pub fn contents(
     session: &Session,
-    deploy: &Deploy,
+    deploy: &Value,
     (tree, began): (Tree, SystemTime),
     deadline: Option<Instant>,
 ) -> Result<()> {
@@ -133,7 +134,7 @@ pub fn contents(
         let pack = Pack::parts(sending.contents.tree.clone(), parts)?;
         let path = sending.path("contents");
         progress = match send(session, &path, pack, total, deadline) {
-            Ok(answer) => Some(decode::<Progress>(&answer)?).filter(|progress| !progress.missing.is_empty()),
+            Ok(answer) => Some(decode(&answer)?).filter(|progress| !text(progress, "missing").is_empty()),
             Err(error) if is_passing(&error) => {
                 session.output.note(&format!("{}; going on where that broke off", error.message()));
                 sending.keep_trying(|| sending.put(&again))?
@@ -152,7 +153,7 @@ fn is_passing(error: &Error) -> bool {
 /// A tree that is being sent.
 struct Sending<'a> {
     session: &'a Session,
-    deploy: &'a Deploy,
+    deploy: &'a Value,
     contents: Contents,
     deadline: Option<Instant>,
 }
@@ -160,12 +161,12 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// Where something of the deploy goes.
     fn path(&self, what: &str) -> String {
-        let path = &self.deploy.upload_path;
-        format!("{}{what}", path.strip_suffix("source").unwrap_or(path))
+        let path = text(self.deploy, "upload_path");
+        format!("{}{what}", path.strip_suffix("source").unwrap_or(&path))
     }
 
     /// Sends a manifest: what is missing then; none when Max has all.
-    fn put(&self, mut manifest: &[u8]) -> Result<Option<Progress>> {
+    fn put(&self, mut manifest: &[u8]) -> Result<Option<Value>> {
         let kind = "application/x-max-manifest+gzip";
         let answer = self.session.max()?.upload(&self.path("manifest"), kind, &mut manifest)?;
         decode(&answer).map(Some)
@@ -173,7 +174,7 @@ impl Sending<'_> {
 
     /// Tries something until it works or fails for good. That the deploy is under way is
     /// success: then an answer was lost.
-    fn keep_trying(&self, put: impl Fn() -> Result<Option<Progress>>) -> Result<Option<Progress>> {
+    fn keep_trying(&self, put: impl Fn() -> Result<Option<Value>>) -> Result<Option<Value>> {
         let (mut tries, mut pause) = (0, PAUSE);
         loop {
             let error = match put() {
@@ -181,10 +182,10 @@ impl Sending<'_> {
                 Err(error) => error,
             };
             if error.kind() == Kind::Conflict && error.field_name().is_none() {
-                let request = json::to_string(&Select { id: self.deploy.id });
-                let now: Deploy = decode(&self.session.max()?.ask("deploy:status", request)?)?;
-                return match now.state {
-                    State::Uploading | State::Failed => Err(error),
+                let request = format!("{{\"id\":{}}}", text(self.deploy, "id"));
+                let now: Value = decode(&self.session.max()?.ask("deploy:status", request)?)?;
+                return match &*text(&now, "state") {
+                    "uploading" | "failed" => Err(error),
                     _ => Ok(None),
                 };
             }
@@ -198,8 +199,8 @@ impl Sending<'_> {
     }
 
     /// What is missing, and how many bytes that is.
-    fn missing(&self, progress: &Progress) -> Result<(Vec<Part>, u64)> {
-        let ranges = parse_ranges(&progress.missing).ok_or_else(unclear)?;
+    fn missing(&self, progress: &Value) -> Result<(Vec<Part>, u64)> {
+        let ranges = parse_ranges(&text(progress, "missing")).ok_or_else(unclear)?;
         let (mut parts, mut total) = (Vec::new(), 0);
         for (first, last) in ranges {
             let range = self.contents.numbers.get(first as usize..=last as usize).ok_or_else(unclear)?;
@@ -209,8 +210,9 @@ impl Sending<'_> {
                 else {
                     continue;
                 };
-                let there = progress.partial.iter().find(|partial| partial.index == number);
-                let offset = there.map_or(0, |partial| partial.bytes).min(*size);
+                let of = |partial, name| at(partial, name).and_then(view::number);
+                let there = items(progress, "partial").iter().find(|one| of(one, "index") == Some(number));
+                let offset = there.and_then(|one| of(one, "bytes")).unwrap_or(0).min(*size);
                 let hash = hex(&self.contents.hash(*entry));
                 let name = if offset == 0 { hash } else { format!("{hash}.{offset}") };
                 total += size - offset;
@@ -227,15 +229,11 @@ fn unclear() -> Error {
 }
 
 /// Where the index of what was deployed from a directory to an app is kept.
-fn index_file(deploy: &Deploy, url: &str, root: &Path) -> Option<PathBuf> {
-    let root = root.canonicalize().ok()?;
+fn index_file(deploy: &Value, url: &str, root: &Path) -> Option<PathBuf> {
+    let root = clean(root).ok()?;
     let mut hasher = Hasher::new();
-    for part in
-        [url.as_bytes(), deploy.network.as_bytes(), deploy.app.as_bytes(), files::bytes(&root).as_ref()]
-    {
-        hasher.update(part);
-        hasher.update(&[0]);
-    }
+    hasher.update([url, &*filled(deploy, "\0{network}\0{app}\0")].concat().as_bytes());
+    hasher.update(files::bytes(&root).as_ref());
     let name = hex(&hasher.finish());
     Some(cache(environment)?.join("index").join(name.get(..16)?))
 }

@@ -1,5 +1,5 @@
-//! Starting a thread. The standard library's threads have handles and names, and take part in
-//! the message for a stack that overflows, which together takes 6 KB of code.
+//! Starting a thread. (The standard library's have handles and names, and take part in the
+//! message for a stack that overflows, with 6 KB of code.)
 
 use crate::sys::thread::Work;
 use libc::{c_void, pthread_t};
