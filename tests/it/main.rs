@@ -63,5 +63,6 @@ mod tls;
 mod tokens;
 mod transfer;
 mod trash;
+mod upload;
 mod vars;
 mod webhooks;
