@@ -101,8 +101,9 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
     let created = if is_archive {
+        let archive = send::Archive::open(given)?;
         let created = create(session, matches, &name, (0, 0))?;
-        send::archive(session, &created, given)?;
+        archive.send(session, &created)?;
         created
     } else {
         let tree = walk(&directory)?;

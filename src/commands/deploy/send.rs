@@ -65,26 +65,35 @@ pub fn whole(session: &Session, deploy: &Deploy, tree: Tree, deadline: Option<In
     send(session, &deploy.upload_path, Pack::new(tree)?, total, deadline).map(drop)
 }
 
-/// Sends an archive that somebody has made; `-` is standard input.
-pub fn archive(session: &Session, deploy: &Deploy, path: &str) -> Result<()> {
-    let failed = |error| Error::io("read", path, &error);
-    let mut start = [0; 2];
-    let mut stdin = io::stdin().lock();
-    let mut file;
-    let source: &mut dyn Read = match path {
-        "-" => &mut stdin,
-        _ => {
-            file = File::open(path).map_err(failed)?;
-            &mut file
+/// An archive that somebody has made.
+pub struct Archive {
+    /// What was read of it to tell what it is.
+    start: [u8; 2],
+    rest: Box<dyn Read>,
+}
+
+impl Archive {
+    /// Opens the one at `path`; `-` is standard input.
+    pub fn open(path: &str) -> Result<Archive> {
+        let failed = |error| Error::io("read", path, &error);
+        let mut rest: Box<dyn Read> = match path {
+            "-" => Box::new(io::stdin()),
+            _ => Box::new(File::open(path).map_err(failed)?),
+        };
+        let mut start = [0; 2];
+        rest.read_exact(&mut start).map_err(failed)?;
+        match start {
+            [0x1f, 0x8b] => Ok(Archive { start, rest }),
+            _ => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
+                .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`")),
         }
-    };
-    source.read_exact(&mut start).map_err(failed)?;
-    if start != [0x1f, 0x8b] {
-        return Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
-            .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`"));
     }
-    let mut body = start.as_slice().chain(source);
-    session.max()?.upload(&deploy.upload_path, "application/gzip", &mut body).map(drop)
+
+    /// Sends it as it is.
+    pub fn send(self, session: &Session, deploy: &Deploy) -> Result<()> {
+        let mut body = self.start.as_slice().chain(self.rest);
+        session.max()?.upload(&deploy.upload_path, "application/gzip", &mut body).map(drop)
+    }
 }
 
 /// Sends what Max does not have of a tree that was walked at `began`: its manifest, then the
