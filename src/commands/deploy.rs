@@ -114,8 +114,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
 
 /// Announces the deploy. Nothing is sent that Max would not take.
 fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> Result<Deploy> {
-    let welcome: Welcome = session.max()?.welcome()?;
-    check(tree, &welcome.limits)?;
+    check(tree, &limits(session)?)?;
     let files = tree.entries.len() as u64;
     let request = |create| {
         json::to_string(&Create {
@@ -145,6 +144,12 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
         session.output.note(&format!("created app {} in network {}", name.app, name.network));
     }
     Ok(answer)
+}
+
+/// What Max takes at most.
+fn limits(session: &Session) -> Result<Limits> {
+    let welcome: Welcome = session.max()?.welcome()?;
+    Ok(welcome.limits)
 }
 
 /// Whether Max takes so much.
