@@ -29,8 +29,18 @@ fn main() {
     };
     write("roots.bin", &repetitions(&roots()));
 
+    let (texts, places) = joined(&["packed!"]);
+    write("texts.rs", format!("({}, {places})", texts.len()).as_bytes());
+    write("texts.bin", &pack::pack(texts.as_bytes()));
+    let (words, places) = joined(&["field", "column", "picture", "word"]);
+    write("words.rs", format!("({words:?}, {places})").as_bytes());
+}
+
+/// The literals in the calls of these functions or macros, each behind the last and with a
+/// zero byte behind it; and where each begins, as a slice of Rust.
+fn joined(calls: &[&str]) -> (String, String) {
     let mut texts = BTreeSet::new();
-    collect(Path::new("src"), &mut texts);
+    collect(Path::new("src"), calls, &mut texts);
     let mut all = String::new();
     let mut places = String::new();
     for text in texts {
@@ -39,20 +49,25 @@ fn main() {
         all += &text;
         all.push('\0');
     }
-    write("texts.rs", format!("({}, &[{places}])", all.len()).as_bytes());
-    write("texts.bin", &pack::pack(all.as_bytes()));
+    (all, format!("&[{places}]"))
 }
 
-/// The literals in `packed!(…)` and `packed![…]` of the sources below `path`.
-fn collect(path: &Path, texts: &mut BTreeSet<String>) {
+/// The literals in `calls` in the sources of rig below `path`.
+fn collect(path: &Path, calls: &[&str], texts: &mut BTreeSet<String>) {
     if path.is_dir() {
         let entries = fs::read_dir(path).expect("a readable directory");
-        entries.for_each(|entry| collect(&entry.expect("a readable entry").path(), texts));
+        let inside = entries.map(|entry| entry.expect("a readable entry").path());
+        inside.filter(|path| !path.ends_with("maxd")).for_each(|path| collect(&path, calls, texts));
     } else if path.extension().is_some_and(|extension| extension == "rs") {
         let source = fs::read_to_string(path).expect("a readable source");
-        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let code = code.collect::<Vec<_>>().join("\n");
-        code.split("packed!").skip(1).for_each(|call| literals(call, texts));
+        let shipped = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let lines = shipped.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = lines.collect::<Vec<_>>().join("\n");
+        for call in calls {
+            let called = |at: &usize| code[..*at].ends_with([' ', '(', '[']);
+            let found = code.match_indices(call).map(|(at, _)| at).filter(called);
+            found.for_each(|at| literals(&code[at + call.len()..], texts));
+        }
     }
 }
 

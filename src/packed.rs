@@ -1,12 +1,15 @@
-//! Texts that `build.rs` packs: those of help, which few runs of rig show.
+//! Texts that `build.rs` packs: those of help and of errors, which few runs of rig show.
 //!
 //! A text stands in the source where it belongs, as `packed!("…")`. `build.rs` finds it there
 //! and packs it with all others; in the binary there is only the number of the text. What is
 //! packed is unpacked as a whole when the first text is asked for.
+//!
+//! What tables name, and every command may show, is not packed: see [`Word`].
 
 mod model;
 #[cfg(test)]
 mod pack;
+mod word;
 
 use model::{BYTE, DISTANCE, LENGTH, Model, REPETITION, SHORTEST, digit};
 use std::sync::OnceLock;
@@ -32,14 +35,20 @@ macro_rules! packed {
 }
 
 pub(crate) use packed;
+pub use word::{Word, word};
 
 /// Looks a text up, while rig is compiled.
 pub(crate) const fn find(text: &str) -> Packed {
+    Packed(place(TEXTS.1, text))
+}
+
+/// Where `text` begins. One that `build.rs` has not found is an error of compilation.
+const fn place(places: &[(&str, u16)], text: &str) -> u16 {
     let mut at = 0;
-    while !same(TEXTS.1[at].0.as_bytes(), text.as_bytes()) {
+    while !same(places[at].0.as_bytes(), text.as_bytes()) {
         at += 1;
     }
-    Packed(TEXTS.1[at].1)
+    places[at].1
 }
 
 const fn same(one: &[u8], other: &[u8]) -> bool {
@@ -55,8 +64,18 @@ impl Packed {
     pub fn text(self) -> &'static str {
         static ALL: OnceLock<String> = OnceLock::new();
         let all = ALL.get_or_init(|| String::from_utf8(unpack(PACKED, TEXTS.0)).unwrap_or_default());
-        all.get(usize::from(self.0)..).and_then(|rest| rest.split('\0').next()).unwrap_or_default()
+        until_zero(all, self.0)
     }
+}
+
+impl From<Packed> for String {
+    fn from(packed: Packed) -> String {
+        packed.text().to_owned()
+    }
+}
+
+fn until_zero(all: &str, from: u16) -> &str {
+    all.get(usize::from(from)..).and_then(|rest| rest.split('\0').next()).unwrap_or_default()
 }
 
 /// Undoes `pack.rs`.

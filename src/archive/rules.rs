@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::ignore::{Rule, Rules};
+use crate::packed::packed;
 use crate::sys::files;
 use std::fs;
 use std::io;
@@ -48,7 +49,7 @@ impl Stack {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(Error::io("read", &path.to_string_lossy(), &error)
-                        .hint("its rules must be known: make it a file that can be read"));
+                        .hint(packed!("its rules must be known: make it a file that can be read")));
                 }
             }
         }

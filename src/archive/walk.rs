@@ -3,6 +3,7 @@
 
 use super::rules::{Decision, Stack};
 use crate::error::{Error, Result};
+use crate::packed::{Packed, packed};
 use crate::sys::files;
 use std::fs;
 use std::io;
@@ -70,7 +71,8 @@ pub struct Left {
 }
 
 /// What to do about a file that can't be sent.
-pub(super) const NEEDLESS: &str = "if the app does not need it, remove it or name it in '.rigignore'";
+pub(super) const NEEDLESS: Packed =
+    packed!("if the app does not need it, remove it or name it in '.rigignore'");
 
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;
@@ -95,11 +97,11 @@ pub fn walk(root: &Path) -> Result<Tree> {
             messages.push("and others");
         }
         let error = Error::new(first.kind(), messages.join("; "));
-        return Err(error.hint(first.hint_text().unwrap_or(NEEDLESS)));
+        return Err(error.hint(first.hint_text().unwrap_or_else(|| NEEDLESS.text())));
     }
     if !tree.entries.iter().any(|entry| !matches!(entry.kind, Kind::Directory)) {
         return Err(Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy()))
-            .hint("name the directory of your app: `rig deploy PATH`"));
+            .hint(packed!("name the directory of your app: `rig deploy PATH`")));
     }
     Ok(tree)
 }

@@ -50,7 +50,8 @@ pub const ROLLBACK: Command = Command {
     run: rollback,
 };
 
-const TO: Flag =
+/// `--to`.
+pub const TO: Flag =
     Flag { long: "to", short: None, value: "N", help: packed!("the change's number (`rig list history`)") };
 
 const FIELDS: &[Field] = &[
@@ -73,7 +74,7 @@ fn history(session: &Session, matches: &Matches) -> Result<()> {
 fn rollback(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let to = super::number(matches, &TO, "a change's number", "7")?.ok_or_else(|| {
-        Error::usage("`rig rollback config` needs --to N")
+        Error::usage(packed!("`rig rollback config` needs --to N"))
             .hint(format!("see `rig list history {}`", flags(&of)))
     })?;
     let mut request = Rollback {

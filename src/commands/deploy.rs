@@ -87,7 +87,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
             Kind::Conflict,
             format!("'{}' exists", directory.join(project::FILE).to_string_lossy()),
         )
-        .hint("write \"app\" and \"network\" into it, and leave --link out"));
+        .hint(packed!("write \"app\" and \"network\" into it, and leave --link out")));
     }
     let tree = walk(&directory)?;
     let started = Instant::now();
@@ -129,7 +129,7 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
     let answer = match ask(matches.has(&CREATE)) {
         Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
             if prompt::possible(&session.output, "--create").is_err() {
-                return Err(error.hint("add --create to create it"));
+                return Err(error.hint(packed!("add --create to create it")));
             }
             let question =
                 format!("app '{}' does not exist in network '{}'; create it?", name.app, name.network);
@@ -157,7 +157,7 @@ fn check(tree: &Tree, limits: &Limits) -> Result<()> {
     let files = tree.entries.len() as u64;
     let over = |what: String, limit: String| {
         Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
-            .hint("leave out what the app does not need: name it in '.rigignore'")
+            .hint(packed!("leave out what the app does not need: name it in '.rigignore'"))
     };
     if tree.bytes > limits.source_bytes {
         return Err(over(bytes(tree.bytes), bytes(limits.source_bytes)));

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 /// its instances may take to become healthy.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-const APP: &[Arg] =
+/// The app that a command is about.
+pub const APP: &[Arg] =
     &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }];
 
 /// `rig start app`.
@@ -133,7 +134,7 @@ fn scale(session: &Session, matches: &Matches) -> Result<()> {
     let given = matches.arg(1).unwrap_or_default();
     let instances = given.parse().map_err(|_| {
         Error::usage(format!("'{given}' is no number of instances"))
-            .hint("write for instance `rig scale app web.blue 3`")
+            .hint(packed!("write for instance `rig scale app web.blue 3`"))
     })?;
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let Select { network, app } = select(&name);

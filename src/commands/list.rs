@@ -433,8 +433,8 @@ fn page(matches: &Matches, fields: &[Field]) -> Result<Option<String>> {
     let member = |given: &str| {
         let (minus, given) = given.split_at(usize::from(given.starts_with('-')));
         let (name, rest) = given.split_at(given.find('=').unwrap_or(given.len()));
-        let field = fields.iter().find(|field| field.label.eq_ignore_ascii_case(name));
-        [minus, field.map_or(name, |field| field.path), rest].concat()
+        let field = fields.iter().find(|field| field.label.text().eq_ignore_ascii_case(name));
+        [minus, field.map_or(name, |field| field.path.text()), rest].concat()
     };
     let mut page = Page { limit: super::number(matches, &PAGE, "a number", "200")?, ..Page::default() };
     page.only = Some(matches.values(&WHERE).map(member).collect());

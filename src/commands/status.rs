@@ -4,7 +4,7 @@ use super::list::ALERT_FIELDS;
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::time::parse_duration;
@@ -60,7 +60,7 @@ const APP_STATUS: &[Field] = &[
     field("state", "app.state", Show::State),
     field("reason", "app.reason", Show::Plain),
     field("url", "app.url", Show::Plain),
-    field("instances", "app.running", Show::Of("app.instances")),
+    field("instances", "app.running", Show::Of(word("app.instances"))),
     field("release", "app.release", Show::Plain),
     field("deployed", "app.deployed_at", Show::Ago),
     field("created", "app.created_at", Show::Ago),
@@ -72,7 +72,7 @@ const APP_STATUS: &[Field] = &[
     field("requests", "traffic.requests", Show::Rate),
     field("half within", "traffic.p50_us", Show::Micros),
     field("95% within", "traffic.p95_us", Show::Micros),
-    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("errors", "traffic.errors", Show::Share(word("traffic.requests"))),
 ];
 
 const INSTANCE_FIELDS: &[Field] = &[
@@ -125,7 +125,7 @@ const NETWORK_STATUS: &[Field] = &[
     field("memory", "usage.memory", Show::Bytes),
     field("requests", "traffic.requests", Show::Rate),
     field("95% within", "traffic.p95_us", Show::Micros),
-    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("errors", "traffic.errors", Show::Share(word("traffic.requests"))),
 ];
 
 /// Of an app with its reading.
@@ -136,7 +136,7 @@ const ROW_FIELDS: &[Field] = &[
     field("cpu", "usage.cpu", Show::Cores),
     field("memory", "usage.memory", Show::Bytes),
     field("requests", "traffic.requests", Show::Rate),
-    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("errors", "traffic.errors", Show::Share(word("traffic.requests"))),
     field("hostname", "hostname", Show::Plain),
 ];
 
@@ -159,7 +159,7 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
         let span = parse_duration(text).map(|span| span.as_secs()).filter(|span| (1..=MONTH).contains(span));
         let seconds = span.ok_or_else(|| {
             Error::usage(format!("'{text}' is no span of history"))
-                .hint("write for instance `--history 1h`, `24h` or `30d`, which is the longest")
+                .hint(packed!("write for instance `--history 1h`, `24h` or `30d`, which is the longest"))
         })?;
         return history(session, &metrics::Query { network, app, seconds });
     }

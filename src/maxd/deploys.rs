@@ -3,7 +3,7 @@
 
 mod rows;
 
-pub use rows::{fail_those_of, fail_unfinished, kept_releases, newest_deploys};
+pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
 use super::build::build;
@@ -12,6 +12,7 @@ use super::line::NewLine;
 use super::once::Once;
 use super::platform::{Platform, app_in_row, find_app, find_network, insert_app};
 use super::queue::{Queues, Turn};
+use super::releases;
 use super::secrets::Environment;
 use super::store::{disk, explain, held};
 use super::supervisor::{Hold, Release};
@@ -270,6 +271,7 @@ impl Platform {
     ) -> Result<bool> {
         let id = deploy.id;
         let error = result.as_ref().err().map(|error| error.message().to_owned());
+        let by = deploy.user.clone();
         let served = result.ok().map(|served| (served.number, served.variables.clone()));
         let known = self.store.with(move |t| {
             let now = rfc3339(SystemTime::now());
@@ -286,11 +288,7 @@ impl Platform {
                 .map_err(explain)?;
             if let (1, Some((release, variables))) = (changed, served) {
                 variables::apply(t, app, &variables)?;
-                t.execute(
-                    "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = ?1",
-                    params![app, release, now],
-                )
-                .map_err(explain)?;
+                releases::serves(t, app, release, Some(&by))?;
             }
             Ok(changed > 0)
         });
@@ -467,7 +465,7 @@ impl Work<'_> {
     /// Removes the releases that are no longer kept, and in which nothing runs.
     async fn prune(&self) {
         let app = self.app;
-        let kept = self.platform.store.with(move |t| kept_releases(t, app)).await;
+        let kept = self.platform.store.with(move |t| releases::kept(t, app)).await;
         let (directory, used) = (self.platform.app_directory(app), self.platform.execs.releases(app));
         let pruned = tokio::task::spawn_blocking(move || sweep::prune(&directory, &[kept?, used].concat()));
         let pruned = pruned.await;

@@ -3,6 +3,7 @@
 
 mod configuration;
 mod lifecycle;
+mod releases;
 mod rename;
 mod restore;
 mod secrets;

@@ -4,7 +4,7 @@ use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
 use super::audit;
 use super::auth::Auth;
-use super::deploys::{Deploys, fail_unfinished, kept_releases};
+use super::deploys::{Deploys, fail_unfinished};
 use super::exec;
 use super::http;
 use super::keeper::Pace;
@@ -13,6 +13,7 @@ use super::logs::Logs;
 use super::metrics::{Metrics, expose};
 use super::once;
 use super::platform::{Address, Platform, all_apps, kept_rows};
+use super::releases;
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
@@ -283,7 +284,7 @@ async fn recover(platform: &Platform) -> Result<()> {
     for (row, network, name) in apps {
         let directory = platform.app_directory(row.id);
         if directory.exists() {
-            let kept = platform.store.run(|t| kept_releases(t, row.id))?;
+            let kept = platform.store.run(|t| releases::kept(t, row.id))?;
             sweep::prune(&directory, &kept).unwrap_or_else(report);
         }
         match platform.release_of(&row).await {

@@ -52,6 +52,10 @@ fn documents_have_the_documented_members() {
     let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
     check("History", &history);
     check("Deploy", &status["deploy"]);
+    let releases = rig.json(&["list", "releases", "web.blue"]);
+    check("Releases", &releases);
+    check("Release", &releases["releases"][0]);
+    check("App", &rig.json(&["rollback", "app", "web.blue", "--to", "1"]));
     variables(&rig);
     let status = rig.json(&["status", "network", "blue"]);
     check("Network status", &status);

@@ -46,6 +46,7 @@ mod proxies;
 mod proxy;
 mod real;
 mod relay;
+mod releases;
 mod rename;
 mod roles;
 mod router;

@@ -8,18 +8,6 @@ use crate::wire::deploy::{Deploy, State};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::time::SystemTime;
 
-/// How many releases of an app are kept.
-const KEEP_RELEASES: i64 = 5;
-
-/// The numbers of the releases of an app that stay on the disk: the newest that served.
-pub fn kept_releases(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
-    let mut query = t
-        .prepare("SELECT release FROM deploys WHERE app = ?1 AND state = ?2 ORDER BY id DESC LIMIT ?3")
-        .map_err(explain)?;
-    let rows = query.query_map(params![app, word(State::Live), KEEP_RELEASES], |row| row.get(0));
-    rows.and_then(Iterator::collect).map_err(explain)
-}
-
 /// Fails every deploy that a former maxd left unfinished.
 pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
     fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")

@@ -1,0 +1,80 @@
+//! Releases as rows of the state database: those that have served are rows of their deploys.
+
+use super::store::explain;
+use crate::error::Result;
+use crate::time::rfc3339;
+use crate::wire::release::Release;
+use rusqlite::{Row, Transaction, params};
+use std::time::SystemTime;
+
+/// How many releases of an app are kept.
+const KEEP: i64 = 5;
+/// How many are listed.
+const LISTED: i64 = 1000;
+
+/// A release has the app's traffic from now on; who gave it that, unless maxd did by itself. False
+/// when the app was deleted.
+pub fn serves(t: &Transaction<'_>, app: i64, release: u64, by: Option<&str>) -> Result<bool> {
+    let now = rfc3339(SystemTime::now());
+    t.execute(
+        "UPDATE deploys SET since = ?3, since_by = ?4,
+             since_from = (SELECT nullif(release, ?2) FROM all_apps WHERE id = ?1),
+             config = iif(served_at IS NULL, (SELECT max(h.id) FROM history h JOIN all_apps a ON a.network = h.network
+                 WHERE a.id = ?1 AND (h.app IS NULL OR h.app = ?1)), config),
+             served_at = ifnull(served_at, ?3)
+         WHERE app = ?1 AND release = ?2",
+        params![app, release, now, by],
+    )
+    .map_err(explain)?;
+    let update = "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = ?1 AND deleted_at IS NULL";
+    Ok(t.execute(update, params![app, release, now]).map_err(explain)? > 0)
+}
+
+/// The numbers of the releases of an app that stay on the disk: that which serves, and those that
+/// have served last.
+pub fn kept(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
+    let query = "SELECT release FROM deploys WHERE app = ?1 AND served_at IS NOT NULL
+         ORDER BY release = (SELECT release FROM all_apps WHERE id = ?1) DESC, since DESC, id DESC LIMIT ?2";
+    let mut query = t.prepare(query).map_err(explain)?;
+    let rows = query.query_map(params![app, KEEP], |row| row.get(0));
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+/// The releases of an app that have served, the newest first. `state` is told whether one is among
+/// the [`kept`].
+pub fn list(
+    t: &Transaction<'_>,
+    app: i64,
+    state: impl Fn(u64, bool) -> &'static str,
+) -> Result<Vec<Release>> {
+    let kept = kept(t, app)?;
+    let query =
+        "SELECT d.release, d.since, d.served_at, d.since_from, d.since_by, d.id, d.kind, u.name, d.error
+         FROM deploys d JOIN users u ON u.id = d.user
+         WHERE d.app = ?1 AND d.served_at IS NOT NULL ORDER BY d.release DESC LIMIT ?2";
+    let mut query = t.prepare(query).map_err(explain)?;
+    let document = |row: &Row<'_>| {
+        let (release, since, deployed_at): (u64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let by: Option<String> = row.get(4)?;
+        let what = match (since == deployed_at, &by) {
+            (true, _) => "deployed",
+            (false, Some(_)) => "rolled_back",
+            (false, None) => "returned",
+        };
+        Ok(Release {
+            release,
+            state: state(release, kept.contains(&release)).to_owned(),
+            since,
+            what: what.to_owned(),
+            from: row.get(3)?,
+            by,
+            deploy: row.get(5)?,
+            kind: row.get(6)?,
+            user: row.get(7)?,
+            deployed_at,
+            error: row.get(8)?,
+        })
+    };
+    let rows = query.query_map(params![app, LISTED], document);
+    rows.and_then(Iterator::collect).map_err(explain)
+}
