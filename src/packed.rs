@@ -1,4 +1,4 @@
-//! Texts that `build.rs` packs: those of help, which few runs of rig show.
+//! Texts that `build.rs` packs: those of help and of errors, which few runs of rig show.
 //!
 //! A text stands in the source where it belongs, as `packed!("…")`. `build.rs` finds it there
 //! and packs it with all others; in the binary there is only the number of the text. What is
@@ -65,6 +65,12 @@ impl Packed {
         static ALL: OnceLock<String> = OnceLock::new();
         let all = ALL.get_or_init(|| String::from_utf8(unpack(PACKED, TEXTS.0)).unwrap_or_default());
         until_zero(all, self.0)
+    }
+}
+
+impl From<Packed> for String {
+    fn from(packed: Packed) -> String {
+        packed.text().to_owned()
     }
 }
 

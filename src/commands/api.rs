@@ -60,7 +60,8 @@ fn api(session: &Session, matches: &Matches) -> Result<()> {
         return listen(session, matches);
     }
     let event = matches.arg(0).ok_or_else(|| {
-        Error::usage("which request?").hint("for instance `rig api app:list`; docs/protocol.md has the list")
+        Error::usage("which request?")
+            .hint(packed!("for instance `rig api app:list`; docs/protocol.md has the list"))
     })?;
     let answer = session.max()?.ask(event, payload(matches.arg(1))?)?;
     session.output.raw_json(&answer)
@@ -68,8 +69,8 @@ fn api(session: &Session, matches: &Matches) -> Result<()> {
 
 fn listen(session: &Session, matches: &Matches) -> Result<()> {
     let (Some(topic), true) = (matches.value(&TOPIC), matches.has(&LISTEN)) else {
-        return Err(Error::usage("--topic and --listen go together")
-            .hint("requests are made on the topic `control`, without either"));
+        return Err(Error::usage(packed!("--topic and --listen go together"))
+            .hint(packed!("requests are made on the topic `control`, without either")));
     };
     if let Some(extra) = matches.arg(1) {
         return Err(Error::usage(format!("with --listen only the join's JSON is taken, not '{extra}'")));
@@ -119,9 +120,8 @@ fn payload(given: Option<&str>) -> Result<String> {
     };
     let text = text.trim();
     if json::check(text.as_bytes()).is_err() || !text.starts_with('{') {
-        return Err(
-            Error::usage("the payload is no JSON object").hint("write for instance '{\"network\":\"blue\"}'")
-        );
+        return Err(Error::usage(packed!("the payload is no JSON object"))
+            .hint(packed!("write for instance '{\"network\":\"blue\"}'")));
     }
     Ok(text.to_owned())
 }

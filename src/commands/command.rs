@@ -109,11 +109,12 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         (Some(line), None) => ["/bin/sh", "-c", line].map(str::to_owned).into(),
         (None, Some(rest)) if !rest.is_empty() => rest.clone(),
         (Some(_), Some(_)) => {
-            return Err(Error::usage("a line for the shell and a program exclude each other"));
+            return Err(Error::usage(packed!("a line for the shell and a program exclude each other")));
         }
         _ => {
-            return Err(Error::usage("which command?")
-                .hint("for instance `rig command APP -- ls -la`, or `rig command APP 'ls | wc -l'`"));
+            return Err(Error::usage("which command?").hint(packed!(
+                "for instance `rig command APP -- ls -la`, or `rig command APP 'ls | wc -l'`"
+            )));
         }
     };
     let limit = session::limit(matches)?;

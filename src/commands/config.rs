@@ -74,7 +74,7 @@ fn history(session: &Session, matches: &Matches) -> Result<()> {
 fn rollback(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let to = super::number(matches, &TO, "a change's number", "7")?.ok_or_else(|| {
-        Error::usage("`rig rollback config` needs --to N")
+        Error::usage(packed!("`rig rollback config` needs --to N"))
             .hint(format!("see `rig list history {}`", flags(&of)))
     })?;
     let mut request = Rollback {

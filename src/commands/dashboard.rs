@@ -75,10 +75,11 @@ fn dashboard(session: &Session, matches: &Matches) -> Result<()> {
     let drawable = output.terminal && output.interactive && !dumb;
     let (once, watch) = (matches.has(&ONCE), matches.has(&WATCH));
     if once && watch {
-        return Err(Error::usage("--once and --watch exclude each other"));
+        return Err(Error::usage(packed!("--once and --watch exclude each other")));
     }
     if watch && !output.json && !drawable {
-        return Err(Error::usage("there is no terminal to draw on").hint("use --once, or --watch -o json"));
+        return Err(Error::usage(packed!("there is no terminal to draw on"))
+            .hint(packed!("use --once, or --watch -o json")));
     }
     let follow = if output.json { watch } else { drawable && !once };
     let params = miniserde::json::to_string(&Watch { network, follow });

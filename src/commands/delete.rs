@@ -140,7 +140,7 @@ fn away(session: &Session, matches: &Matches, is_app: bool) -> Result<()> {
         Some(_) if !matches.has(&PURGE) => {
             let given = matches.arg(0).unwrap_or_default();
             let message = ["'", given, "' is no ", kind, "'s name, but a number in the trash"].concat();
-            return Err(Error::usage(message).hint("add --purge to delete what has it for good"));
+            return Err(Error::usage(message).hint(packed!("add --purge to delete what has it for good")));
         }
         Some(id) => ("trash".to_owned(), [&members(&[("kind", kind)]), ",", &id].concat()),
         None => (kind.to_owned(), names(session, matches, is_app)?),
@@ -194,7 +194,8 @@ fn webhook(session: &Session, matches: &Matches) -> Result<()> {
         let all = session.max()?.document("webhook:list", &webhook::Filter { network: None })?;
         let one = |webhook: &&Value| text(webhook, "id") == id.to_string();
         let webhook = items(&all, "webhooks").iter().find(one).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("webhook {id} does not exist")).hint("see `rig list webhooks`")
+            Error::new(Kind::NotFound, format!("webhook {id} does not exist"))
+                .hint(packed!("see `rig list webhooks`"))
         })?;
         let (url, network) = (text(webhook, "url"), text(webhook, "network"));
         ask(session, &format!("delete webhook {id} of network '{network}', to {url}?"))?;

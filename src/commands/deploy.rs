@@ -97,7 +97,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
             Kind::Conflict,
             format!("'{}' exists", directory.join(project::FILE).to_string_lossy()),
         )
-        .hint("write \"app\" and \"network\" into it, and leave --link out"));
+        .hint(packed!("write \"app\" and \"network\" into it, and leave --link out")));
     }
     let tree = walk(&directory)?;
     let started = Instant::now();
@@ -126,8 +126,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
 
 /// Announces the deploy. Nothing is sent that Max would not take.
 fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> Result<Deploy> {
-    let welcome: Welcome = session.max()?.welcome()?;
-    check(tree, &welcome.limits)?;
+    check(tree, &limits(session)?)?;
     let files = tree.entries.len() as u64;
     let request = |create| {
         json::to_string(&Create {
@@ -143,7 +142,7 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
     let answer = match ask(matches.has(&CREATE)) {
         Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
             if prompt::possible(&session.output, "--create").is_err() {
-                return Err(error.hint("add --create to create it"));
+                return Err(error.hint(packed!("add --create to create it")));
             }
             let question =
                 format!("app '{}' does not exist in network '{}'; create it?", name.app, name.network);
@@ -160,12 +159,18 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
     Ok(answer)
 }
 
+/// What Max takes at most.
+fn limits(session: &Session) -> Result<Limits> {
+    let welcome: Welcome = session.max()?.welcome()?;
+    Ok(welcome.limits)
+}
+
 /// Whether Max takes so much.
 fn check(tree: &Tree, limits: &Limits) -> Result<()> {
     let files = tree.entries.len() as u64;
     let over = |what: String, limit: String| {
         Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
-            .hint("leave out what the app does not need: name it in '.rigignore'")
+            .hint(packed!("leave out what the app does not need: name it in '.rigignore'"))
     };
     if tree.bytes > limits.source_bytes {
         return Err(over(bytes(tree.bytes), bytes(limits.source_bytes)));

@@ -134,7 +134,7 @@ fn scale(session: &Session, matches: &Matches) -> Result<()> {
     let given = matches.arg(1).unwrap_or_default();
     let instances = given.parse().map_err(|_| {
         Error::usage(format!("'{given}' is no number of instances"))
-            .hint("write for instance `rig scale app web.blue 3`")
+            .hint(packed!("write for instance `rig scale app web.blue 3`"))
     })?;
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let Select { network, app } = select(&name);

@@ -98,9 +98,8 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         None | Some("keyring") => false,
         Some("file") => true,
         Some(other) => {
-            return Err(
-                Error::usage(format!("'{other}' is no place for a session")).hint("use `keyring` or `file`")
-            );
+            return Err(Error::usage(format!("'{other}' is no place for a session"))
+                .hint(packed!("use `keyring` or `file`")));
         }
     };
     let directory = session.directory()?;
@@ -151,7 +150,7 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
     let place = kept.map_err(|error| {
         // Nobody could use that session: end it. If that fails too it ends by itself.
         let _ = revoke(&http, &access);
-        error.hint("set RIG_URL and RIG_TOKEN to do without a login")
+        error.hint(packed!("set RIG_URL and RIG_TOKEN to do without a login"))
     })?;
     if place == Place::File && !file_only {
         let file = vault.file();
@@ -209,10 +208,11 @@ fn token(session: &Session, matches: &Matches) -> Result<Secret> {
     } else if session.output.interactive {
         prompt::hidden(&session.output, "API token (not shown)")?
     } else {
-        return Err(Error::usage("cannot ask for the API token without a terminal").hint("use --token-stdin"));
+        return Err(Error::usage(packed!("cannot ask for the API token without a terminal"))
+            .hint("use --token-stdin"));
     };
     match token.reveal().trim() {
-        "" => Err(Error::usage("the API token is empty")),
+        "" => Err(Error::usage(packed!("the API token is empty"))),
         token => Ok(Secret::new(token.to_owned())),
     }
 }
@@ -269,7 +269,7 @@ pub fn forget(session: &Session, context: &Context) -> Result<()> {
     ended.map_err(|error| {
         let message = format!("forgot the session here, but could not revoke it: {}", error.message());
         Error::new(error.kind(), message)
-            .hint("it ends by itself within 30 days; revoking the API token ends it now")
+            .hint(packed!("it ends by itself within 30 days; revoking the API token ends it now"))
     })
 }
 

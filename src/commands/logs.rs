@@ -180,8 +180,10 @@ fn show(session: &Session, matches: &Matches, topic: &str, what: &str) -> Result
     let output = &session.output;
     let stamps = Stamps::of(matches.value(&TIMESTAMPS), output)?;
     if matches.has(&FOLLOW) && matches.has(&UNTIL) {
-        return Err(Error::usage("--until ends what is shown, so that there is nothing to --follow")
-            .hint("leave one of them out"));
+        return Err(Error::usage(packed!(
+            "--until ends what is shown, so that there is nothing to --follow"
+        ))
+        .hint("leave one of them out"));
     }
     let asked = matches.has(&FOLLOW) || output.terminal && !output.json && !matches.has(&UNTIL);
     let follow = asked && !matches.has(&NO_FOLLOW);

@@ -118,11 +118,11 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let name = matches.arg(0).unwrap_or_default();
     if name.contains('=') {
-        return Err(Error::usage("a secret's value does not stand behind its name")
-            .hint("leave it out: rig asks for it, or reads it from standard input"));
+        return Err(Error::usage(packed!("a secret's value does not stand behind its name"))
+            .hint(packed!("leave it out: rig asks for it, or reads it from standard input")));
     }
     let value = match (matches.value(&VALUE), matches.value(&FROM_SOURCE)) {
-        (Some(_), Some(_)) => return Err(Error::usage("is it --value or --from-file?")),
+        (Some(_), Some(_)) => return Err(Error::usage(packed!("is it --value or --from-file?"))),
         (Some(value), None) => {
             session
                 .output
@@ -141,7 +141,7 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
     };
     if value.reveal().is_empty() {
         return Err(Error::usage(format!("the value of '{name}' is empty"))
-            .hint("delete a secret with `rig delete secret`"));
+            .hint(packed!("delete a secret with `rig delete secret`")));
     }
     change(session, matches, &of, &[(name.to_owned(), value)], Vec::new(), false)
 }

@@ -65,8 +65,8 @@ fn shell(session: &Session, matches: &Matches) -> Result<()> {
 
 fn run(session: &Session, matches: &Matches) -> Result<()> {
     if !has_terminal(session) {
-        return Err(Error::usage("a shell needs a terminal, on standard input and output")
-            .hint("run a single command: `rig command APP 'ls | wc -l'`"));
+        return Err(Error::usage(packed!("a shell needs a terminal, on standard input and output"))
+            .hint(packed!("run a single command: `rig command APP 'ls | wc -l'`")));
     }
     let remote = match matches.value(&ATTACH) {
         Some(id) => attach(session, matches, id)?,
@@ -106,7 +106,9 @@ fn place(session: &Session, matches: &Matches) -> Result<(String, Option<String>
 
 fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
     if matches.arg(0).is_some() || matches.has(&KEEP) || matches.has(&INSTANCE) {
-        return Err(Error::usage("--attach goes to a session that is there, and takes nothing else"));
+        return Err(Error::usage(packed!(
+            "--attach goes to a session that is there, and takes nothing else"
+        )));
     }
     let number = super::id(id, "session", "sessions")?;
     let remote = Remote::attach(session.max()?, number)?;
@@ -123,7 +125,7 @@ fn keep(matches: &Matches) -> Result<Duration> {
         None => Ok(KEEP_DEFAULT),
         Some(text) => parse_duration(text).filter(|keep| keep.as_secs() > 0).ok_or_else(|| {
             Error::usage(format!("--keep takes a time of at least a second, not '{text}'"))
-                .hint("for instance `--keep 90s` or `--keep 15m`")
+                .hint(packed!("for instance `--keep 90s` or `--keep 15m`"))
         }),
     }
 }

@@ -189,7 +189,7 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
         let span = parse_duration(text).map(|span| span.as_secs()).filter(|span| (1..=MONTH).contains(span));
         let seconds = span.ok_or_else(|| {
             Error::usage(format!("'{text}' is no span of history"))
-                .hint("write for instance `--history 1h`, `24h` or `30d`, which is the longest")
+                .hint(packed!("write for instance `--history 1h`, `24h` or `30d`, which is the longest"))
         })?;
         return history(session, &metrics::Query { network, app, seconds });
     }

@@ -140,7 +140,7 @@ fn export(session: &Session, matches: &Matches, network: String, app: Option<Str
     let request = Export { network, app, secrets: !matches.has(&NO_SECRETS) };
     let answer = session.max()?.document("config:export", &request)?;
     let Some(Value::String(document)) = at(&answer, "document") else {
-        return Err(Error::new(Kind::Internal, "Max's answer holds no document"));
+        return Err(Error::new(Kind::Internal, packed!("Max's answer holds no document")));
     };
     // It is JSON whatever the output's format.
     document.lines().try_for_each(|line| session.output.raw_json(line))

@@ -207,13 +207,13 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
             None => {
                 let what = if at == 0 { format!("'{given}'") } else { format!("argument {}", at + 1) };
                 return Err(Error::usage(format!("{what} is not of the form KEY=VALUE"))
-                    .hint("quote a value with spaces: 'KEY=two words'"));
+                    .hint(packed!("quote a value with spaces: 'KEY=two words'")));
             }
         }
     }
     if set.is_empty() && file.is_none() {
-        return Err(Error::usage("`rig create var` needs KEY=VALUE or --from-file")
-            .hint("see `rig create var --help`"));
+        return Err(Error::usage(packed!("`rig create var` needs KEY=VALUE or --from-file"))
+            .hint(packed!("see `rig create var --help`")));
     }
     let text = file.map(content).transpose()?;
     let request = change_of(&of, matches)?;

@@ -92,13 +92,12 @@ fn documents_have_the_documented_members() {
 }
 
 fn preview(rig: &Rig, path: &str) {
-    let git = format!("{path}/.git");
-    fs::write(&git, "gitdir: x").unwrap();
+    fs::write(format!("{path}/.git"), "gitdir: x").unwrap();
     let preview = rig.json(&["deploy", path, "--dry-run"]);
     check("Preview", &preview);
     check("Large file", &preview["largest"][0]);
     check("Left out", &preview["left_out"][0]);
-    check("Verdict", &rig.json(&["deploy", path, "--explain", &git]));
+    check("Verdict", &rig.json(&["deploy", path, "--explain", ".git"]));
 }
 
 fn trash(rig: &Rig) {

@@ -37,7 +37,8 @@ pub fn cancelled(t: &Transaction<'_>, id: u64) -> Result<Option<Error>> {
 
 /// Whether nobody has ended a deploy: deleting its app does, and cancelling it.
 pub(super) fn goes_on(t: &Transaction<'_>, id: u64) -> Result<bool> {
-    let query = "SELECT EXISTS (SELECT 1 FROM deploys WHERE id = ?1 AND finished_at IS NULL AND cancelled IS NULL)";
+    let query =
+        "SELECT EXISTS (SELECT 1 FROM deploys WHERE id = ?1 AND finished_at IS NULL AND cancelled IS NULL)";
     t.query_row(query, [id], |row| row.get(0)).map_err(explain)
 }
 
