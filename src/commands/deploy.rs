@@ -57,7 +57,7 @@ pub const DEPLOY: Command = Command {
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
             \"health\" and \"limits\". --timeout limits the whole deploy. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
-            they mean to git."
+            they mean to git. --explain takes a path below the directory."
     ),
     args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DRY_RUN, &EXPLAIN],
