@@ -66,7 +66,7 @@ pub const DEPLOY: Command = Command {
             \"health\" and \"limits\". --timeout limits the whole deploy. Ctrl-C \
             asks whether to cancel it; what was sent goes on without rig. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
-            they mean to git."
+            they mean to git. --explain takes a path below the directory."
     ),
     args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
     flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DETACH, &REPLACE, &DRY_RUN, &EXPLAIN],
