@@ -1,8 +1,11 @@
 //! Deploys: from the request over the upload and the build to the switch of traffic.
 //! Each state is on the disk before anybody is told.
 
+mod cancel;
 mod rows;
 
+pub use cancel::{cancel, cancelled};
+use cancel::{deleted, goes_on};
 pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
@@ -122,11 +125,15 @@ impl Platform {
                 )
                 .map_err(explain)?;
                 let id = t.last_insert_rowid();
+                if request.replace == Some(true) {
+                    cancel::others(t, app.id, id, &asks.name)?;
+                }
                 let deploy = find(t, id, &address)?.ok_or_else(|| missing(id as u64))?;
                 Ok((deploy, created))
                 })
             })
             .await?;
+        self.deploys.changed();
         if let Some(row) = created.flatten() {
             self.app_created(who, &row).await;
         }
@@ -191,6 +198,7 @@ impl Platform {
         let (deploy, turn) = self
             .store
             .with(move |t| {
+                cancelled(t, id)?.map_or(Ok(()), Err)?;
                 t.execute("UPDATE all_apps SET releases = releases + 1 WHERE id = ?1", [app]).map_err(explain)?;
                 t.execute(
                     "UPDATE deploys SET state = ?2, release = (SELECT releases FROM apps WHERE id = ?3) WHERE id = ?1",
@@ -229,18 +237,27 @@ impl Platform {
         if turn.waits() {
             work.say("waiting for the app's previous deploy".to_owned()).await;
         }
-        turn.comes().await;
         let mut state = State::Queued;
         let mut stopping = self.stopping.clone();
+        let all = async {
+            turn.comes().await;
+            work.all(&archive, &mut state).await
+        };
         let result = tokio::select! {
             biased;
-            result = work.all(&archive, &mut state) => result,
+            result = all => result,
             gone = work.deleted() => Err(gone),
             _ = stopping.wait_for(|stopping| *stopping) => {
                 Err(Error::new(Kind::Failed, "maxd was stopped during this deploy"))
             }
         };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
+        let result = match result {
+            Ok(served) => Ok(served),
+            Err(error) => {
+                Err(self.store.with(move |t| cancelled(t, deploy.id)).await.ok().flatten().unwrap_or(error))
+            }
+        };
         let last = match &result {
             Ok(_) => format!("release {number} serves"),
             Err(error) => format!("failed: {error}"),
@@ -397,7 +414,8 @@ impl Work<'_> {
         Ok(Served { number: self.number, variables, _hold: hold })
     }
 
-    /// Waits until the app is deleted: then nothing of it goes on, also when it is restored.
+    /// Waits until it is cancelled or the app deleted: then nothing of it goes on, also when that
+    /// is restored.
     async fn deleted(&self) -> Error {
         let (id, mut changes) = (self.deploy.id, self.platform.deploys.changes());
         let looked = move |t: &Transaction<'_>| goes_on(t, id);
@@ -473,16 +491,6 @@ impl Work<'_> {
             say!("cannot remove old releases: {error}");
         }
     }
-}
-
-/// Whether nobody has ended a deploy: deleting its app does.
-fn goes_on(t: &Transaction<'_>, id: u64) -> Result<bool> {
-    let query = "SELECT EXISTS (SELECT 1 FROM deploys WHERE id = ?1 AND finished_at IS NULL)";
-    t.query_row(query, [id], |row| row.get(0)).map_err(explain)
-}
-
-fn deleted() -> Error {
-    Error::new(Kind::NotFound, "the app was deleted")
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

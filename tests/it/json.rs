@@ -52,6 +52,7 @@ fn documents_have_the_documented_members() {
     let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
     check("History", &history);
     check("Deploy", &status["deploy"]);
+    check("Deploy", &rig.json(&["status", "deploy", "1"]));
     let releases = rig.json(&["list", "releases", "web.blue"]);
     check("Releases", &releases);
     check("Release", &releases["releases"][0]);
@@ -91,13 +92,12 @@ fn documents_have_the_documented_members() {
 }
 
 fn preview(rig: &Rig, path: &str) {
-    let git = format!("{path}/.git");
-    fs::write(&git, "gitdir: x").unwrap();
+    fs::write(format!("{path}/.git"), "gitdir: x").unwrap();
     let preview = rig.json(&["deploy", path, "--dry-run"]);
     check("Preview", &preview);
     check("Large file", &preview["largest"][0]);
     check("Left out", &preview["left_out"][0]);
-    check("Verdict", &rig.json(&["deploy", path, "--explain", &git]));
+    check("Verdict", &rig.json(&["deploy", path, "--explain", ".git"]));
 }
 
 fn trash(rig: &Rig) {
