@@ -4,8 +4,8 @@
 mod cancel;
 mod rows;
 
-pub use cancel::{cancel, cancelled};
-use cancel::{deleted, goes_on};
+pub use cancel::cancel;
+use cancel::{cancelled, deleted, goes_on};
 pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
@@ -252,12 +252,7 @@ impl Platform {
             }
         };
         let _ = tokio::task::spawn_blocking(move || fs::remove_file(archive)).await;
-        let result = match result {
-            Ok(served) => Ok(served),
-            Err(error) => {
-                Err(self.store.with(move |t| cancelled(t, deploy.id)).await.ok().flatten().unwrap_or(error))
-            }
-        };
+        let result = self.unless_cancelled(deploy.id, result).await;
         let last = match &result {
             Ok(_) => format!("release {number} serves"),
             Err(error) => format!("failed: {error}"),
@@ -270,7 +265,10 @@ impl Platform {
         let ended = self.end(&deploy, state, app, result.as_ref()).await;
         drop(result);
         match ended {
-            Ok(true) => work.prune().await,
+            Ok(true) => {
+                self.begin_probation(app, number);
+                work.prune().await;
+            }
             // The app was deleted meanwhile.
             Ok(false) => work.clear().await,
             Err(error) => say!("cannot record the end of deploy {}: {error}", deploy.id),
@@ -391,10 +389,10 @@ impl Work<'_> {
             let wanted = variables::wanted(t, network, app)?;
             Ok((variables::environment(t, &vault, network, &wanted)?, variables::rows_of(&wanted)))
         };
-        if !release.plan.build.is_empty() {
-            self.enter(state, State::Building).await?;
+        for phase in release.plan.phases() {
+            self.enter(state, phase).await?;
             release.env = self.platform.store.with(wanted.clone()).await?.0;
-            build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
+            build(phase, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
         }
         self.enter(state, State::Starting).await?;
         self.say(format!("starting release {}", self.number)).await;

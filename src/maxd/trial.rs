@@ -33,6 +33,8 @@ pub struct Trial {
     pub second: Duration,
     /// Between two health checks of an instance.
     pub check: Duration,
+    /// How long a new release is watched.
+    pub probation: Duration,
     /// Whether control groups may be made.
     pub groups: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Trial {
             disk: None,
             second: Duration::from_secs(1),
             check: Pace::default().check,
+            probation: Duration::from_secs(60),
             groups: true,
         }
     }
@@ -66,6 +69,7 @@ impl Trial {
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
                 ("ungrouped", None) if value.is_empty() => trial.groups = false,
                 ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
+                ("probation", Some(number)) => trial.probation = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
                 ("alerts", Some(number)) => trial.alerts = Some(Duration::from_millis(number.into())),
                 ("disk", Some(number)) => trial.disk = Some(number),
@@ -96,7 +100,8 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,ungrouped";
+        let words =
+            "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,probation=6,ungrouped";
         let trial = Trial::parse(Some(words)).unwrap();
         let millis = Duration::from_millis;
         let (window, idle, alerts, second) = (millis(500), millis(20), Some(millis(7)), millis(10));
@@ -109,6 +114,7 @@ mod tests {
             disk: Some(9),
             second,
             check: millis(8),
+            probation: millis(6),
             groups: false,
         };
         assert_eq!(trial, expected);
