@@ -18,7 +18,8 @@ use super::access::{Access, Level, SEEN, admit};
 use super::alerts::Alerts;
 use super::auth::{Auth, Identity};
 use super::config;
-use super::deploys::Deploys;
+use super::contents::Contents;
+use super::deploys::{Deploys, Retention};
 use super::exec::Execs;
 use super::line::NewLine;
 use super::logs::Logs;
@@ -93,6 +94,10 @@ pub struct Platform {
     pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// What deploys consist of.
+    pub contents: Arc<Contents>,
+    /// Which releases stay.
+    pub keep: Retention,
     /// What starts, stops and scales apps at the moment.
     pub lifecycle: Lifecycle,
     /// Commands and shells.
@@ -142,7 +147,7 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             domain: self.address.domain.clone(),
             limits: self.limits.clone(),
-            manifests: None,
+            manifests: Some(true),
         }
     }
 

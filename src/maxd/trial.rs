@@ -20,7 +20,7 @@ pub struct Trial {
     /// How long a poll waits for messages. A session that is not polled for one and a
     /// half of it ends.
     pub window: Duration,
-    /// A WebSocket on which nothing comes for so long is closed.
+    /// A WebSocket or an upload on which nothing comes for so long is closed.
     pub idle: Duration,
     /// Connections of one user at a time.
     pub sockets: usize,
@@ -35,6 +35,8 @@ pub struct Trial {
     pub check: Duration,
     /// Whether control groups may be made.
     pub groups: bool,
+    /// How long stays what no deploy needs.
+    pub grace: Duration,
 }
 
 impl Default for Trial {
@@ -49,6 +51,7 @@ impl Default for Trial {
             second: Duration::from_secs(1),
             check: Pace::default().check,
             groups: true,
+            grace: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -65,6 +68,7 @@ impl Trial {
                 ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
                 ("ungrouped", None) if value.is_empty() => trial.groups = false,
+                ("grace", Some(number)) => trial.grace = Duration::from_millis(number.into()),
                 ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
                 ("alerts", Some(number)) => trial.alerts = Some(Duration::from_millis(number.into())),
@@ -96,7 +100,7 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,ungrouped";
+        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,ungrouped,grace=6";
         let trial = Trial::parse(Some(words)).unwrap();
         let millis = Duration::from_millis;
         let (window, idle, alerts, second) = (millis(500), millis(20), Some(millis(7)), millis(10));
@@ -110,6 +114,7 @@ mod tests {
             second,
             check: millis(8),
             groups: false,
+            grace: millis(6),
         };
         assert_eq!(trial, expected);
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x", "disk", "alerts=1s"] {
