@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies test-fullscreen soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-logs bench-remote clean
+.PHONY: help build test test-real test-proxies test-ignore test-fullscreen soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-logs bench-remote clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,11 @@ test-real: ## deploy published projects (needs Node, Python and their package re
 
 soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
 	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes::
+
+# SEED=7 for other paths.
+test-ignore: ## what is left out against git, for a hundred thousand paths (Debian: git)
+	@command -v git >/dev/null || { echo "make test-ignore needs git (Debian: git)" >&2; exit 1; }
+	$(CARGO) test --locked --features server --lib git_tests:: -- --ignored --nocapture
 
 test-fullscreen: ## vim in a shell over a line that breaks again and again (Debian: vim)
 	@command -v vim >/dev/null || { echo "make test-fullscreen needs vim (Debian: vim)" >&2; exit 1; }

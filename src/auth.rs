@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::net::http::Http;
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::store::atomic;
 use crate::store::config::Place;
@@ -146,12 +147,13 @@ impl Auth {
 
     fn load(&self, vault: &Vault, place: Place) -> Result<Tokens> {
         let text = vault.load(place)?.ok_or_else(|| match place {
-            Place::Keyring => Error::new(Kind::Unauthenticated, "the keyring no longer holds your session")
-                .hint("run `rig login`; the kernel's keyring is emptied at a restart, `rig login --store file` outlives it"),
+            Place::Keyring => Error::new(Kind::Unauthenticated, packed!("the keyring no longer holds your session"))
+                .hint(packed!("run `rig login`; the kernel's keyring is emptied at a restart, `rig login --store file` outlives it")),
             Place::File => ended(),
         })?;
         let kept: Kept = miniserde::json::from_str(text.reveal()).map_err(|_| {
-            Error::new(Kind::Unauthenticated, "the stored session is damaged").hint("run `rig login`")
+            Error::new(Kind::Unauthenticated, packed!("the stored session is damaged"))
+                .hint("run `rig login`")
         })?;
         if kept.url != self.url {
             return Err(Error::new(
@@ -178,9 +180,9 @@ pub fn revoke(http: &Http, access: &Secret) -> Result<()> {
 
 fn tokens(answer: &str) -> Result<Tokens> {
     miniserde::json::from_str(answer)
-        .map_err(|_| Error::new(Kind::Failed, "Max's answer to the login is malformed"))
+        .map_err(|_| Error::new(Kind::Failed, packed!("Max's answer to the login is malformed")))
 }
 
 fn ended() -> Error {
-    Error::new(Kind::Unauthenticated, "your session has ended").hint("run `rig login`")
+    Error::new(Kind::Unauthenticated, packed!("your session has ended")).hint("run `rig login`")
 }

@@ -13,6 +13,7 @@
 //! place of `${NAME}`. What is none of this is refused, with its line, rather than skipped.
 
 use crate::error::{Error, Result};
+use crate::packed::packed;
 
 /// A variable of a file.
 #[cfg_attr(test, derive(Debug))]
@@ -94,7 +95,7 @@ impl Reader<'_> {
             Some(rest) if !name.is_empty() => self.rest = rest,
             _ => {
                 return Err(wrong(line, "is not of the form NAME=VALUE")
-                    .hint("a value of several lines stands in quotes"));
+                    .hint(packed!("a value of several lines stands in quotes")));
             }
         }
         Ok(name)
@@ -119,7 +120,7 @@ impl Reader<'_> {
                     begin,
                     &format!("begins a value of '{name}' in {quote}, which does not end"),
                 )
-                .hint("put a value that begins with a quote into quotes of another kind"));
+                .hint(packed!("put a value that begins with a quote into quotes of another kind")));
             };
             match c {
                 '\\' => match chars.next_if(|(_, next)| unescape(quote, *next).is_some()) {
@@ -140,7 +141,7 @@ impl Reader<'_> {
             Some(c) if ends(c) => {}
             Some(_) => {
                 return Err(wrong(line, &format!("goes on behind the {quote} that ends '{name}'"))
-                    .hint("inside double quotes write \\\" for one"));
+                    .hint(packed!("inside double quotes write \\\" for one")));
             }
         }
         Ok(value)

@@ -2,6 +2,7 @@
 //! are not Max's own.
 
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 
 /// The longest value, in bytes.
 pub const VALUE_MAX: usize = 64 << 10;
@@ -40,7 +41,9 @@ pub fn check_name(name: &str) -> Result<()> {
     }
     if loads_code(name) {
         let message = format!("'{name}' would change the programs that start the app");
-        return Err(Error::usage(message).hint("set it in the command that runs the app").field("name"));
+        return Err(Error::usage(message)
+            .hint(packed!("set it in the command that runs the app"))
+            .field("name"));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod env;
 pub mod error;
 pub mod json;
 pub mod name;
+pub mod packed;
 pub mod queue;
 pub mod redact;
 pub mod suggest;

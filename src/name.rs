@@ -6,6 +6,7 @@
 //! network `blue` is reached as `web.blue.DOMAIN`.
 
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use std::fmt;
 
 /// The longest label DNS carries.
@@ -23,7 +24,7 @@ impl Name {
         let error = Error::usage(format!("'{}' is no valid {what} name: {rule}", shown(text))).field("name");
         Err(match nearest(text) {
             Some(name) => error.hint(format!("try '{name}'")),
-            None => error.hint("a name has 1 to 63 of a-z, 0-9 and -, and starts with a letter"),
+            None => error.hint(packed!("a name has 1 to 63 of a-z, 0-9 and -, and starts with a letter")),
         })
     }
 

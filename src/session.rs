@@ -12,6 +12,7 @@ use crate::net::link::{Memory, Transport};
 use crate::net::tls;
 use crate::net::trust::Pin;
 use crate::net::url::Url;
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::store::config::{self, Config, Context};
 use crate::store::project::{self, Project};
@@ -33,10 +34,11 @@ pub const NETWORK: Flag = Flag {
     long: "network",
     short: Some('n'),
     value: "NETWORK",
-    help: "the network (else APP.NETWORK, else rig.json)",
+    help: packed!("the network (else APP.NETWORK, else rig.json)"),
 };
 /// `--app`.
-pub const APP: Flag = Flag { long: "app", short: Some('a'), value: "APP", help: "the app (else rig.json)" };
+pub const APP: Flag =
+    Flag { long: "app", short: Some('a'), value: "APP", help: packed!("the app (else rig.json)") };
 
 /// One run of rig.
 pub struct Session {
@@ -88,7 +90,7 @@ impl Session {
             Some("longpoll") => Transport::LongPoll,
             Some(other) => {
                 return Err(Error::usage(format!("'{other}' is no transport"))
-                    .hint("use `--transport websocket` or `--transport longpoll`"));
+                    .hint(packed!("use `--transport websocket` or `--transport longpoll`")));
             }
         };
         let (url, ca, pin, max) = (own(&URL), own(&CA), own(&PIN), OnceCell::new());
@@ -113,8 +115,8 @@ impl Session {
     /// rig's own directory.
     pub fn directory(&self) -> Result<PathBuf> {
         config::directory(environment).ok_or_else(|| {
-            Error::usage("there is no home directory to keep a session in")
-                .hint("set RIG_CONFIG_DIR, or RIG_URL and RIG_TOKEN to do without a login")
+            Error::usage(packed!("there is no home directory to keep a session in"))
+                .hint(packed!("set RIG_CONFIG_DIR, or RIG_URL and RIG_TOKEN to do without a login"))
         })
     }
 
@@ -170,7 +172,7 @@ impl Session {
         };
         ca.map_or(Ok(()), &mut add)?;
         environment("SSL_CERT_FILE").map_or(Ok(()), |path| {
-            add(&path).map_err(|error| error.hint("SSL_CERT_FILE names it: correct or unset that"))
+            add(&path).map_err(|error| error.hint(packed!("SSL_CERT_FILE names it: correct or unset that")))
         })?;
         let route = Arc::new(Route::new(url, environment, roots, pin.map(Pin::parse).transpose()?)?);
         Ok((Arc::new(Http::new(url.clone(), Arc::clone(&route), self.timeout())), route))
@@ -189,9 +191,8 @@ impl Session {
         let config = self.config()?;
         let context = self.context(&config)?;
         let target = self.target(context.as_ref())?.ok_or_else(|| match self.token() {
-            Some(_) => {
-                Error::usage("RIG_TOKEN is set, but no server is named").hint("set RIG_URL or use --url")
-            }
+            Some(_) => Error::usage(packed!("RIG_TOKEN is set, but no server is named"))
+                .hint(packed!("set RIG_URL or use --url")),
             None => not_logged_in(&config),
         })?;
         let url = target.url.to_string();
@@ -249,9 +250,8 @@ impl Session {
         };
         match named {
             Some(name) => Name::parse("network", &name),
-            None => {
-                Err(Error::usage("which network?").hint("add --network NETWORK, or put it into 'rig.json'"))
-            }
+            None => Err(Error::usage("which network?")
+                .hint(packed!("add --network NETWORK, or put it into 'rig.json'"))),
         }
     }
 
@@ -270,7 +270,7 @@ impl Session {
         };
         let app = app.or(project.app.as_deref()).ok_or_else(|| {
             Error::usage("which app?")
-                .hint("name it as APP.NETWORK, or put \"app\" and \"network\" into 'rig.json'")
+                .hint(packed!("name it as APP.NETWORK, or put \"app\" and \"network\" into 'rig.json'"))
         })?;
         let app = Name::parse("app", app)?;
         let network = network.or(project.network.as_deref()).ok_or_else(|| {
@@ -287,7 +287,7 @@ pub fn limit(matches: &Matches) -> Result<Option<Duration>> {
     match parse_duration(text) {
         Some(limit) if !limit.is_zero() => Ok(Some(limit)),
         _ => Err(Error::usage(format!("'{text}' is no duration"))
-            .hint("write for instance `--timeout 30s` or `2m`")),
+            .hint(packed!("write for instance `--timeout 30s` or `2m`"))),
     }
 }
 
@@ -320,14 +320,15 @@ fn speaks_utf8() -> bool {
 /// The context of this name.
 pub fn find_context(config: &Config, name: &str) -> Result<Context> {
     config.find(name).cloned().ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("there is no context '{name}'")).hint("see `rig context list`")
+        Error::new(Kind::NotFound, format!("there is no context '{name}'"))
+            .hint(packed!("see `rig context list`"))
     })
 }
 
 fn not_logged_in(config: &Config) -> Error {
     let error = Error::new(Kind::Unauthenticated, "you are not logged in");
     match config.contexts.is_empty() {
-        true => error.hint("run `rig login --url URL`, or set RIG_URL and RIG_TOKEN"),
-        false => error.hint("choose a login with `rig context use NAME`; see `rig context list`"),
+        true => error.hint(packed!("run `rig login --url URL`, or set RIG_URL and RIG_TOKEN")),
+        false => error.hint(packed!("choose a login with `rig context use NAME`; see `rig context list`")),
     }
 }

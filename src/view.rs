@@ -1,6 +1,7 @@
 //! An answer as text, from the same document that `-o json` prints: which members
 //! are shown, and how, is data.
 
+use crate::packed::{Word, word};
 use crate::term::output::{Colour, Output};
 use crate::term::text::{bytes, safe};
 use crate::term::wrap::{pad, width};
@@ -30,11 +31,11 @@ pub enum Show {
     /// What was counted in a minute, as `12.3/s`, or `5/min` when that is little.
     Rate,
     /// How much of the number at another path it is, as a percentage.
-    Share(&'static str),
+    Share(Word),
     /// A list of health checks, as a mark for each.
     Marks,
     /// A number out of the one at another path: `2/3`.
-    Of(&'static str),
+    Of(Word),
 }
 
 /// The most characters of [`Show::Brief`].
@@ -44,16 +45,16 @@ const BRIEF: usize = 40;
 #[derive(Clone, Copy)]
 pub struct Field {
     /// What stands before it or above it.
-    pub label: &'static str,
+    pub label: Word,
     /// Where it is: names joined by dots.
-    pub path: &'static str,
+    pub path: Word,
     /// How it is shown.
     pub show: Show,
 }
 
 /// A [`Field`] in one line.
-pub const fn field(label: &'static str, path: &'static str, show: Show) -> Field {
-    Field { label, path, show }
+pub const fn field(label: &str, path: &str, show: Show) -> Field {
+    Field { label: word(label), path: word(path), show }
 }
 
 /// The value at `path` in `document`; the document itself at the empty path.
@@ -95,8 +96,10 @@ pub fn filled(document: &Value, template: &str) -> String {
 
 /// One field a line, behind its label; null members are left out.
 pub fn record(output: &Output, document: &Value, fields: &[Field], now: SystemTime) -> String {
-    let shown: Vec<(&str, Cell)> =
-        fields.iter().filter_map(|field| Some((field.label, cell(output, document, field, now)?))).collect();
+    let shown: Vec<(&str, Cell)> = fields
+        .iter()
+        .filter_map(|field| Some((field.label.text(), cell(output, document, field, now)?)))
+        .collect();
     let width = shown.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let mut out = String::new();
     for (label, cell) in shown {
@@ -124,7 +127,7 @@ pub fn table(
         .enumerate()
         .map(|(index, field)| {
             let cells = cells.iter().filter_map(|row| row.get(index)?.as_ref());
-            cells.map(Cell::width).max().unwrap_or(0).max(field.label.len())
+            cells.map(Cell::width).max().unwrap_or(0).max(field.label.text().len())
         })
         .collect();
     let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
@@ -132,7 +135,7 @@ pub fn table(
         return rows.iter().map(|row| record(output, row, fields, now)).collect::<Vec<_>>().join("\n");
     }
     let header =
-        fields.iter().map(|field| Some(Cell { text: field.label.to_ascii_uppercase(), colour: None }));
+        fields.iter().map(|field| Some(Cell { text: field.label.text().to_ascii_uppercase(), colour: None }));
     let mut out = String::new();
     for row in std::iter::once(header.collect()).chain(cells) {
         push_row(&mut out, output, &row, &widths);
@@ -182,9 +185,9 @@ impl Cell {
 
 /// The member that `field` names; none when it is null.
 pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -> Option<Cell> {
-    let value = at(document, field.path)?;
+    let value = at(document, field.path.text())?;
     if let Show::Marks = field.show {
-        return marks(items(document, field.path), output).map(|text| Cell { text, colour: None });
+        return marks(items(document, field.path.text()), output).map(|text| Cell { text, colour: None });
     }
     let (text, count) = (plain(value)?, number(value).unwrap_or(0));
     let text = match field.show {
@@ -197,9 +200,9 @@ pub fn cell(output: &Output, document: &Value, field: &Field, now: SystemTime) -
         Show::Micros => micros(count),
         Show::Millis => micros(count.saturating_mul(1000)),
         Show::Rate => rate(count),
-        Show::Of(whole) => format!("{count}/{}", at(document, whole).and_then(number)?),
+        Show::Of(whole) => format!("{count}/{}", at(document, whole.text()).and_then(number)?),
         Show::Share(whole) => {
-            percent(count, at(document, whole).and_then(number).filter(|whole| *whole > 0)?)
+            percent(count, at(document, whole.text()).and_then(number).filter(|whole| *whole > 0)?)
         }
     };
     Some(Cell { text, colour: None })
@@ -296,32 +299,32 @@ mod tests {
     const FIELDS: &[Field] = &[
         field("name", "app.name", Show::Plain),
         field("state", "state", Show::State),
-        field("since", "at", Show::Ago),
+        field("since", "created_at", Show::Ago),
     ];
 
     #[test]
     fn numbers_have_units_and_checks_are_marks() {
         let document = value(
-            r#"{"cpu":1234,"size":1572864,"us":[0,950,9999,10000,999999,1234567],"few":59,"many":741,
-                "errors":1,"then":"1970-01-01T00:00:00.000Z","checks":[{"healthy":true},{"healthy":false}]}"#,
+            r#"{"cpu":1234,"size":1572864,"us":[0,950,9999,10000,999999,1234567],"requests":59,"deployed":741,
+                "errors":1,"created_at":"1970-01-01T00:00:00.000Z","checks":[{"healthy":true},{"healthy":false}]}"#,
         );
         let show = |output: &Output, path, show| {
             let now = UNIX_EPOCH + Duration::from_secs(61);
-            cell(output, &document, &field("", path, show), now).map(|cell| cell.text)
+            cell(output, &document, &field(path, path, show), now).map(|cell| cell.text)
         };
         let mut output = Output::new(false, true);
         for (path, how, text) in [
             ("cpu", Show::Cores, "123.4%"),
             ("size", Show::Bytes, "1.5 MiB"),
-            ("few", Show::Rate, "59/min"),
-            ("many", Show::Rate, "12.3/s"),
-            ("errors", Show::Share("many"), "0.1%"),
-            ("then", Show::Ago, "1m 1s ago"),
+            ("requests", Show::Rate, "59/min"),
+            ("deployed", Show::Rate, "12.3/s"),
+            ("errors", Show::Share(word("deployed")), "0.1%"),
+            ("created_at", Show::Ago, "1m 1s ago"),
             ("checks", Show::Marks, ".x"),
         ] {
             assert_eq!(show(&output, path, how).as_deref(), Some(text), "{path}");
         }
-        assert_eq!(show(&output, "errors", Show::Share("none")), None);
+        assert_eq!(show(&output, "errors", Show::Share(word("url"))), None);
         output.unicode = true;
         assert_eq!(show(&output, "checks", Show::Marks).as_deref(), Some("✓✗"));
         let times: Vec<String> = items(&document, "us").iter().filter_map(number).map(micros).collect();
@@ -338,8 +341,8 @@ mod tests {
     #[test]
     fn a_table_is_aligned_and_says_what_is_missing() {
         let rows = [
-            value(r#"{"app":{"name":"web"},"state":"crash_loop","at":"1970-01-01T00:00:00.000Z"}"#),
-            value(r#"{"app":{"name":"a\u001b"},"state":"live","at":null}"#),
+            value(r#"{"app":{"name":"web"},"state":"crash_loop","created_at":"1970-01-01T00:00:00.000Z"}"#),
+            value(r#"{"app":{"name":"a\u001b"},"state":"live","created_at":null}"#),
         ];
         let output = Output::new(false, true);
         let now = UNIX_EPOCH + Duration::from_secs(61);

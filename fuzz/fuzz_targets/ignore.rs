@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let path = path.get(1..).unwrap_or_default();
     let directory = kind & 1 == 1;
     if kind & 2 == 0 {
-        let _ = Rules::parse(rules).verdict(path, directory);
+        let _ = Rules::parse(rules).decide(path, directory);
         return;
     }
     let usual = |bytes: &[u8]| {
@@ -46,7 +46,8 @@ fn compare(rules: &str, path: &str, directory: bool) {
         Match::Ignore(_) => Some(true),
         Match::Whitelist(_) => Some(false),
     };
-    let ours = Rules::parse(rules.as_bytes()).verdict(path.as_bytes(), directory);
+    let parsed = Rules::parse(rules.as_bytes());
+    let ours = parsed.decide(path.as_bytes(), directory).map(|rule| !rule.negated);
     assert_eq!(ours, theirs, "{rules:?} on {path:?}");
 }
 

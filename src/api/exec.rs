@@ -7,6 +7,7 @@ use crate::flow::Flow;
 use crate::json;
 use crate::net::base64;
 use crate::net::link::{Event, Events, Subscription};
+use crate::packed::packed;
 use crate::queue::Receiver;
 use crate::wire::exec::{
     Arrived, Attach, Attached, Closed, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, Taken, WINDOW,
@@ -85,7 +86,7 @@ impl Remote {
         let list: List = decode(&max.ask("exec:list", miniserde::json::to_string(&Object::new()))?)?;
         let exec = list.sessions.into_iter().find(|exec| exec.id == id).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
-                .hint("see `rig list sessions`")
+                .hint(packed!("see `rig list sessions`"))
         })?;
         Remote::join(max, exec, false)
     }
@@ -257,7 +258,7 @@ impl Incoming {
             Event::Restored(reply) => Some(Said::Restored(decode::<Attached>(&reply)?.input)),
             Event::Refused(error) => return Err(error),
             Event::Closed => {
-                return Err(Error::new(Kind::Conflict, "another rig has taken this session over"));
+                return Err(Error::new(Kind::Conflict, packed!("another rig has taken this session over")));
             }
         })
     }

@@ -10,6 +10,7 @@ use crate::net::dial::Route;
 use crate::net::http::{Http, Source};
 use crate::net::link::{Link, Memory, Options, Pending, Subscription, Transport};
 use crate::net::url::Url;
+use crate::packed::packed;
 use miniserde::json::Value;
 use miniserde::{Deserialize, Serialize, json};
 use std::cell::OnceCell;
@@ -107,7 +108,7 @@ impl Max {
 /// Reads a document of Max.
 pub fn decode<T: Deserialize>(text: &str) -> Result<T> {
     json::from_str(text).map_err(|_| {
-        Error::new(Kind::Failed, "Max answered with something rig does not understand")
-            .hint("rig and Max may be of different versions")
+        Error::new(Kind::Failed, packed!("Max answered with something rig does not understand"))
+            .hint(packed!("rig and Max may be of different versions"))
     })
 }

@@ -5,6 +5,7 @@ use super::{Max, decode};
 use crate::error::{Error, Kind, Result};
 use crate::json::{list, members, skip_space, skip_value, string};
 use crate::net::link::{Event, Subscription};
+use crate::packed::packed;
 use crate::wire::deploy::Deploy;
 use crate::wire::log::{Credit, End, Gap, Line, Lines, Mark, Source};
 use miniserde::json;
@@ -85,7 +86,7 @@ impl Stream {
                         if reason == "revoked" {
                             return Err(Error::new(
                                 Kind::Forbidden,
-                                "you are no member of the network any more",
+                                packed!("you are no member of the network any more"),
                             )
                             .hint("ask one of its owners"));
                         }
@@ -216,8 +217,8 @@ fn cut(line: &mut Line, seen: u64) -> bool {
 }
 
 fn late() -> Error {
-    Error::new(Kind::TimedOut, "Max did not answer in time")
-        .hint("try again, or give it longer with --timeout")
+    Error::new(Kind::TimedOut, packed!("Max did not answer in time"))
+        .hint(packed!("try again, or give it longer with --timeout"))
 }
 
 #[cfg(test)]

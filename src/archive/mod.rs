@@ -6,11 +6,15 @@ pub mod gzip;
 #[cfg(feature = "server")]
 mod listing;
 pub mod pack;
+mod rules;
 #[cfg(feature = "server")]
 mod tree;
 #[cfg(feature = "server")]
 mod unpack;
 pub mod walk;
+
+#[cfg(all(test, unix))]
+mod git_tests;
 
 #[cfg(feature = "server")]
 pub use disk::lay_out;

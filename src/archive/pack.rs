@@ -3,9 +3,10 @@
 //! end. Nothing is kept: memory stays the same whatever the size.
 
 use super::gzip::Gzip;
-use super::walk::{Entry, Kind, Tree};
+use super::walk::{Entry, Kind, NEEDLESS, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result, io_reason};
 use crate::queue::{Receiver, Sender, bounded};
+use crate::sys::files;
 use crate::sys::thread::{USUAL, start};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -98,7 +99,7 @@ fn pack(tree: &Tree, sink: impl Write, done: &AtomicU64) -> Result<()> {
     for entry in &tree.entries {
         append(&mut tar, tree, entry, done).map_err(|error| {
             let path = tree.root.join(&entry.path);
-            Error::io("pack", &path.to_string_lossy(), &error)
+            Error::io("pack", &path.to_string_lossy(), &error).hint(NEEDLESS)
         })?;
     }
     tar.into_inner().and_then(Gzip::finish).map_err(broken)?;
@@ -127,16 +128,29 @@ fn append(
         Kind::File(size) => {
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(*size);
-            let file = File::open(tree.root.join(&entry.path))?;
-            tar.append_data(&mut header, &entry.path, Exactly { file, left: *size, done })
+            let file = &files::open(&tree.root.join(&entry.path))?;
+            let before = file.metadata()?;
+            if !before.is_file() || before.len() != *size {
+                return Err(changed());
+            }
+            tar.append_data(&mut header, &entry.path, Exactly { file, left: *size, done })?;
+            let after = file.metadata()?;
+            match after.len() == *size && after.modified().ok() == before.modified().ok() {
+                true => Ok(()),
+                false => Err(changed()),
+            }
         }
     }
+}
+
+fn changed() -> io::Error {
+    io::Error::other("it has changed meanwhile")
 }
 
 /// A file that must have the size its header says: a shorter one would shift all that
 /// follows in the archive.
 struct Exactly<'a> {
-    file: File,
+    file: &'a File,
     left: u64,
     done: &'a AtomicU64,
 }
@@ -146,7 +160,7 @@ impl Read for Exactly<'_> {
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
         let count = self.file.read(out.get_mut(..limit).unwrap_or(&mut []))?;
         if count == 0 && limit > 0 {
-            return Err(io::Error::other("it became shorter while it was read"));
+            return Err(changed());
         }
         self.left -= count as u64;
         self.done.fetch_add(count as u64, Ordering::Relaxed);
@@ -187,18 +201,47 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_shrank_fails_the_pack_by_name() {
+    fn a_file_that_has_changed_fails_the_pack_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        fs::write(&path, "long enough").unwrap();
-        let tree = walk(dir.path()).unwrap();
-        fs::write(&path, "short").unwrap();
-        let mut pack = Pack::new(tree).unwrap();
+        let replace = |make: &dyn Fn()| {
+            fs::remove_file(&path).unwrap();
+            make();
+        };
+        let pipe = || nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let changes: [(&dyn Fn(), &str); 5] = [
+            (&|| fs::write(&path, "short").unwrap(), "it has changed meanwhile"),
+            (&|| fs::write(&path, "much longer than before").unwrap(), "it has changed meanwhile"),
+            (&|| fs::remove_file(&path).unwrap(), "no such file or directory"),
+            (&|| replace(&|| symlink("/etc/passwd", &path).unwrap()), "too many levels of symbolic links"),
+            (&|| replace(&pipe), "it has changed meanwhile"),
+        ];
+        for (change, reason) in changes {
+            let _ = fs::remove_file(&path);
+            fs::write(&path, "long enough").unwrap();
+            let tree = walk(dir.path()).unwrap();
+            change();
+            let mut pack = Pack::new(tree).unwrap();
+            assert!(pack.read_to_end(&mut Vec::new()).is_err());
+            let failure = pack.failure().unwrap();
+            assert_eq!(failure.message(), format!("cannot pack '{}': {reason}", path.display()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_written_while_it_is_read_fails_the_pack() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        // More than what is on its way before somebody takes it.
+        let mut noise = vec![0; 4 << 20];
+        nanorand::Rng::fill_bytes(&mut nanorand::WyRand::new_seed(7), &mut noise);
+        fs::write(&path, noise).unwrap();
+        let mut pack = Pack::new(walk(dir.path()).unwrap()).unwrap();
+        pack.read_exact(&mut [0; 1000]).unwrap();
+        let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        (&file).write_all(b"more").unwrap();
         assert!(pack.read_to_end(&mut Vec::new()).is_err());
-        let failure = pack.failure().unwrap();
-        assert_eq!(
-            failure.message(),
-            format!("cannot pack '{}': it became shorter while it was read", path.display())
-        );
+        let message = format!("cannot pack '{}': it has changed meanwhile", path.display());
+        assert_eq!(pack.failure().unwrap().message(), message);
     }
 }

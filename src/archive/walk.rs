@@ -1,12 +1,13 @@
 //! What a deploy sends: the files below a directory, without `.git` and what the
 //! ignore files leave out. Symbolic links stay links and are never followed.
 
-use crate::error::{Error, Result, io_reason};
-use crate::ignore::Rules;
+use super::rules::{Decision, Stack};
+use crate::error::{Error, Result};
+use crate::packed::{Packed, packed};
 use crate::sys::files;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Everything that is sent, in the order it is sent.
 pub struct Tree {
@@ -16,6 +17,8 @@ pub struct Tree {
     pub entries: Vec<Entry>,
     /// The files' contents together, in bytes.
     pub bytes: u64,
+    /// What is not sent, by file and line.
+    pub left: Vec<Left>,
 }
 
 /// A file, directory or link.
@@ -38,87 +41,201 @@ pub enum Kind {
     Link(PathBuf),
 }
 
-/// The rules of the directories above, each with the length of its directory's path
-/// below the root.
-type Stack = Vec<(usize, Rules)>;
+/// A rule that decided about something.
+pub struct Cause {
+    /// Its file, below the root; empty for `.git`, which is never sent.
+    pub file: String,
+    /// Its line there.
+    pub line: u64,
+    /// The rule as it stands there.
+    pub pattern: String,
+}
 
-/// Lists what is below `root`. Nothing is read but names and ignore files.
+impl Cause {
+    fn new((file, rule): Decision<'_>) -> Cause {
+        let pattern = String::from_utf8_lossy(&rule.text).into_owned();
+        Cause { file: file.to_owned(), line: rule.line, pattern }
+    }
+}
+
+/// What one rule leaves out.
+pub struct Left {
+    /// The rule.
+    pub cause: Cause,
+    /// How many files, links and the like.
+    pub files: u64,
+    /// How many directories, into which nobody has looked.
+    pub directories: u64,
+    /// The contents of those files together, in bytes.
+    pub bytes: u64,
+}
+
+/// What to do about a file that can't be sent.
+pub(super) const NEEDLESS: Packed =
+    packed!("if the app does not need it, remove it or name it in '.rigignore'");
+
+/// How many of the things that can't be sent an error tells.
+const TOLD: usize = 10;
+
+struct Walk {
+    tree: Tree,
+    stack: Stack,
+    refused: Vec<Error>,
+}
+
+/// Lists what is below `root`. Nothing is read but names and ignore files, but everything
+/// is sure to be readable.
 pub fn walk(root: &Path) -> Result<Tree> {
-    let mut tree = Tree { root: root.to_owned(), entries: Vec::new(), bytes: 0 };
-    descend(&mut tree, Path::new(""), &mut Vec::new())?;
+    let tree = Tree { root: root.to_owned(), entries: Vec::new(), bytes: 0, left: Vec::new() };
+    let mut walk = Walk { tree, stack: Stack::new(), refused: Vec::new() };
+    walk.descend(Path::new(""))?;
+    let Walk { tree, refused, .. } = walk;
+    if let Some(first) = refused.first() {
+        let mut messages: Vec<&str> = refused.iter().map(Error::message).collect();
+        if messages.len() > TOLD {
+            messages.truncate(TOLD);
+            messages.push("and others");
+        }
+        let error = Error::new(first.kind(), messages.join("; "));
+        return Err(error.hint(first.hint_text().unwrap_or_else(|| NEEDLESS.text())));
+    }
     if !tree.entries.iter().any(|entry| !matches!(entry.kind, Kind::Directory)) {
         return Err(Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy()))
-            .hint("name the directory of your app: `rig deploy PATH`"));
+            .hint(packed!("name the directory of your app: `rig deploy PATH`")));
     }
     Ok(tree)
 }
 
-fn descend(tree: &mut Tree, below: &Path, stack: &mut Stack) -> Result<()> {
-    let prefix = below.as_os_str().len();
-    let directory = if prefix == 0 { tree.root.clone() } else { tree.root.join(below) };
-    let unreadable = |error: io::Error| Error::io("read", &directory.to_string_lossy(), &error);
-    let mut items =
-        fs::read_dir(&directory).map_err(unreadable)?.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
-    items.sort_by_key(fs::DirEntry::file_name);
-    let rules = rules(&directory)?;
-    let depth = stack.len();
-    if let Some(rules) = rules {
-        stack.push((if prefix == 0 { 0 } else { prefix + 1 }, rules));
+impl Walk {
+    /// Adds what is in the directory `below` the root. What can't be sent is noted, up to a
+    /// bound.
+    fn descend(&mut self, below: &Path) -> Result<()> {
+        let directory = if below.as_os_str().is_empty() { self.tree.root.clone() } else { self.full(below) };
+        let unreadable = |error: io::Error| Error::io("read", &directory.to_string_lossy(), &error);
+        let mut items = fs::read_dir(&directory)
+            .map_err(unreadable)?
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(unreadable)?;
+        items.sort_by_key(fs::DirEntry::file_name);
+        self.stack.enter(&self.tree.root, below)?;
+        for item in items {
+            if self.refused.len() > TOLD {
+                break;
+            }
+            if let Err(error) = self.add(&item, below.join(item.file_name())) {
+                self.refused.push(error);
+            }
+        }
+        self.stack.leave();
+        Ok(())
     }
-    for item in items {
-        let path = below.join(item.file_name());
-        let data = item.metadata().map_err(|error| Error::io("read", &shown(tree, &path), &error))?;
+
+    fn add(&mut self, item: &fs::DirEntry, path: PathBuf) -> Result<()> {
+        let shown = || self.full(&path).to_string_lossy().into_owned();
+        let unreadable = |error: io::Error| Error::io("read", &shown(), &error);
+        let data = item.metadata().map_err(unreadable)?;
         let kind = data.file_type();
-        if item.file_name() == ".git" || ignored(stack, &path, kind.is_dir()) {
-            continue;
+        let size = if kind.is_file() { data.len() } else { 0 };
+        if let Some(decision) = self.stack.decide(&path, kind.is_dir())
+            && !decision.1.negated
+        {
+            count(&mut self.tree.left, decision, kind.is_dir(), size);
+            return Ok(());
         }
-        let entry = |kind| Entry { path: path.clone(), kind, mode: files::mode(&data) };
-        if kind.is_symlink() {
-            let target =
-                fs::read_link(item.path()).map_err(|error| Error::io("read", &shown(tree, &path), &error))?;
-            tree.entries.push(entry(Kind::Link(target)));
-        } else if kind.is_dir() {
-            tree.entries.push(entry(Kind::Directory));
-            descend(tree, &path, stack)?;
-        } else if kind.is_file() {
-            tree.bytes += data.len();
-            tree.entries.push(entry(Kind::File(data.len())));
-        } else {
-            let what = files::special(kind);
-            return Err(Error::usage(format!("cannot deploy '{}': it is {what}", shown(tree, &path)))
-                .hint("remove it, or name it in '.rigignore'"));
-        }
+        special(kind, &self.full(&path))?;
+        let kind = match () {
+            () if kind.is_symlink() => Kind::Link(fs::read_link(item.path()).map_err(unreadable)?),
+            () if kind.is_dir() => Kind::Directory,
+            () => {
+                files::open(&item.path()).map_err(unreadable)?;
+                Kind::File(size)
+            }
+        };
+        self.tree.bytes += size;
+        let descends = matches!(kind, Kind::Directory);
+        self.tree.entries.push(Entry { path: path.clone(), kind, mode: files::mode(&data) });
+        if descends { self.descend(&path) } else { Ok(()) }
     }
-    stack.truncate(depth);
-    Ok(())
+
+    fn full(&self, below: &Path) -> PathBuf {
+        self.tree.root.join(below)
+    }
 }
 
-fn shown(tree: &Tree, path: &Path) -> String {
-    tree.root.join(path).to_string_lossy().into_owned()
+/// What is neither a file nor a directory nor a link can't be sent.
+fn special(kind: fs::FileType, path: &Path) -> Result<()> {
+    if kind.is_file() || kind.is_dir() || kind.is_symlink() {
+        return Ok(());
+    }
+    let what = files::special(kind);
+    Err(Error::usage(format!("cannot deploy '{}': it is {what}", path.to_string_lossy())))
 }
 
-/// `.rigignore`, or `.gitignore` where there is none.
-fn rules(directory: &Path) -> Result<Option<Rules>> {
-    for name in [".rigignore", ".gitignore"] {
-        let path = directory.join(name);
-        match fs::read(&path) {
-            Ok(text) => return Ok(Some(Rules::parse(&text))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let message = format!("cannot read '{}': {}", path.to_string_lossy(), io_reason(&error));
-                return Err(Error::usage(message));
+/// Counts what `decision` leaves out.
+fn count(left: &mut Vec<Left>, decision: Decision<'_>, directory: bool, bytes: u64) {
+    fn known(left: &Left) -> (&str, u64) {
+        (&left.cause.file, left.cause.line)
+    }
+    let key = (decision.0, decision.1.line);
+    let at = left.iter().position(|left| known(left) >= key).unwrap_or(left.len());
+    if left.get(at).is_none_or(|left| known(left) != key) {
+        left.insert(at, Left { cause: Cause::new(decision), files: 0, directories: 0, bytes: 0 });
+    }
+    if let Some(left) = left.get_mut(at) {
+        left.files += u64::from(!directory);
+        left.directories += u64::from(directory);
+        left.bytes += bytes;
+    }
+}
+
+/// Whether a path is sent, and why.
+pub struct Verdict {
+    /// Whether it is.
+    pub sent: bool,
+    /// Whether there is such a file.
+    pub exists: bool,
+    /// The rule that decides; none when none matches.
+    pub cause: Option<Cause>,
+    /// What that rule matches: the path itself or a directory above it.
+    pub at: PathBuf,
+}
+
+/// What [`walk`] makes of `given`, a path below `root`. What does not exist is judged as a
+/// file, or as a directory when a `slash` ends it.
+pub fn explain(root: &Path, given: &Path, slash: bool) -> Result<Verdict> {
+    let mut stack = Stack::new();
+    let mut verdict = Verdict { sent: true, exists: true, cause: None, at: PathBuf::new() };
+    let mut parts = given.components();
+    while let Some(part) = parts.next()
+        && verdict.sent
+    {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::CurDir => continue,
+            _ => {
+                let (given, root) = (given.to_string_lossy(), root.to_string_lossy());
+                return Err(Error::usage(format!("'{given}' is no path below '{root}'")));
+            }
+        };
+        stack.enter(root, &verdict.at)?;
+        verdict.at.push(name);
+        let whole = root.join(&verdict.at);
+        let kind = fs::symlink_metadata(&whole).map(|data| data.file_type()).ok();
+        let last = parts.as_path().as_os_str().is_empty();
+        let directory = kind.map_or(slash || !last, |kind| kind.is_dir());
+        verdict.exists = kind.is_some();
+        let decision = stack.decide(&verdict.at, directory);
+        verdict.sent = decision.is_none_or(|(_, rule)| rule.negated);
+        verdict.cause = decision.map(Cause::new);
+        if verdict.sent {
+            kind.map_or(Ok(()), |kind| special(kind, &whole))?;
+            if !last && !directory {
+                let whole = whole.to_string_lossy();
+                return Err(Error::usage(format!("'{whole}' is no directory; a link is sent as a link")));
             }
         }
     }
-    Ok(None)
-}
-
-/// The deepest file with a rule that matches decides.
-fn ignored(stack: &Stack, path: &Path, directory: bool) -> bool {
-    let path = files::bytes(path);
-    let below = |skip: usize| path.as_ref().get(skip..);
-    let verdict = stack.iter().rev().find_map(|(skip, rules)| rules.verdict(below(*skip)?, directory));
-    verdict.unwrap_or(false)
+    Ok(verdict)
 }
 
 #[cfg(all(test, unix))]

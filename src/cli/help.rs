@@ -1,6 +1,7 @@
 //! Help texts and `docs/commands.md`, from the command table.
 
 use super::{Command, Flag, GLOBAL};
+use crate::packed::packed;
 
 /// The columns that help fits in.
 const WIDTH: usize = 80;
@@ -28,44 +29,48 @@ fn overview(commands: &[Command], prefix: &str) -> String {
         .filter(|command| {
             prefix.is_empty() || command.words.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(' '))
         })
-        .map(|command| (command.words.to_owned(), command.summary));
+        .map(|command| (command.words.to_owned(), command.summary.text()));
     columns(&mut out, rows.collect());
     out.push_str("\nFlags of every command:\n");
-    columns(&mut out, GLOBAL.iter().map(|flag| (flag_usage(flag), flag.help)).collect());
+    columns(&mut out, GLOBAL.iter().map(|flag| (flag_usage(flag), flag.help.text())).collect());
     out.push_str(
-        "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a\n\
+        packed!(
+            "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a\n\
          login; RIG_CONTEXT, RIG_CA, RIG_PIN, RIG_CONFIG_DIR, HTTPS_PROXY, ALL_PROXY,\n\
          NO_PROXY, SSL_CERT_FILE, NO_COLOR.\n\
          Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed,\n\
          5 unreachable, 6 conflict, 7 deployment failed, 8 timed out, 130 interrupted.\n\
-         `rig help COMMAND` shows one command with examples.\n",
+         `rig help COMMAND` shows one command with examples.\n"
+        )
+        .text(),
     );
     out
 }
 
 fn one(command: &Command) -> String {
-    let mut out = String::from(command.summary);
+    let mut out = String::from(command.summary.text());
     out.push_str("\n\nUsage: ");
     out.push_str(&usage(command));
     out.push('\n');
-    if !command.about.is_empty() {
+    let about = command.about.text();
+    if !about.is_empty() {
         out.push('\n');
-        wrapped(&mut out, command.about);
+        wrapped(&mut out, about);
     }
     if !command.args.is_empty() {
         out.push_str("\nArguments:\n");
-        columns(&mut out, command.args.iter().map(|arg| (arg.name.to_owned(), arg.help)).collect());
+        columns(&mut out, command.args.iter().map(|arg| (arg.name.to_owned(), arg.help.text())).collect());
     }
     out.push_str("\nFlags:\n");
     let own = |flag: &&&Flag| !command.flags.iter().any(|own| own.long == flag.long);
     let flags = command.flags.iter().chain(GLOBAL.iter().filter(own));
-    columns(&mut out, flags.map(|flag| (flag_usage(flag), flag.help)).collect());
+    columns(&mut out, flags.map(|flag| (flag_usage(flag), flag.help.text())).collect());
     out.push_str("\nExamples:\n");
     for (what, line) in command.examples {
         out.push_str("  # ");
-        out.push_str(what);
+        out.push_str(what.text());
         out.push_str("\n  ");
-        out.push_str(line);
+        out.push_str(line.text());
         out.push('\n');
     }
     out

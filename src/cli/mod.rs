@@ -6,6 +6,7 @@ pub mod help;
 pub mod parse;
 
 use crate::error::Result;
+use crate::packed::{Packed, packed};
 use crate::session::Session;
 
 /// A flag. Flags are shared: a name takes a value or not in every command that has it. A
@@ -18,7 +19,7 @@ pub struct Flag {
     /// The name of its value in help; empty for a switch.
     pub value: &'static str,
     /// What it does, in one line.
-    pub help: &'static str,
+    pub help: Packed,
 }
 
 /// A positional argument.
@@ -26,7 +27,7 @@ pub struct Arg {
     /// Its name in help.
     pub name: &'static str,
     /// What it is, in one line.
-    pub help: &'static str,
+    pub help: Packed,
     /// Whether the command can do without it.
     pub required: bool,
 }
@@ -47,15 +48,15 @@ pub struct Command {
     /// Other words that call it.
     pub aliases: &'static [&'static str],
     /// What it does, in one line.
-    pub summary: &'static str,
+    pub summary: Packed,
     /// What else is worth knowing.
-    pub about: &'static str,
+    pub about: Packed,
     /// Its arguments, in order.
     pub args: &'static [Arg],
     /// Its flags besides [`GLOBAL`].
     pub flags: &'static [&'static Flag],
     /// What a line does, and the line.
-    pub examples: &'static [(&'static str, &'static str)],
+    pub examples: &'static [(Packed, Packed)],
     /// What runs it.
     pub run: fn(&Session, &Matches) -> Result<()>,
 }
@@ -65,34 +66,52 @@ pub const OUTPUT: Flag = Flag {
     long: "output",
     short: Some('o'),
     value: "FORMAT",
-    help: "answer as `text` (the default) or `json`",
+    help: packed!("answer as `text` (the default) or `json`"),
 };
 /// `--url`.
-pub const URL: Flag =
-    Flag { long: "url", short: None, value: "URL", help: "the Max server (else RIG_URL, else your login's)" };
+pub const URL: Flag = Flag {
+    long: "url",
+    short: None,
+    value: "URL",
+    help: packed!("the Max server (else RIG_URL, else your login's)"),
+};
 /// `--timeout`.
-pub const TIMEOUT: Flag =
-    Flag { long: "timeout", short: None, value: "TIME", help: "how long to wait for an answer (else 10s)" };
+pub const TIMEOUT: Flag = Flag {
+    long: "timeout",
+    short: None,
+    value: "TIME",
+    help: packed!("how long to wait for an answer (else 10s)"),
+};
 /// `--ca`.
 pub const CA: Flag =
-    Flag { long: "ca", short: None, value: "FILE", help: "also trust this PEM file (else RIG_CA)" };
+    Flag { long: "ca", short: None, value: "FILE", help: packed!("also trust this PEM file (else RIG_CA)") };
 /// `--context`.
-pub const CONTEXT: Flag =
-    Flag { long: "context", short: None, value: "NAME", help: "the login to use (else RIG_CONTEXT)" };
+pub const CONTEXT: Flag = Flag {
+    long: "context",
+    short: None,
+    value: "NAME",
+    help: packed!("the login to use (else RIG_CONTEXT)"),
+};
 /// `--transport`.
 pub const TRANSPORT: Flag = Flag {
     long: "transport",
     short: None,
     value: "WAY",
-    help: "`websocket` or `longpoll` (else whichever works)",
+    help: packed!("`websocket` or `longpoll` (else whichever works)"),
 };
 /// `--pin`.
-pub const PIN: Flag =
-    Flag { long: "pin", short: None, value: "SHA256", help: "trust this certificate alone (else RIG_PIN)" };
+pub const PIN: Flag = Flag {
+    long: "pin",
+    short: None,
+    value: "SHA256",
+    help: packed!("trust this certificate alone (else RIG_PIN)"),
+};
 /// `--help`.
-pub const HELP: Flag = Flag { long: "help", short: Some('h'), value: "", help: "show what a command does" };
+pub const HELP: Flag =
+    Flag { long: "help", short: Some('h'), value: "", help: packed!("show what a command does") };
 /// `--version`.
-pub const VERSION: Flag = Flag { long: "version", short: Some('V'), value: "", help: "show rig's version" };
+pub const VERSION: Flag =
+    Flag { long: "version", short: Some('V'), value: "", help: packed!("show rig's version") };
 
 /// The flags every command has.
 pub const GLOBAL: &[&Flag] = &[&OUTPUT, &CONTEXT, &URL, &TIMEOUT, &CA, &PIN, &TRANSPORT, &HELP, &VERSION];

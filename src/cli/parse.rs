@@ -3,6 +3,7 @@
 
 use super::{Arg, Command, Flag, GLOBAL, HELP, MINUS, MORE, Matches, OUTPUT, REST, VERSION};
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use crate::suggest;
 use lexopt::Arg as Token;
 use std::ffi::{OsStr, OsString};
@@ -140,6 +141,9 @@ fn malformed(error: lexopt::Error) -> Error {
 /// The command whose words (or alias) are the longest prefix of `words`, and how many
 /// words that are.
 fn find(commands: &'static [Command], words: &[String]) -> Option<(&'static Command, usize)> {
+    if words.is_empty() {
+        return None;
+    }
     let all = commands.iter().flat_map(|command| {
         std::iter::once(&command.words).chain(command.aliases).map(move |name| (command, *name))
     });
@@ -163,9 +167,8 @@ fn check(command: &'static Command, matches: &Matches) -> Result<()> {
             return Err(Error::usage(format!("`rig {}` has no flag --{long}", command.words)).hint(hint()));
         }
         if *long == OUTPUT.long && value != "json" && value != "text" {
-            return Err(
-                Error::usage(format!("'{value}' is no output format")).hint("use `-o text` or `-o json`")
-            );
+            return Err(Error::usage(format!("'{value}' is no output format"))
+                .hint(packed!("use `-o text` or `-o json`")));
         }
     }
     let most = command.args.iter().filter(|arg| !arg.name.starts_with(REST)).count();

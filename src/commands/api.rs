@@ -5,13 +5,18 @@ use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::net::link::Event;
+use crate::packed::packed;
 use crate::session::Session;
 use std::io::Read;
 
 const TOPIC: Flag =
-    Flag { long: "topic", short: None, value: "TOPIC", help: "join this topic (with --listen)" };
-const LISTEN: Flag =
-    Flag { long: "listen", short: None, value: "", help: "print the topic's events, one JSON object a line" };
+    Flag { long: "topic", short: None, value: "TOPIC", help: packed!("join this topic (with --listen)") };
+const LISTEN: Flag = Flag {
+    long: "listen",
+    short: None,
+    value: "",
+    help: packed!("print the topic's events, one JSON object a line"),
+};
 
 /// The largest payload that is read from standard input.
 const MAX_PAYLOAD: u64 = 4_000_000;
@@ -20,20 +25,26 @@ const MAX_PAYLOAD: u64 = 4_000_000;
 pub const API: Command = Command {
     words: "api",
     aliases: &[],
-    summary: "Send one request of the Max API, or listen to a topic",
-    about: "Prints the answer as Max sent it, as JSON. docs/protocol.md names the requests and topics. \
+    summary: packed!("Send one request of the Max API, or listen to a topic"),
+    about: packed!(
+        "Prints the answer as Max sent it, as JSON. docs/protocol.md names the requests and topics. \
             With --listen the JSON goes with the join, and the join's answer is the first line; a topic \
-            that sends lines needs \"credit\" in it.",
+            that sends lines needs \"credit\" in it."
+    ),
     args: &[
-        Arg { name: "EVENT", help: "the request, such as app:list (not with --listen)", required: false },
+        Arg {
+            name: "EVENT",
+            help: packed!("the request, such as app:list (not with --listen)"),
+            required: false,
+        },
         Arg {
             name: "JSON",
-            help: "its payload ({} by default; - reads it from standard input)",
+            help: packed!("its payload ({} by default; - reads it from standard input)"),
             required: false,
         },
     ],
     flags: &[&TOPIC, &LISTEN],
-    examples: &[
+    examples: packed![
         ("A request without a payload", "rig api network:list"),
         ("With one", "rig api app:status '{\"network\":\"blue\",\"app\":\"web\"}' | jq .app.state"),
         (
@@ -49,7 +60,8 @@ fn api(session: &Session, matches: &Matches) -> Result<()> {
         return listen(session, matches);
     }
     let event = matches.arg(0).ok_or_else(|| {
-        Error::usage("which request?").hint("for instance `rig api app:list`; docs/protocol.md has the list")
+        Error::usage("which request?")
+            .hint(packed!("for instance `rig api app:list`; docs/protocol.md has the list"))
     })?;
     let answer = session.max()?.ask(event, payload(matches.arg(1))?)?;
     session.output.raw_json(&answer)
@@ -57,8 +69,8 @@ fn api(session: &Session, matches: &Matches) -> Result<()> {
 
 fn listen(session: &Session, matches: &Matches) -> Result<()> {
     let (Some(topic), true) = (matches.value(&TOPIC), matches.has(&LISTEN)) else {
-        return Err(Error::usage("--topic and --listen go together")
-            .hint("requests are made on the topic `control`, without either"));
+        return Err(Error::usage(packed!("--topic and --listen go together"))
+            .hint(packed!("requests are made on the topic `control`, without either")));
     };
     if let Some(extra) = matches.arg(1) {
         return Err(Error::usage(format!("with --listen only the join's JSON is taken, not '{extra}'")));
@@ -108,9 +120,8 @@ fn payload(given: Option<&str>) -> Result<String> {
     };
     let text = text.trim();
     if json::check(text.as_bytes()).is_err() || !text.starts_with('{') {
-        return Err(
-            Error::usage("the payload is no JSON object").hint("write for instance '{\"network\":\"blue\"}'")
-        );
+        return Err(Error::usage(packed!("the payload is no JSON object"))
+            .hint(packed!("write for instance '{\"network\":\"blue\"}'")));
     }
     Ok(text.to_owned())
 }

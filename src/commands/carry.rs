@@ -4,6 +4,7 @@
 use super::escape::{Escapes, HELP, Step};
 use crate::api::exec::{Incoming, Remote, Said};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::queue::{Receiver, Sender, bounded};
 use crate::session::{Session, environment};
 use crate::sys::signals::{self, STOPPED};
@@ -155,7 +156,7 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
         // It was there.
         Kind::NotFound => {
             let message = format!("session {} has ended while the connection was lost", carrier.exec.id);
-            Error::new(Kind::NotFound, message).hint("see how in `rig list audit`")
+            Error::new(Kind::NotFound, message).hint(packed!("see how in `rig list audit`"))
         }
         _ => error,
     })
@@ -207,7 +208,9 @@ impl Carrier<'_> {
         let Some((since, reason)) = &self.lost else { return Ok(None) };
         if since.elapsed() >= keep {
             let message = format!("the connection could not be made again for {}", human(keep));
-            return Err(Error::new(Kind::Unreachable, message).hint("how the program ended is not known"));
+            return Err(
+                Error::new(Kind::Unreachable, message).hint(packed!("how the program ended is not known"))
+            );
         }
         let text = format!("rig: connection to Max lost ({reason}); reconnecting, ~. ends this");
         self.screen.as_mut().map_or(Ok(()), |screen| screen.notice(&text))?;

@@ -10,6 +10,7 @@ use crate::api::exec::Remote;
 use crate::cli::{self, Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::net::base64;
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::view::filled;
 use crate::wire::exec::{Create, Exit, Variable};
@@ -17,60 +18,75 @@ use miniserde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 
-const ENV: Flag =
-    Flag { long: "env", short: Some('e'), value: "KEY=VALUE", help: "a further variable (repeat it)" };
+const ENV: Flag = Flag {
+    long: "env",
+    short: Some('e'),
+    value: "KEY=VALUE",
+    help: packed!("a further variable (repeat it)"),
+};
 const WORKDIR: Flag = Flag {
     long: "workdir",
     short: Some('w'),
     value: "DIR",
-    help: "where to run it (else the app's directory)",
+    help: packed!("where to run it (else the app's directory)"),
 };
 /// Of the program, not of Max's answers.
-const LIMIT: Flag = Flag { help: "end it, and all it started, when it takes longer", ..cli::TIMEOUT };
+const LIMIT: Flag =
+    Flag { help: packed!("end it, and all it started, when it takes longer"), ..cli::TIMEOUT };
 const TTY: Flag = Flag {
     long: "tty",
     short: Some('t'),
     value: "",
-    help: "give it a terminal: rig's own, or one nobody sees",
+    help: packed!("give it a terminal: rig's own, or one nobody sees"),
 };
-const NO_STDIN: Flag =
-    Flag { long: "no-stdin", short: None, value: "", help: "give it nothing to read, and read nothing" };
+const NO_STDIN: Flag = Flag {
+    long: "no-stdin",
+    short: None,
+    value: "",
+    help: packed!("give it nothing to read, and read nothing"),
+};
 const DETACH: Flag = Flag {
     long: "detach",
     short: Some('d'),
     value: "",
-    help: "print its number, and let it go on without rig",
+    help: packed!("print its number, and let it go on without rig"),
 };
 /// `--instance`.
-pub const INSTANCE: Flag =
-    Flag { long: "instance", short: None, value: "N", help: "beside this instance: its PORT is set" };
+pub const INSTANCE: Flag = Flag {
+    long: "instance",
+    short: None,
+    value: "N",
+    help: packed!("beside this instance: its PORT is set"),
+};
 const ALL: Flag = Flag {
     long: "all-instances",
     short: None,
     value: "",
-    help: "once beside each instance, all at the same time",
+    help: packed!("once beside each instance, all at the same time"),
 };
 
 /// `rig command`.
 pub const COMMAND: Command = Command {
     words: "command",
     aliases: &[],
-    summary: "Run a command in an app and return its output and exit code",
-    about: "It runs with the app's files, variables and isolation, beside the app itself. Behind -- \
+    summary: packed!("Run a command in an app and return its output and exit code"),
+    about: packed!(
+        "It runs with the app's files, variables and isolation, beside the app itself. Behind -- \
             the program and its arguments go exactly as they are; a single LINE runs through `sh -c`. \
             Standard input, output and error are the program's; its exit code is rig's (128+n after \
             signal n), and 255 says that rig failed. Signals go to the program. One that takes longer \
             than --timeout gets SIGTERM, and five seconds later SIGKILL. When the connection \
             breaks, rig connects again and nothing is lost or doubled. With --detach it has nothing to \
             read, and `rig logs command` shows what it writes; nor has it with --all-instances, where \
-            each line has the instance's number in front, and the largest exit code is rig's.",
+            each line has the instance's number in front, and the largest exit code is rig's."
+    ),
     args: &[
-        Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false },
-        Arg { name: "LINE", help: "a line for the shell", required: false },
-        Arg { name: "-- PROG ARGS...", help: "the program and its arguments", required: false },
+        Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false },
+        Arg { name: "LINE", help: packed!("a line for the shell"), required: false },
+        Arg { name: "-- PROG ARGS...", help: packed!("the program and its arguments"), required: false },
     ],
     flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN, &INSTANCE, &ALL, &DETACH],
-    examples: &[
+    examples: packed![
         ("A program with arguments", "rig command web.blue -- ls -la public"),
         ("A line for the shell", "rig command web.blue 'ls public | wc -l'"),
         ("In the background, for an hour at most", "rig command web.blue --detach --timeout 1h -- ./import"),
@@ -93,11 +109,12 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         (Some(line), None) => ["/bin/sh", "-c", line].map(str::to_owned).into(),
         (None, Some(rest)) if !rest.is_empty() => rest.clone(),
         (Some(_), Some(_)) => {
-            return Err(Error::usage("a line for the shell and a program exclude each other"));
+            return Err(Error::usage(packed!("a line for the shell and a program exclude each other")));
         }
         _ => {
-            return Err(Error::usage("which command?")
-                .hint("for instance `rig command APP -- ls -la`, or `rig command APP 'ls | wc -l'`"));
+            return Err(Error::usage("which command?").hint(packed!(
+                "for instance `rig command APP -- ls -la`, or `rig command APP 'ls | wc -l'`"
+            )));
         }
     };
     let limit = session::limit(matches)?;

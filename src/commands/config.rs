@@ -7,6 +7,7 @@ use super::list::{self, BEFORE, LIMIT};
 use super::variable::{IF_VERSION, STAGE, agree, flags, if_version, outcome, place, scope};
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::term::prompt::possible;
 use crate::view::{Field, Show, at, field, items, number};
@@ -17,12 +18,14 @@ use miniserde::json;
 pub const HISTORY: Command = Command {
     words: "list history",
     aliases: &[],
-    summary: "List the changes of an app's or a network's configuration",
-    about: "The newest first: what was set, by whom, what it was before. Of a secret only that it \
-            was changed. The newest 500 are kept.",
+    summary: packed!("List the changes of an app's or a network's configuration"),
+    about: packed!(
+        "The newest first: what was set, by whom, what it was before. Of a secret only that it \
+            was changed. The newest 500 are kept."
+    ),
     args: &[],
     flags: &[&session::APP, &session::NETWORK, &LIMIT, &BEFORE],
-    examples: &[
+    examples: packed![
         ("An app's", "rig list history --app web.blue"),
         ("What all apps of a network share", "rig list history --network blue"),
         ("Change 7 alone", "rig list history -a web.blue --before 8 --limit 1"),
@@ -34,19 +37,22 @@ pub const HISTORY: Command = Command {
 pub const ROLLBACK: Command = Command {
     words: "rollback config",
     aliases: &[],
-    summary: "Make a configuration what it was behind a change",
-    about: "Shows what that changes and asks; without a terminal it needs --yes. Variables, secrets \
+    summary: packed!("Make a configuration what it was behind a change"),
+    about: packed!(
+        "Shows what that changes and asks; without a terminal it needs --yes. Variables, secrets \
             and the number of instances become what they were; names, webhooks and the release stay. \
             It is a change itself, so that it can be taken back. Running apps are restarted, as with \
-            `rig create var`.",
+            `rig create var`."
+    ),
     args: &[],
     flags: &[&session::APP, &session::NETWORK, &TO, &STAGE, &IF_VERSION, &YES],
-    examples: &[("As it was behind change 7", "rig rollback config --app web.blue --to 7")],
+    examples: packed![("As it was behind change 7", "rig rollback config --app web.blue --to 7")],
     run: rollback,
 };
 
-const TO: Flag =
-    Flag { long: "to", short: None, value: "N", help: "the change's number (`rig list history`)" };
+/// `--to`.
+pub const TO: Flag =
+    Flag { long: "to", short: None, value: "N", help: packed!("the change's number (`rig list history`)") };
 
 const FIELDS: &[Field] = &[
     field("change", "number", Show::Plain),
@@ -68,7 +74,7 @@ fn history(session: &Session, matches: &Matches) -> Result<()> {
 fn rollback(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let to = super::number(matches, &TO, "a change's number", "7")?.ok_or_else(|| {
-        Error::usage("`rig rollback config` needs --to N")
+        Error::usage(packed!("`rig rollback config` needs --to N"))
             .hint(format!("see `rig list history {}`", flags(&of)))
     })?;
     let mut request = Rollback {

@@ -3,6 +3,7 @@
 use super::login::forget;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
+use crate::packed::packed;
 use crate::session::{Session, find_context};
 use crate::store::config;
 use crate::sys::terminal;
@@ -10,18 +11,20 @@ use crate::view::{Field, Show, field, table};
 use miniserde::Serialize;
 use miniserde::json::{Array, Object, Value};
 
-const NAME: &[Arg] = &[Arg { name: "NAME", help: "the context's name", required: true }];
+const NAME: &[Arg] = &[Arg { name: "NAME", help: packed!("the context's name"), required: true }];
 
 /// `rig context list`.
 pub const LIST: Command = Command {
     words: "context list",
     aliases: &["list contexts"],
-    summary: "List your logins",
-    about: "A context is a login under a name: one user on one server. `rig login` makes one and uses it; \
-            --context and RIG_CONTEXT use another for once.",
+    summary: packed!("List your logins"),
+    about: packed!(
+        "A context is a login under a name: one user on one server. `rig login` makes one and uses it; \
+            --context and RIG_CONTEXT use another for once."
+    ),
     args: &[],
     flags: &[],
-    examples: &[("All contexts, the current one marked", "rig context list")],
+    examples: packed![("All contexts, the current one marked", "rig context list")],
     run: list,
 };
 
@@ -29,11 +32,11 @@ pub const LIST: Command = Command {
 pub const USE: Command = Command {
     words: "context use",
     aliases: &[],
-    summary: "Use another login from now on",
-    about: "",
+    summary: packed!("Use another login from now on"),
+    about: packed!(""),
     args: NAME,
     flags: &[],
-    examples: &[("Log in to a second server, and go back", "rig context use max.example.com")],
+    examples: packed![("Log in to a second server, and go back", "rig context use max.example.com")],
     run: switch,
 };
 
@@ -41,11 +44,11 @@ pub const USE: Command = Command {
 pub const DELETE: Command = Command {
     words: "context delete",
     aliases: &[],
-    summary: "Log out of a context and forget it",
-    about: "",
+    summary: packed!("Log out of a context and forget it"),
+    about: packed!(""),
     args: NAME,
     flags: &[],
-    examples: &[("End a login that is no longer needed", "rig context delete localhost-7070")],
+    examples: packed![("End a login that is no longer needed", "rig context delete localhost-7070")],
     run: delete,
 };
 

@@ -6,6 +6,7 @@ use super::tell;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::Name;
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::view::filled;
 use crate::wire::{app, member, network, token, webhook};
@@ -15,13 +16,15 @@ use std::path::Path;
 pub const NETWORK: Command = Command {
     words: "create network",
     aliases: &[],
-    summary: "Create a network for apps",
-    about: "Its name becomes the subdomain of its apps and is unique in the whole system. A \
+    summary: packed!("Create a network for apps"),
+    about: packed!(
+        "Its name becomes the subdomain of its apps and is unique in the whole system. A \
             name has 1 to 63 of a-z, 0-9 and -, and starts with a letter. Without one Max \
-            assigns one.",
-    args: &[Arg { name: "NAME", help: "the network's name", required: false }],
+            assigns one."
+    ),
+    args: &[Arg { name: "NAME", help: packed!("the network's name"), required: false }],
     flags: &[],
-    examples: &[
+    examples: packed![
         ("Apps answer under APP.blue.DOMAIN", "rig create network blue"),
         ("Let Max choose, and keep the name", "network=$(rig create network -o json | jq -r .name)"),
     ],
@@ -32,12 +35,14 @@ pub const NETWORK: Command = Command {
 pub const APP: Command = Command {
     words: "create app",
     aliases: &[],
-    summary: "Create an app in a network",
-    about: "Its name becomes its host name: APP.NETWORK.DOMAIN. `rig deploy --create` does it \
-            too.",
-    args: &[Arg { name: "APP", help: "the app's name, or APP.NETWORK", required: true }],
+    summary: packed!("Create an app in a network"),
+    about: packed!(
+        "Its name becomes its host name: APP.NETWORK.DOMAIN. `rig deploy --create` does it \
+            too."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app's name, or APP.NETWORK"), required: true }],
     flags: &[&session::NETWORK],
-    examples: &[("An app `web` in the network `blue`", "rig create app web --network blue")],
+    examples: packed![("An app `web` in the network `blue`", "rig create app web --network blue")],
     run: app,
 };
 
@@ -45,13 +50,15 @@ pub const APP: Command = Command {
 pub const WEBHOOK: Command = Command {
     words: "create webhook",
     aliases: &[],
-    summary: "Have a network's alerts posted to a URL",
-    about: "Max posts a JSON document when an alert is raised and when it is over, and tries again \
+    summary: packed!("Have a network's alerts posted to a URL"),
+    about: packed!(
+        "Max posts a JSON document when an alert is raised and when it is over, and tries again \
             while the receiver is down. Each message is signed with a secret that is shown only \
-            now. docs/webhooks.md says how to check it.",
-    args: &[Arg { name: "URL", help: "where to, http:// or https://", required: true }],
+            now. docs/webhooks.md says how to check it."
+    ),
+    args: &[Arg { name: "URL", help: packed!("where to, http:// or https://"), required: true }],
     flags: &[&session::NETWORK],
-    examples: &[
+    examples: packed![
         ("Tell a receiver of your own", "rig create webhook https://hooks.example.com/ -n blue"),
         ("Keep the secret", "rig create webhook URL -n blue -o json | jq -r .secret > secret"),
     ],
@@ -62,38 +69,51 @@ pub const WEBHOOK: Command = Command {
 pub const TOKEN: Command = Command {
     words: "create token",
     aliases: &[],
-    summary: "Make an API token, for a script or another person's machine",
-    about: "Prints the token alone, this once. A token may read (see everything, change nothing), deploy \
+    summary: packed!("Make an API token, for a script or another person's machine"),
+    about: packed!(
+        "Prints the token alone, this once. A token may read (see everything, change nothing), deploy \
             (also deploy, start, stop, scale, run commands and shells) or admin (everything), and never \
-            more than your role in a network. Only an admin token makes and deletes tokens.",
+            more than your role in a network. Only an admin token makes and deletes tokens."
+    ),
     args: &[],
     flags: &[&TOKEN_NAME, &SCOPE, &TOKEN_NETWORK, &EXPIRES],
-    examples: &[
+    examples: packed![
         ("For a CI that deploys one network", "rig create token --scope deploy -n blue --name ci > token"),
         ("One that ends by itself", "rig create token --scope read --expires 30d"),
     ],
     run: token,
 };
 
-const TOKEN_NAME: Flag = Flag { long: "name", short: None, value: "NAME", help: "a word for people" };
-const SCOPE: Flag =
-    Flag { long: "scope", short: None, value: "SCOPE", help: "read, deploy or admin (read by default)" };
+const TOKEN_NAME: Flag =
+    Flag { long: "name", short: None, value: "NAME", help: packed!("a word for people") };
+const SCOPE: Flag = Flag {
+    long: "scope",
+    short: None,
+    value: "SCOPE",
+    help: packed!("read, deploy or admin (read by default)"),
+};
 const TOKEN_NETWORK: Flag =
-    Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only for this network" };
-const EXPIRES: Flag =
-    Flag { long: "expires", short: None, value: "TIME", help: "it ends in `30d`, or then: RFC 3339" };
+    Flag { long: "network", short: Some('n'), value: "NETWORK", help: packed!("only for this network") };
+const EXPIRES: Flag = Flag {
+    long: "expires",
+    short: None,
+    value: "TIME",
+    help: packed!("it ends in `30d`, or then: RFC 3339"),
+};
 
 /// `rig create member`.
 pub const MEMBER: Command = Command {
     words: "create member",
     aliases: &[],
-    summary: "Let another user into a network, or give him another role",
-    about: "A viewer sees everything and changes nothing; a deployer also deploys, starts, stops, scales, \
+    summary: packed!("Let another user into a network, or give him another role"),
+    about: packed!(
+        "A viewer sees everything and changes nothing; a deployer also deploys, starts, stops, scales, \
             runs commands and shells; an owner may everything. Who creates a network is its first owner. \
-            A member whose role is lowered to viewer has what he runs ended.",
-    args: &[Arg { name: "USER", help: "the user's name", required: true }],
+            A member whose role is lowered to viewer has what he runs ended."
+    ),
+    args: &[Arg { name: "USER", help: packed!("the user's name"), required: true }],
     flags: &[&session::NETWORK, &ROLE],
-    examples: &[
+    examples: packed![
         ("Somebody who may look", "rig create member bob --network blue"),
         ("Somebody who may everything", "rig create member bob --network blue --role owner"),
     ],
@@ -104,7 +124,7 @@ const ROLE: Flag = Flag {
     long: "role",
     short: None,
     value: "ROLE",
-    help: "viewer, deployer or owner (a new member is a viewer)",
+    help: packed!("viewer, deployer or owner (a new member is a viewer)"),
 };
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::net::link::{Event, Subscription};
+use crate::packed::packed;
 use crate::session::{Session, environment};
 use crate::sys::terminal;
 use crate::term::output::Output;
@@ -22,29 +23,40 @@ use columns::{COLUMNS, LOAD, NAME, TRAFFIC};
 use draw::Style;
 use miniserde::json::{Array, Value};
 
-const STATE: Flag =
-    Flag { long: "state", short: None, value: "STATE", help: "only apps in this state, or `problems`" };
-const SORT: Flag = Flag { long: "sort", short: None, value: "COLUMN", help: "what comes first (`app`)" };
-const SHOWN: Flag =
-    Flag { long: "columns", short: None, value: "LIST", help: "only these columns, as `app,state,cpu`" };
-const ONCE: Flag = Flag { long: "once", short: None, value: "", help: "print it once and end" };
+const STATE: Flag = Flag {
+    long: "state",
+    short: None,
+    value: "STATE",
+    help: packed!("only apps in this state, or `problems`"),
+};
+const SORT: Flag =
+    Flag { long: "sort", short: None, value: "COLUMN", help: packed!("what comes first (`app`)") };
+const SHOWN: Flag = Flag {
+    long: "columns",
+    short: None,
+    value: "LIST",
+    help: packed!("only these columns, as `app,state,cpu`"),
+};
+const ONCE: Flag = Flag { long: "once", short: None, value: "", help: packed!("print it once and end") };
 const WATCH: Flag =
-    Flag { long: "watch", short: None, value: "", help: "go on; with -o json one change a line" };
+    Flag { long: "watch", short: None, value: "", help: packed!("go on; with -o json one change a line") };
 
 /// `rig status dashboard`.
 pub const DASHBOARD: Command = Command {
     words: "status dashboard",
     aliases: &["dashboard"],
-    summary: "Show all your apps at a glance, live on a terminal",
-    about: "On a terminal it fills the screen and is drawn anew every two seconds: ? shows the \
+    summary: packed!("Show all your apps at a glance, live on a terminal"),
+    about: packed!(
+        "On a terminal it fills the screen and is drawn anew every two seconds: ? shows the \
             keys, q and Ctrl-C end it. In a pipe, or with --once, it is printed once. With -o json \
             it is one document; with --watch the document, and then a line for each change. \
             Columns: app, state, cpu, memory, requests, errors, load, p95, activity, restarts, p50, \
             release, deployed, instances, url, reason. CPU is per cent of one core; requests are \
-            those of the last minute, and so are errors (answers of 500 and above) and p95.",
+            those of the last minute, and so are errors (answers of 500 and above) and p95."
+    ),
     args: &[],
     flags: &[&ONLY, &STATE, &SORT, &SHOWN, &ONCE, &WATCH],
-    examples: &[
+    examples: packed![
         ("Everything, live", "rig status dashboard"),
         ("What needs you, in a script", "rig status dashboard --once --state problems"),
         ("The hungriest apps first", "rig status dashboard --sort cpu --columns app,cpu,memory,load"),
@@ -63,10 +75,11 @@ fn dashboard(session: &Session, matches: &Matches) -> Result<()> {
     let drawable = output.terminal && output.interactive && !dumb;
     let (once, watch) = (matches.has(&ONCE), matches.has(&WATCH));
     if once && watch {
-        return Err(Error::usage("--once and --watch exclude each other"));
+        return Err(Error::usage(packed!("--once and --watch exclude each other")));
     }
     if watch && !output.json && !drawable {
-        return Err(Error::usage("there is no terminal to draw on").hint("use --once, or --watch -o json"));
+        return Err(Error::usage(packed!("there is no terminal to draw on"))
+            .hint(packed!("use --once, or --watch -o json")));
     }
     let follow = if output.json { watch } else { drawable && !once };
     let params = miniserde::json::to_string(&Watch { network, follow });
@@ -120,7 +133,7 @@ fn print(session: &Session, mut board: Board, snapshot: &Value) -> Result<()> {
         let named = !board.wish.columns.is_empty();
         let fields = chosen.iter().map(|(column, _)| column.field);
         let fields: Vec<Field> =
-            fields.filter(|field| named || !matches!(field.path, LOAD | TRAFFIC)).collect();
+            fields.filter(|field| named || !matches!(field.path.text(), LOAD | TRAFFIC)).collect();
         let rows: Vec<Value> = shown.iter().map(|app| drawn(app, output)).collect();
         output.write(&table(output, &rows, &fields, columns, style.now))?;
     }

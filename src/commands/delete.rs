@@ -5,6 +5,7 @@ use super::{id, in_trash, members, names, tell};
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::{Packed, packed};
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::view::{at, filled, items, text};
@@ -12,26 +13,33 @@ use crate::wire::{exec, member, token, webhook};
 use miniserde::json::Value;
 
 /// `--yes`.
-pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: "do not ask" };
+pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: packed!("do not ask") };
 
 /// `--purge`.
-const PURGE: Flag = Flag { long: "purge", short: None, value: "", help: "for good: it can't be restored" };
+const PURGE: Flag =
+    Flag { long: "purge", short: None, value: "", help: packed!("for good: it can't be restored") };
 
 /// What is said of both.
-const ABOUT: &str = "What runs ends, and the name is free. All else is kept for a while, seven days \
+const ABOUT: Packed = packed!(
+    "What runs ends, and the name is free. All else is kept for a while, seven days \
                      unless Max has another time, and `rig restore` brings it back. Shows what goes \
                      and asks first; without a terminal it needs --yes. What is in the trash has a \
-                     number in `rig list trash`.";
+                     number in `rig list trash`."
+);
 
 /// `rig delete app`.
 pub const APP: Command = Command {
     words: "delete app",
     aliases: &[],
-    summary: "Delete an app, at first into the trash",
+    summary: packed!("Delete an app, at first into the trash"),
     about: ABOUT,
-    args: &[Arg { name: "APP", help: "the app, APP.NETWORK, or a number in the trash", required: true }],
+    args: &[Arg {
+        name: "APP",
+        help: packed!("the app, APP.NETWORK, or a number in the trash"),
+        required: true,
+    }],
     flags: &[&session::NETWORK, &PURGE, &YES],
-    examples: &[
+    examples: packed![
         ("Ask first", "rig delete app web.blue"),
         ("In a script", "rig delete app web.blue --yes"),
         ("For good, from the trash", "rig delete app 7 --purge"),
@@ -43,11 +51,11 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "delete network",
     aliases: &[],
-    summary: "Delete a network with its apps, at first into the trash",
+    summary: packed!("Delete a network with its apps, at first into the trash"),
     about: ABOUT,
-    args: &[Arg { name: "NETWORK", help: "the network, or a number in the trash", required: true }],
+    args: &[Arg { name: "NETWORK", help: packed!("the network, or a number in the trash"), required: true }],
     flags: &[&PURGE, &YES],
-    examples: &[
+    examples: packed![
         ("Ask first", "rig delete network blue"),
         ("In a script", "rig delete network blue --yes"),
         ("For good, from the trash", "rig delete network 3 --purge"),
@@ -59,11 +67,11 @@ pub const NETWORK: Command = Command {
 pub const SESSION: Command = Command {
     words: "delete session",
     aliases: &[],
-    summary: "End a command that runs in an app",
-    about: "It gets SIGTERM, in a terminal SIGHUP too, and five seconds later SIGKILL.",
-    args: &[Arg { name: "ID", help: "its number in `rig list sessions`", required: true }],
+    summary: packed!("End a command that runs in an app"),
+    about: packed!("It gets SIGTERM, in a terminal SIGHUP too, and five seconds later SIGKILL."),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list sessions`"), required: true }],
     flags: &[],
-    examples: &[("One of them", "rig delete session 12")],
+    examples: packed![("One of them", "rig delete session 12")],
     run: end_session,
 };
 
@@ -71,11 +79,11 @@ pub const SESSION: Command = Command {
 pub const WEBHOOK: Command = Command {
     words: "delete webhook",
     aliases: &[],
-    summary: "Delete a webhook with the messages that wait for it",
-    about: "Asks first; without a terminal it needs --yes.",
-    args: &[Arg { name: "ID", help: "its number in `rig list webhooks`", required: true }],
+    summary: packed!("Delete a webhook with the messages that wait for it"),
+    about: packed!("Asks first; without a terminal it needs --yes."),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list webhooks`"), required: true }],
     flags: &[&YES],
-    examples: &[("Ask first", "rig delete webhook 3"), ("In a script", "rig delete webhook 3 --yes")],
+    examples: packed![("Ask first", "rig delete webhook 3"), ("In a script", "rig delete webhook 3 --yes")],
     run: webhook,
 };
 
@@ -83,11 +91,11 @@ pub const WEBHOOK: Command = Command {
 pub const TOKEN: Command = Command {
     words: "delete token",
     aliases: &[],
-    summary: "Delete an API token: the sessions it opened end at once",
-    about: "Their open shells and followed logs end too; what was detached goes on.",
-    args: &[Arg { name: "ID", help: "its number in `rig list tokens`", required: true }],
+    summary: packed!("Delete an API token: the sessions it opened end at once"),
+    about: packed!("Their open shells and followed logs end too; what was detached goes on."),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list tokens`"), required: true }],
     flags: &[],
-    examples: &[("One of them", "rig delete token 7")],
+    examples: packed![("One of them", "rig delete token 7")],
     run: token,
 };
 
@@ -95,11 +103,11 @@ pub const TOKEN: Command = Command {
 pub const MEMBER: Command = Command {
     words: "delete member",
     aliases: &[],
-    summary: "Take a user out of a network",
-    about: "What he runs there ends, and the logs he follows. The last owner stays.",
-    args: &[Arg { name: "USER", help: "the user's name", required: true }],
+    summary: packed!("Take a user out of a network"),
+    about: packed!("What he runs there ends, and the logs he follows. The last owner stays."),
+    args: &[Arg { name: "USER", help: packed!("the user's name"), required: true }],
     flags: &[&session::NETWORK],
-    examples: &[("Take him out", "rig delete member bob --network blue")],
+    examples: packed![("Take him out", "rig delete member bob --network blue")],
     run: member,
 };
 
@@ -118,7 +126,7 @@ fn away(session: &Session, matches: &Matches, is_app: bool) -> Result<()> {
         Some(_) if !matches.has(&PURGE) => {
             let given = matches.arg(0).unwrap_or_default();
             let message = ["'", given, "' is no ", kind, "'s name, but a number in the trash"].concat();
-            return Err(Error::usage(message).hint("add --purge to delete what has it for good"));
+            return Err(Error::usage(message).hint(packed!("add --purge to delete what has it for good")));
         }
         Some(id) => ("trash".to_owned(), [&members(&[("kind", kind)]), ",", &id].concat()),
         None => (kind.to_owned(), names(session, matches, is_app)?),
@@ -166,7 +174,8 @@ fn webhook(session: &Session, matches: &Matches) -> Result<()> {
         let all = session.max()?.document("webhook:list", &webhook::Filter { network: None })?;
         let one = |webhook: &&Value| text(webhook, "id") == id.to_string();
         let webhook = items(&all, "webhooks").iter().find(one).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("webhook {id} does not exist")).hint("see `rig list webhooks`")
+            Error::new(Kind::NotFound, format!("webhook {id} does not exist"))
+                .hint(packed!("see `rig list webhooks`"))
         })?;
         let (url, network) = (text(webhook, "url"), text(webhook, "network"));
         ask(session, &format!("delete webhook {id} of network '{network}', to {url}?"))?;

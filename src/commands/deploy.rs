@@ -1,11 +1,14 @@
 //! `rig deploy`: pack, send, follow the build, wait until it serves.
 
+mod preview;
+
 use crate::api::decode;
 use crate::api::stream::{CREDIT, Item, Stream};
 use crate::archive::pack::Pack;
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use crate::term::progress::Progress;
@@ -13,8 +16,8 @@ use crate::term::prompt::confirm;
 use crate::term::text::{bytes, count};
 use crate::term::{on_interrupt, prompt};
 use crate::time::human;
-use crate::wire::Welcome;
 use crate::wire::deploy::{Create, Deploy, Follow, State};
+use crate::wire::{Limits, Welcome};
 use miniserde::json;
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -22,9 +25,21 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const CREATE: Flag =
-    Flag { long: "create", short: None, value: "", help: "create the app when it does not exist" };
+    Flag { long: "create", short: None, value: "", help: packed!("create the app when it does not exist") };
 const LINK: Flag =
-    Flag { long: "link", short: None, value: "", help: "write app and network into a new rig.json" };
+    Flag { long: "link", short: None, value: "", help: packed!("write app and network into a new rig.json") };
+const DRY_RUN: Flag = Flag {
+    long: "dry-run",
+    short: None,
+    value: "",
+    help: packed!("only show what would be sent, and what is left out"),
+};
+const EXPLAIN: Flag = Flag {
+    long: "explain",
+    short: None,
+    value: "FILE",
+    help: packed!("only tell whether this is sent, and which rule says so"),
+};
 
 /// How many of the last build lines an error carries.
 const LAST_LINES: usize = 10;
@@ -33,21 +48,26 @@ const LAST_LINES: usize = 10;
 pub const DEPLOY: Command = Command {
     words: "deploy",
     aliases: &[],
-    summary: "Send source code, build it, and switch to it once healthy",
-    about: "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
+    summary: packed!("Send source code, build it, and switch to it once healthy"),
+    about: packed!(
+        "Sends the files of a directory (without .git and what .rigignore, or .gitignore \
             where there is none, leaves out), shows the build, waits until the new release is \
             healthy, and prints its URL. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
-            \"health\" and \"limits\". --timeout limits the whole deploy.",
-    args: &[Arg { name: "PATH", help: "the directory (this one by default)", required: false }],
-    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK],
-    examples: &[
+            \"health\" and \"limits\". --timeout limits the whole deploy. Ignore files may stand in \
+            each directory, those above the one that is sent do not count, and their rules mean what \
+            they mean to git."
+    ),
+    args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
+    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DRY_RUN, &EXPLAIN],
+    examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
         (
             "First time: create the app, and link the directory",
             "rig deploy --app web --network blue --create --link",
         ),
+        ("What would be sent, and why not", "rig deploy --dry-run; rig deploy --explain src/a.log"),
         ("In CI", "rig deploy --create -o json | jq -r .url"),
     ],
     run: deploy,
@@ -55,13 +75,19 @@ pub const DEPLOY: Command = Command {
 
 fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let directory = PathBuf::from(matches.arg(0).unwrap_or("."));
+    if let Some(file) = matches.value(&EXPLAIN) {
+        return preview::explain(session, &directory, file);
+    }
+    if matches.has(&DRY_RUN) {
+        return preview::dry_run(session, &directory);
+    }
     let name = session.app(matches, None, &directory)?;
     if matches.has(&LINK) && directory.join(project::FILE).exists() {
         return Err(Error::new(
             Kind::Conflict,
             format!("'{}' exists", directory.join(project::FILE).to_string_lossy()),
         )
-        .hint("write \"app\" and \"network\" into it, and leave --link out"));
+        .hint(packed!("write \"app\" and \"network\" into it, and leave --link out")));
     }
     let tree = walk(&directory)?;
     let started = Instant::now();
@@ -88,18 +114,8 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
 
 /// Announces the deploy. Nothing is sent that Max would not take.
 fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> Result<Deploy> {
-    let welcome: Welcome = session.max()?.welcome()?;
+    check(tree, &limits(session)?)?;
     let files = tree.entries.len() as u64;
-    let over = |what: String, limit: String| {
-        Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
-            .hint("leave out what the app does not need: name it in '.rigignore'")
-    };
-    if tree.bytes > welcome.limits.source_bytes {
-        return Err(over(bytes(tree.bytes), bytes(welcome.limits.source_bytes)));
-    }
-    if files > welcome.limits.files {
-        return Err(over(count(files, "file"), count(welcome.limits.files, "file")));
-    }
     let request = |create| {
         json::to_string(&Create {
             network: name.network.to_string(),
@@ -113,7 +129,7 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
     let answer = match ask(matches.has(&CREATE)) {
         Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
             if prompt::possible(&session.output, "--create").is_err() {
-                return Err(error.hint("add --create to create it"));
+                return Err(error.hint(packed!("add --create to create it")));
             }
             let question =
                 format!("app '{}' does not exist in network '{}'; create it?", name.app, name.network);
@@ -128,6 +144,28 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
         session.output.note(&format!("created app {} in network {}", name.app, name.network));
     }
     Ok(answer)
+}
+
+/// What Max takes at most.
+fn limits(session: &Session) -> Result<Limits> {
+    let welcome: Welcome = session.max()?.welcome()?;
+    Ok(welcome.limits)
+}
+
+/// Whether Max takes so much.
+fn check(tree: &Tree, limits: &Limits) -> Result<()> {
+    let files = tree.entries.len() as u64;
+    let over = |what: String, limit: String| {
+        Error::new(Kind::TooLarge, format!("'{}' has {what}; Max takes {limit}", tree.root.to_string_lossy()))
+            .hint(packed!("leave out what the app does not need: name it in '.rigignore'"))
+    };
+    if tree.bytes > limits.source_bytes {
+        return Err(over(bytes(tree.bytes), bytes(limits.source_bytes)));
+    }
+    if files > limits.files {
+        return Err(over(count(files, "file"), count(limits.files, "file")));
+    }
+    Ok(())
 }
 
 /// The archive, with the progress shown as it is read.

@@ -5,25 +5,32 @@ use super::status::show;
 use super::{secret, variable};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::view::{Field, Show, field};
 use crate::wire::config::Select;
 use std::path::Path;
 
-const AT: Flag =
-    Flag { long: "at", short: None, value: "N", help: "as it was behind that change (`rig list history`)" };
+const AT: Flag = Flag {
+    long: "at",
+    short: None,
+    value: "N",
+    help: packed!("as it was behind that change (`rig list history`)"),
+};
 
 /// `rig details app`.
 pub const APP: Command = Command {
     words: "details app",
     aliases: &[],
-    summary: "Show everything that decides how an app runs",
-    about: "Names, release, how it is built and run, limits, variables with their values, secrets \
+    summary: packed!("Show everything that decides how an app runs"),
+    about: packed!(
+        "Names, release, how it is built and run, limits, variables with their values, secrets \
             without, and who changed its configuration last. With --at what its release is does not \
-            change: configuration and code have histories of their own.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+            change: configuration and code have histories of their own."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &AT],
-    examples: &[
+    examples: packed![
         ("An app", "rig details app web.blue"),
         ("As it was behind change 7", "rig details app web.blue --at 7"),
         ("Its health check, in a script", "rig details app web.blue -o json | jq -r .plan.health"),
@@ -35,11 +42,11 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "details network",
     aliases: &[],
-    summary: "Show the configuration of a network and what its apps share",
-    about: "With --at its apps are those that it has now.",
-    args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
+    summary: packed!("Show the configuration of a network and what its apps share"),
+    about: packed!("With --at its apps are those that it has now."),
+    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &AT],
-    examples: &[("A network", "rig details network blue")],
+    examples: packed![("A network", "rig details network blue")],
     run: network,
 };
 

@@ -5,6 +5,7 @@ use super::variable::{IF_VERSION, if_version};
 use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::term::on_interrupt;
 use crate::term::text::count;
@@ -20,18 +21,22 @@ use std::time::{Duration, Instant};
 /// its instances may take to become healthy.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-const APP: &[Arg] = &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }];
+/// The app that a command is about.
+pub const APP: &[Arg] =
+    &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }];
 
 /// `rig start app`.
 pub const START: Command = Command {
     words: "start app",
     aliases: &[],
-    summary: "Start an app that was stopped",
-    about: "Waits until all its instances are healthy. When one never is, the app stays stopped. \
-            --timeout limits the wait.",
+    summary: packed!("Start an app that was stopped"),
+    about: packed!(
+        "Waits until all its instances are healthy. When one never is, the app stays stopped. \
+            --timeout limits the wait."
+    ),
     args: APP,
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig start app web.blue")],
+    examples: packed![("An app", "rig start app web.blue")],
     run: start,
 };
 
@@ -39,13 +44,15 @@ pub const START: Command = Command {
 pub const STOP: Command = Command {
     words: "stop app",
     aliases: &[],
-    summary: "Stop an app until it is started again",
-    about: "Answers the requests that were begun, at most ten seconds long, and ends all its \
+    summary: packed!("Stop an app until it is started again"),
+    about: packed!(
+        "Answers the requests that were begun, at most ten seconds long, and ends all its \
             instances. Its visitors get 503, and are told that it is stopped. It stays so, also when \
-            Max is restarted, until `rig start app` or the next deploy.",
+            Max is restarted, until `rig start app` or the next deploy."
+    ),
     args: APP,
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig stop app web.blue")],
+    examples: packed![("An app", "rig stop app web.blue")],
     run: stop,
 };
 
@@ -53,13 +60,15 @@ pub const STOP: Command = Command {
 pub const RESTART: Command = Command {
     words: "restart app",
     aliases: &[],
-    summary: "Put new instances in place of an app's, without a gap",
-    about: "Starts new instances of the same release, switches to them once all are healthy, and \
+    summary: packed!("Put new instances in place of an app's, without a gap"),
+    about: packed!(
+        "Starts new instances of the same release, switches to them once all are healthy, and \
             then stops the old ones. When one never is healthy the old ones go on serving, and the \
-            exit code is 1. --timeout limits the wait.",
+            exit code is 1. --timeout limits the wait."
+    ),
     args: APP,
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig restart app web.blue")],
+    examples: packed![("An app", "rig restart app web.blue")],
     run: restart,
 };
 
@@ -67,16 +76,18 @@ pub const RESTART: Command = Command {
 pub const SCALE: Command = Command {
     words: "scale app",
     aliases: &[],
-    summary: "Set how many instances of an app run",
-    about: "New ones get requests once all of them are healthy; those that are too many answer what \
+    summary: packed!("Set how many instances of an app run"),
+    about: packed!(
+        "New ones get requests once all of them are healthy; those that are too many answer what \
             they have begun. Each request goes to the healthy instance that has the fewest. The \
-            number stays for later deploys. --timeout limits the wait.",
+            number stays for later deploys. --timeout limits the wait."
+    ),
     args: &[
-        Arg { name: "APP", help: "the app, or APP.NETWORK", required: true },
-        Arg { name: "COUNT", help: "how many, from 1 to 20", required: true },
+        Arg { name: "APP", help: packed!("the app, or APP.NETWORK"), required: true },
+        Arg { name: "COUNT", help: packed!("how many, from 1 to 20"), required: true },
     ],
     flags: &[&session::NETWORK, &IF_VERSION],
-    examples: &[
+    examples: packed![
         ("Three of them", "rig scale app web.blue 3"),
         ("How many run", "rig status app web.blue -o json | jq .app.running"),
     ],
@@ -123,7 +134,7 @@ fn scale(session: &Session, matches: &Matches) -> Result<()> {
     let given = matches.arg(1).unwrap_or_default();
     let instances = given.parse().map_err(|_| {
         Error::usage(format!("'{given}' is no number of instances"))
-            .hint("write for instance `rig scale app web.blue 3`")
+            .hint(packed!("write for instance `rig scale app web.blue 3`"))
     })?;
     let name = session.app(matches, matches.arg(0), Path::new("."))?;
     let Select { network, app } = select(&name);

@@ -6,6 +6,7 @@ use crate::api::decode;
 use crate::cli::{Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::{Name, split_app};
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, filled, items, table, text};
@@ -17,20 +18,24 @@ use std::mem::ManuallyDrop;
 
 /// `--network`, where it only narrows.
 pub const ONLY: Flag =
-    Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only this network's apps" };
+    Flag { long: "network", short: Some('n'), value: "NETWORK", help: packed!("only this network's apps") };
 
 const OF_NETWORK: Flag =
-    Flag { long: "network", short: Some('n'), value: "NETWORK", help: "only this network's" };
+    Flag { long: "network", short: Some('n'), value: "NETWORK", help: packed!("only this network's") };
 
-const ALL: Flag =
-    Flag { long: "all", short: Some('a'), value: "", help: "those of the last 30 days that are over, too" };
+const ALL: Flag = Flag {
+    long: "all",
+    short: Some('a'),
+    value: "",
+    help: packed!("those of the last 30 days that are over, too"),
+};
 
 /// `--where`.
 pub const WHERE: Flag = Flag {
     long: "where",
     short: None,
     value: "MEMBER=VALUE",
-    help: "only those; `*` is any text; may be repeated",
+    help: packed!("only those; `*` is any text; may be repeated"),
 };
 
 /// `--sort`.
@@ -38,15 +43,16 @@ pub const SORT: Flag = Flag {
     long: "sort",
     short: None,
     value: "[-]MEMBER",
-    help: "by this column; with `-` the largest first",
+    help: packed!("by this column; with `-` the largest first"),
 };
 
 /// `--limit`, of a list that is whole without it.
-pub const PAGE: Flag = Flag { long: "limit", short: None, value: "N", help: "how many at most, up to 1000" };
+pub const PAGE: Flag =
+    Flag { long: "limit", short: None, value: "N", help: packed!("how many at most, up to 1000") };
 
 /// `--after`.
 pub const AFTER: Flag =
-    Flag { long: "after", short: None, value: "CURSOR", help: "the page behind this one" };
+    Flag { long: "after", short: None, value: "CURSOR", help: packed!("the page behind this one") };
 
 /// What is said where a page is empty.
 const NOTHING: &str = "nothing was found";
@@ -55,11 +61,11 @@ const NOTHING: &str = "nothing was found";
 pub const NETWORKS: Command = Command {
     words: "list networks",
     aliases: &[],
-    summary: "List your networks",
-    about: "",
+    summary: packed!("List your networks"),
+    about: packed!(""),
     args: &[],
     flags: &[&WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
+    examples: packed![
         ("For people", "rig list networks"),
         ("Their names", "rig list networks -o json | jq -r '.networks[].name'"),
         ("Those with the most apps", "rig list networks --sort -apps --limit 5"),
@@ -71,11 +77,11 @@ pub const NETWORKS: Command = Command {
 pub const APPS: Command = Command {
     words: "list apps",
     aliases: &[],
-    summary: "List your apps",
-    about: "",
+    summary: packed!("List your apps"),
+    about: packed!(""),
     args: &[],
     flags: &[&ONLY, &WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
+    examples: packed![
         ("All of them", "rig list apps"),
         ("Those of one network", "rig list apps --network blue"),
         ("Those that don't stay up", "rig list apps --where state=crash_loop --where 'name=web*'"),
@@ -88,13 +94,15 @@ pub const APPS: Command = Command {
 pub const ALERTS: Command = Command {
     words: "list alerts",
     aliases: &[],
-    summary: "List what is wrong with your apps",
-    about: "An app that ends again and again, is unhealthy, answers with too many errors or uses up \
+    summary: packed!("List what is wrong with your apps"),
+    about: packed!(
+        "An app that ends again and again, is unhealthy, answers with too many errors or uses up \
             its memory, a deploy that failed, and a disk of Max that is nearly full. An alert is over \
-            by itself once its cause is.",
+            by itself once its cause is."
+    ),
     args: &[],
     flags: &[&OF_NETWORK, &ALL, &WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
+    examples: packed![
         ("What is wrong now", "rig list alerts"),
         ("What was, too", "rig list alerts --all"),
         ("How many, in a script", "rig list alerts -o json | jq '.alerts | length'"),
@@ -106,11 +114,11 @@ pub const ALERTS: Command = Command {
 pub const WEBHOOKS: Command = Command {
     words: "list webhooks",
     aliases: &[],
-    summary: "List where alerts are posted",
-    about: "",
+    summary: packed!("List where alerts are posted"),
+    about: packed!(""),
     args: &[],
     flags: &[&OF_NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[("All of them, with the newest error", "rig list webhooks")],
+    examples: packed![("All of them, with the newest error", "rig list webhooks")],
     run: webhooks,
 };
 
@@ -153,13 +161,15 @@ const ALL_ALERT_FIELDS: &[Field] = &[
 pub const SESSIONS: Command = Command {
     words: "list sessions",
     aliases: &[],
-    summary: "List the commands and shells that run in your apps",
-    about: "Yours, and in networks you own everybody's. A network's console has no app. One whose \
+    summary: packed!("List the commands and shells that run in your apps"),
+    about: packed!(
+        "Yours, and in networks you own everybody's. A network's console has no app. One whose \
             rig has lost its connection waits for it, a minute unless --keep says otherwise; a command \
-            that was begun with --detach goes on without.",
+            that was begun with --detach goes on without."
+    ),
     args: &[],
     flags: &[&WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[("All of them", "rig list sessions")],
+    examples: packed![("All of them", "rig list sessions")],
     run: sessions,
 };
 
@@ -179,13 +189,15 @@ const SESSION_FIELDS: &[Field] = &[
 pub const AUDIT: Command = Command {
     words: "list audit",
     aliases: &[],
-    summary: "List who did what: commands, logins, changes of access",
-    about: "Of the last 90 days, the newest first: what you did, and in networks you own what others \
+    summary: packed!("List who did what: commands, logins, changes of access"),
+    about: packed!(
+        "Of the last 90 days, the newest first: what you did, and in networks you own what others \
             did; also with apps that were deleted. What was run, read or written is not kept. A token that \
-            is used without a login counts as a login once an hour.",
+            is used without a login counts as a login once an hour."
+    ),
     args: &[],
     flags: &[&WHAT, &OF_APP, &OF_NETWORK, &BEGAN_SINCE, &LIMIT, &BEFORE],
-    examples: &[
+    examples: packed![
         ("The newest 50", "rig list audit"),
         ("Those of today in one app", "rig list audit --app web.blue --since 24h"),
         ("The page behind number 120", "rig list audit --before 120"),
@@ -194,22 +206,30 @@ pub const AUDIT: Command = Command {
     run: audit,
 };
 
-const OF_APP: Flag =
-    Flag { long: "app", short: Some('a'), value: "APP", help: "only in this app (APP or APP.NETWORK)" };
+const OF_APP: Flag = Flag {
+    long: "app",
+    short: Some('a'),
+    value: "APP",
+    help: packed!("only in this app (APP or APP.NETWORK)"),
+};
 const WHAT: Flag = Flag {
     long: "what",
     short: None,
     value: "WHAT",
-    help: "only these, such as `command` or `member_added`",
+    help: packed!("only these, such as `command` or `member_added`"),
 };
-const BEGAN_SINCE: Flag =
-    Flag { long: "since", short: None, value: "TIME", help: "only those since then: `24h` ago, or RFC 3339" };
+const BEGAN_SINCE: Flag = Flag {
+    long: "since",
+    short: None,
+    value: "TIME",
+    help: packed!("only those since then: `24h` ago, or RFC 3339"),
+};
 /// `--limit`, of pages.
 pub const LIMIT: Flag =
-    Flag { long: "limit", short: None, value: "N", help: "how many at most (50; up to 1000)" };
+    Flag { long: "limit", short: None, value: "N", help: packed!("how many at most (50; up to 1000)") };
 /// `--before`, of pages.
 pub const BEFORE: Flag =
-    Flag { long: "before", short: None, value: "ID", help: "only those with a lower number" };
+    Flag { long: "before", short: None, value: "ID", help: packed!("only those with a lower number") };
 
 const AUDIT_FIELDS: &[Field] = &[
     field("id", "id", Show::Plain),
@@ -229,11 +249,11 @@ const AUDIT_FIELDS: &[Field] = &[
 pub const TOKENS: Command = Command {
     words: "list tokens",
     aliases: &[],
-    summary: "List your API tokens; never the tokens themselves",
-    about: "",
+    summary: packed!("List your API tokens; never the tokens themselves"),
+    about: packed!(""),
     args: &[],
     flags: &[&WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
+    examples: packed![
         ("All of them", "rig list tokens"),
         ("Those unused for longest", "rig list tokens --sort used --limit 10"),
     ],
@@ -244,11 +264,11 @@ pub const TOKENS: Command = Command {
 pub const MEMBERS: Command = Command {
     words: "list members",
     aliases: &[],
-    summary: "List the members of a network and their roles",
-    about: "",
+    summary: packed!("List the members of a network and their roles"),
+    about: packed!(""),
     args: &[],
     flags: &[&session::NETWORK, &WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[
+    examples: packed![
         ("Who may what", "rig list members --network blue"),
         ("The owners", "rig list members --network blue --where role=owner"),
     ],
@@ -413,8 +433,8 @@ fn page(matches: &Matches, fields: &[Field]) -> Result<Option<String>> {
     let member = |given: &str| {
         let (minus, given) = given.split_at(usize::from(given.starts_with('-')));
         let (name, rest) = given.split_at(given.find('=').unwrap_or(given.len()));
-        let field = fields.iter().find(|field| field.label.eq_ignore_ascii_case(name));
-        [minus, field.map_or(name, |field| field.path), rest].concat()
+        let field = fields.iter().find(|field| field.label.text().eq_ignore_ascii_case(name));
+        [minus, field.map_or(name, |field| field.path.text()), rest].concat()
     };
     let mut page = Page { limit: super::number(matches, &PAGE, "a number", "200")?, ..Page::default() };
     page.only = Some(matches.values(&WHERE).map(member).collect());

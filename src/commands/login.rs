@@ -6,6 +6,7 @@ use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::net::dial::{Route, dial};
 use crate::net::url::Url;
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::session::Session;
 use crate::store::config::{self, Config, Context, Place};
@@ -21,28 +22,34 @@ const TOKEN: Flag = Flag {
     long: "token",
     short: None,
     value: "TOKEN",
-    help: "the API token; others can see it: prefer --token-stdin",
+    help: packed!("the API token; others can see it: prefer --token-stdin"),
 };
-const TOKEN_STDIN: Flag =
-    Flag { long: "token-stdin", short: None, value: "", help: "read the API token from standard input" };
+const TOKEN_STDIN: Flag = Flag {
+    long: "token-stdin",
+    short: None,
+    value: "",
+    help: packed!("read the API token from standard input"),
+};
 const STORE: Flag = Flag {
     long: "store",
     short: None,
     value: "PLACE",
-    help: "keep the session in the `keyring` or in a `file`",
+    help: packed!("keep the session in the `keyring` or in a `file`"),
 };
 
 /// `rig login`.
 pub const LOGIN: Command = Command {
     words: "login",
     aliases: &[],
-    summary: "Log in: exchange an API token for a session",
-    about: "The token itself is not kept. The session goes to the system's keyring, or to \
+    summary: packed!("Log in: exchange an API token for a session"),
+    about: packed!(
+        "The token itself is not kept. The session goes to the system's keyring, or to \
             a file only you can read where there is none. With RIG_URL and RIG_TOKEN no login \
-            is needed.",
+            is needed."
+    ),
     args: &[],
     flags: &[&TOKEN_STDIN, &TOKEN, &STORE],
-    examples: &[
+    examples: packed![
         ("Ask for the token without showing it", "rig login --url https://max.example.com"),
         ("Take it from a file", "rig login --url https://max.example.com --token-stdin < token"),
         ("Trust a private authority", "rig login --url https://max.internal --ca ca.pem"),
@@ -55,11 +62,11 @@ pub const LOGIN: Command = Command {
 pub const LOGOUT: Command = Command {
     words: "logout",
     aliases: &[],
-    summary: "Log out: revoke the session and forget it",
-    about: "",
+    summary: packed!("Log out: revoke the session and forget it"),
+    about: packed!(""),
     args: &[],
     flags: &[],
-    examples: &[("End the session on this machine", "rig logout")],
+    examples: packed![("End the session on this machine", "rig logout")],
     run: logout,
 };
 
@@ -67,11 +74,11 @@ pub const LOGOUT: Command = Command {
 pub const WHOAMI: Command = Command {
     words: "whoami",
     aliases: &[],
-    summary: "Show who you are, where, and until when",
-    about: "",
+    summary: packed!("Show who you are, where, and until when"),
+    about: packed!(""),
     args: &[],
     flags: &[],
-    examples: &[("For people", "rig whoami"), ("For scripts", "rig whoami -o json")],
+    examples: packed![("For people", "rig whoami"), ("For scripts", "rig whoami -o json")],
     run: whoami,
 };
 
@@ -91,9 +98,8 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
         None | Some("keyring") => false,
         Some("file") => true,
         Some(other) => {
-            return Err(
-                Error::usage(format!("'{other}' is no place for a session")).hint("use `keyring` or `file`")
-            );
+            return Err(Error::usage(format!("'{other}' is no place for a session"))
+                .hint(packed!("use `keyring` or `file`")));
         }
     };
     let directory = session.directory()?;
@@ -144,7 +150,7 @@ fn login(session: &Session, matches: &Matches) -> Result<()> {
     let place = kept.map_err(|error| {
         // Nobody could use that session: end it. If that fails too it ends by itself.
         let _ = revoke(&http, &access);
-        error.hint("set RIG_URL and RIG_TOKEN to do without a login")
+        error.hint(packed!("set RIG_URL and RIG_TOKEN to do without a login"))
     })?;
     if place == Place::File && !file_only {
         let file = vault.file();
@@ -202,10 +208,11 @@ fn token(session: &Session, matches: &Matches) -> Result<Secret> {
     } else if session.output.interactive {
         prompt::hidden(&session.output, "API token (not shown)")?
     } else {
-        return Err(Error::usage("cannot ask for the API token without a terminal").hint("use --token-stdin"));
+        return Err(Error::usage(packed!("cannot ask for the API token without a terminal"))
+            .hint("use --token-stdin"));
     };
     match token.reveal().trim() {
-        "" => Err(Error::usage("the API token is empty")),
+        "" => Err(Error::usage(packed!("the API token is empty"))),
         token => Ok(Secret::new(token.to_owned())),
     }
 }
@@ -262,7 +269,7 @@ pub fn forget(session: &Session, context: &Context) -> Result<()> {
     ended.map_err(|error| {
         let message = format!("forgot the session here, but could not revoke it: {}", error.message());
         Error::new(error.kind(), message)
-            .hint("it ends by itself within 30 days; revoking the API token ends it now")
+            .hint(packed!("it ends by itself within 30 days; revoking the API token ends it now"))
     })
 }
 

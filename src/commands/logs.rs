@@ -5,6 +5,7 @@ mod show;
 use crate::api::stream::{CREDIT, Item, Stream};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::{Packed, packed};
 use crate::session::{self, Session};
 use crate::term::text::safe;
 use crate::time::parse_duration;
@@ -14,24 +15,27 @@ use show::{Printer, Stamps, single};
 use std::path::Path;
 use std::time::Instant;
 
-const fn flag(long: &'static str, value: &'static str, help: &'static str) -> Flag {
+const fn flag(long: &'static str, value: &'static str, help: Packed) -> Flag {
     Flag { long, short: None, value, help }
 }
 
-const FOLLOW: Flag =
-    Flag { short: Some('f'), ..flag("follow", "", "go on with new lines (the default on a terminal)") };
-const NO_FOLLOW: Flag = flag("no-follow", "", "end after the newest line");
-const TAIL: Flag = flag("tail", "N", "begin with the newest N lines (100; with --since all)");
-const SINCE: Flag = flag("since", "TIME", "only lines from then on: `5m` ago, `2h30m`, or RFC 3339");
-const UNTIL: Flag = flag("until", "TIME", "only lines before then; ends there");
-const GREP: Flag = flag("grep", "TEXT", "only lines that contain this text");
-const REGEX: Flag = flag("regex", "PATTERN", "only lines in which this regular expression matches");
-const LEVEL: Flag = flag("level", "LEVEL", "only lines of this level and above, such as `warn`");
-const INSTANCE: Flag = flag("instance", "N", "only lines of this instance");
-const RELEASE: Flag = flag("release", "N", "only lines of this release");
-const STREAM: Flag = flag("stream", "NAME", "only what it wrote to `stdout` or `stderr`");
-const TIMESTAMPS: Flag = flag("timestamps", "HOW", "`none`, `relative`, `local` (on a terminal) or `utc`");
-const RAW: Flag = flag("raw", "", "the text as it is, also what drives a terminal");
+const FOLLOW: Flag = Flag {
+    short: Some('f'),
+    ..flag("follow", "", packed!("go on with new lines (the default on a terminal)"))
+};
+const NO_FOLLOW: Flag = flag("no-follow", "", packed!("end after the newest line"));
+const TAIL: Flag = flag("tail", "N", packed!("begin with the newest N lines (100; with --since all)"));
+const SINCE: Flag = flag("since", "TIME", packed!("only lines from then on: `5m` ago, `2h30m`, or RFC 3339"));
+const UNTIL: Flag = flag("until", "TIME", packed!("only lines before then; ends there"));
+const GREP: Flag = flag("grep", "TEXT", packed!("only lines that contain this text"));
+const REGEX: Flag = flag("regex", "PATTERN", packed!("only lines in which this regular expression matches"));
+const LEVEL: Flag = flag("level", "LEVEL", packed!("only lines of this level and above, such as `warn`"));
+const INSTANCE: Flag = flag("instance", "N", packed!("only lines of this instance"));
+const RELEASE: Flag = flag("release", "N", packed!("only lines of this release"));
+const STREAM: Flag = flag("stream", "NAME", packed!("only what it wrote to `stdout` or `stderr`"));
+const TIMESTAMPS: Flag =
+    flag("timestamps", "HOW", packed!("`none`, `relative`, `local` (on a terminal) or `utc`"));
+const RAW: Flag = flag("raw", "", packed!("the text as it is, also what drives a terminal"));
 
 const FLAGS: &[&Flag] = &[
     &session::NETWORK,
@@ -74,14 +78,16 @@ const TAIL_DEFAULT: u64 = 100;
 pub const APP: Command = Command {
     words: "logs app",
     aliases: &[],
-    summary: "Show what an app writes, as it writes it",
-    about: "Follows on a terminal until Ctrl-C, over redeploys, restarts and reconnections, or \
+    summary: packed!("Show what an app writes, as it writes it"),
+    about: packed!(
+        "Follows on a terminal until Ctrl-C, over redeploys, restarts and reconnections, or \
             until the app is deleted. In a pipe, and with -o json, it shows the newest lines \
             and ends, unless --follow is given. What restricts the lines combines, and Max \
-            does the searching.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+            does the searching."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: FLAGS,
-    examples: &[
+    examples: packed![
         ("Follow the app of this directory", "rig logs app"),
         ("The newest 1000 lines", "rig logs app web.blue --tail 1000 --no-follow"),
         ("What went wrong in the last two hours", "rig logs app web.blue --since 2h --level error"),
@@ -95,11 +101,11 @@ pub const APP: Command = Command {
 pub const BUILD: Command = Command {
     words: "logs build",
     aliases: &["logs build app"],
-    summary: "Show the output of an app's builds",
-    about: "",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+    summary: packed!("Show the output of an app's builds"),
+    about: packed!(""),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: BUILD_FLAGS,
-    examples: &[
+    examples: packed![
         ("The end of the newest build", "rig logs build web.blue --tail 50 --no-follow"),
         ("All of one release's build", "rig logs build web.blue --release 7 --since 7d"),
     ],
@@ -110,12 +116,14 @@ pub const BUILD: Command = Command {
 pub const COMMAND: Command = Command {
     words: "logs command",
     aliases: &[],
-    summary: "Show what a command writes that was begun with --detach",
-    about: "Follows on a terminal, and with --follow, until the command has ended. The last line says \
-            how it did.",
-    args: &[Arg { name: "ID", help: "its number in `rig list sessions`", required: true }],
+    summary: packed!("Show what a command writes that was begun with --detach"),
+    about: packed!(
+        "Follows on a terminal, and with --follow, until the command has ended. The last line says \
+            how it did."
+    ),
+    args: &[Arg { name: "ID", help: packed!("its number in `rig list sessions`"), required: true }],
     flags: COMMAND_FLAGS,
-    examples: &[
+    examples: packed![
         ("Follow it to its end", "rig logs command 12 --follow"),
         ("All of it so far", "rig logs command 12 --no-follow --since 30d"),
     ],
@@ -126,11 +134,11 @@ pub const COMMAND: Command = Command {
 pub const NETWORK: Command = Command {
     words: "logs network",
     aliases: &[],
-    summary: "Show what happens in a network: apps, requests, events",
-    about: "",
-    args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
+    summary: packed!("Show what happens in a network: apps, requests, events"),
+    about: packed!(""),
+    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
     flags: FLAGS,
-    examples: &[
+    examples: packed![
         ("Follow everything in a network", "rig logs network blue"),
         ("Who asked for a page today", "rig logs network blue --since 24h --grep '/prices '"),
     ],
@@ -172,8 +180,10 @@ fn show(session: &Session, matches: &Matches, topic: &str, what: &str) -> Result
     let output = &session.output;
     let stamps = Stamps::of(matches.value(&TIMESTAMPS), output)?;
     if matches.has(&FOLLOW) && matches.has(&UNTIL) {
-        return Err(Error::usage("--until ends what is shown, so that there is nothing to --follow")
-            .hint("leave one of them out"));
+        return Err(Error::usage(packed!(
+            "--until ends what is shown, so that there is nothing to --follow"
+        ))
+        .hint("leave one of them out"));
     }
     let asked = matches.has(&FOLLOW) || output.terminal && !output.json && !matches.has(&UNTIL);
     let follow = asked && !matches.has(&NO_FOLLOW);

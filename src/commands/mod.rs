@@ -15,6 +15,7 @@ mod lifecycle;
 mod list;
 mod login;
 mod logs;
+mod release;
 mod rename;
 mod secret;
 mod shell;
@@ -76,6 +77,7 @@ pub static COMMANDS: &[Command] = &[
     logs::NETWORK,
     list::APPS,
     list::NETWORKS,
+    release::LIST,
     variable::LIST,
     secret::LIST,
     list::ALERTS,
@@ -106,6 +108,7 @@ pub static COMMANDS: &[Command] = &[
     transfer::DIFF,
     secret::ROTATE,
     config::ROLLBACK,
+    release::ROLLBACK,
     context::LIST,
     context::USE,
     context::DELETE,

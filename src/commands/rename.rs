@@ -5,25 +5,28 @@ use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
 use crate::json::push_string;
+use crate::packed::{Packed, packed};
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use std::path::Path;
 
-const NEW: Arg = Arg { name: "NEW", help: "the name it gets", required: true };
+const NEW: Arg = Arg { name: "NEW", help: packed!("the name it gets"), required: true };
 
 /// What is said of both.
-const ABOUT: &str = "At once the new URL answers and the old one does not. All else goes on as it was. A \
-                     rig.json here that has the name is changed with it.";
+const ABOUT: Packed = packed!(
+    "At once the new URL answers and the old one does not. All else goes on as it was. A \
+                     rig.json here that has the name is changed with it."
+);
 
 /// `rig rename app`.
 pub const APP: Command = Command {
     words: "rename app",
     aliases: &[],
-    summary: "Give an app another name, and so another URL",
+    summary: packed!("Give an app another name, and so another URL"),
     about: ABOUT,
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK", required: true }, NEW],
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK"), required: true }, NEW],
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig rename app web.blue shop")],
+    examples: packed![("An app", "rig rename app web.blue shop")],
     run: app,
 };
 
@@ -31,11 +34,11 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "rename network",
     aliases: &[],
-    summary: "Give a network another name, and so its apps other URLs",
+    summary: packed!("Give a network another name, and so its apps other URLs"),
     about: ABOUT,
-    args: &[Arg { name: "NETWORK", help: "the network", required: true }, NEW],
+    args: &[Arg { name: "NETWORK", help: packed!("the network"), required: true }, NEW],
     flags: &[],
-    examples: &[("A network", "rig rename network blue green")],
+    examples: packed![("A network", "rig rename network blue green")],
     run: network,
 };
 

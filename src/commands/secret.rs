@@ -11,6 +11,7 @@ use crate::cli::{Arg, Command, Flag, Matches};
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};
 use crate::net::{base64, hpke};
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{hidden, possible, without_line_end};
@@ -20,20 +21,22 @@ use crate::wire::secret::{Change, INFO, Sealed, about};
 use crate::wire::{network, variable::Select};
 
 const VALUE: Flag =
-    Flag { long: "value", short: None, value: "VALUE", help: "the value; others may see it there" };
+    Flag { long: "value", short: None, value: "VALUE", help: packed!("the value; others may see it there") };
 
 /// `rig create secret`.
 pub const CREATE: Command = Command {
     words: "create secret",
     aliases: &[],
-    summary: "Set a secret of an app, or of all apps of a network",
-    about: "Asks for the value without showing it; without a terminal it is read from standard \
+    summary: packed!("Set a secret of an app, or of all apps of a network"),
+    about: packed!(
+        "Asks for the value without showing it; without a terminal it is read from standard \
             input, of which one last line end is dropped. It is sealed to the network's key before it \
             leaves rig, opened only for programs that are started with it, and never shown again. \
-            Otherwise a secret is a variable: see `rig create var`.",
-    args: &[Arg { name: "KEY", help: "its name", required: true }],
+            Otherwise a secret is a variable: see `rig create var`."
+    ),
+    args: &[Arg { name: "KEY", help: packed!("its name"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &FROM_SOURCE, &VALUE, &STAGE, &IF_VERSION],
-    examples: &[
+    examples: packed![
         ("Type it in", "rig create secret API_KEY --app web.blue"),
         ("From another program", "pass show api | rig create secret API_KEY --app web.blue"),
         ("A file, as it is", "rig create secret TLS_KEY --from-file key.pem --network blue"),
@@ -41,18 +44,20 @@ pub const CREATE: Command = Command {
     run: create,
 };
 
-const FROM_SOURCE: Flag = Flag { help: "a file that holds it; `-` is standard input", ..FROM_FILE };
+const FROM_SOURCE: Flag = Flag { help: packed!("a file that holds it; `-` is standard input"), ..FROM_FILE };
 
 /// `rig list secrets`.
 pub const LIST: Command = Command {
     words: "list secrets",
     aliases: &[],
-    summary: "List the secrets of an app or a network, without values",
-    about: "Of an app also those it has from its network. A fingerprint is another one each time a \
-            secret is set, also to the same value.",
+    summary: packed!("List the secrets of an app or a network, without values"),
+    about: packed!(
+        "Of an app also those it has from its network. A fingerprint is another one each time a \
+            secret is set, also to the same value."
+    ),
     args: &[],
     flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
-    examples: &[("An app's", "rig list secrets --app web.blue")],
+    examples: packed![("An app's", "rig list secrets --app web.blue")],
     run: show,
 };
 
@@ -60,11 +65,11 @@ pub const LIST: Command = Command {
 pub const DELETE: Command = Command {
     words: "delete secret",
     aliases: &[],
-    summary: "Delete secrets of an app or a network",
-    about: "Running apps are restarted without them, as with `rig create var`.",
-    args: &[Arg { name: "KEY...", help: "their names", required: true }],
+    summary: packed!("Delete secrets of an app or a network"),
+    about: packed!("Running apps are restarted without them, as with `rig create var`."),
+    args: &[Arg { name: "KEY...", help: packed!("their names"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &STAGE, &IF_VERSION],
-    examples: &[("One of them", "rig delete secret API_KEY --app web.blue")],
+    examples: packed![("One of them", "rig delete secret API_KEY --app web.blue")],
     run: delete,
 };
 
@@ -72,11 +77,11 @@ pub const DELETE: Command = Command {
 pub const IMPORT: Command = Command {
     words: "import secrets",
     aliases: &[],
-    summary: "Set secrets from a dotenv file, asking first",
-    about: "As `rig import vars`, but rig reads the file itself and seals each value.",
-    args: &[Arg { name: "FILE", help: "the file; `-` is standard input", required: true }],
+    summary: packed!("Set secrets from a dotenv file, asking first"),
+    about: packed!("As `rig import vars`, but rig reads the file itself and seals each value."),
+    args: &[Arg { name: "FILE", help: packed!("the file; `-` is standard input"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &IF_VERSION, &YES],
-    examples: &[("Ask first", "rig import secrets .env.secret --app web.blue")],
+    examples: packed![("Ask first", "rig import secrets .env.secret --app web.blue")],
     run: import,
 };
 
@@ -84,11 +89,13 @@ pub const IMPORT: Command = Command {
 pub const ROTATE: Command = Command {
     words: "rotate key",
     aliases: &[],
-    summary: "Give a network a new key, and seal its secrets to that",
-    about: "Nothing is restarted, and no secret is lost. What was sealed to the old key opens no more.",
+    summary: packed!("Give a network a new key, and seal its secrets to that"),
+    about: packed!(
+        "Nothing is restarted, and no secret is lost. What was sealed to the old key opens no more."
+    ),
     args: &[],
     flags: &[&session::NETWORK],
-    examples: &[("A network's", "rig rotate key --network blue")],
+    examples: packed![("A network's", "rig rotate key --network blue")],
     run: rotate,
 };
 
@@ -111,11 +118,11 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
     let of = scope(session, matches, None)?;
     let name = matches.arg(0).unwrap_or_default();
     if name.contains('=') {
-        return Err(Error::usage("a secret's value does not stand behind its name")
-            .hint("leave it out: rig asks for it, or reads it from standard input"));
+        return Err(Error::usage(packed!("a secret's value does not stand behind its name"))
+            .hint(packed!("leave it out: rig asks for it, or reads it from standard input")));
     }
     let value = match (matches.value(&VALUE), matches.value(&FROM_SOURCE)) {
-        (Some(_), Some(_)) => return Err(Error::usage("is it --value or --from-file?")),
+        (Some(_), Some(_)) => return Err(Error::usage(packed!("is it --value or --from-file?"))),
         (Some(value), None) => {
             session
                 .output
@@ -134,7 +141,7 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
     };
     if value.reveal().is_empty() {
         return Err(Error::usage(format!("the value of '{name}' is empty"))
-            .hint("delete a secret with `rig delete secret`"));
+            .hint(packed!("delete a secret with `rig delete secret`")));
     }
     change(session, matches, &of, &[(name.to_owned(), value)], Vec::new(), false)
 }

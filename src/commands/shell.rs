@@ -6,33 +6,48 @@ use crate::api::exec::Remote;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::time::parse_duration;
 use crate::wire::exec::{Create, Exit};
 use std::path::Path;
 use std::time::Duration;
 
-const KEEP: Flag =
-    Flag { long: "keep", short: None, value: "TIME", help: "how long it waits for a lost connection (60s)" };
-const ATTACH: Flag =
-    Flag { long: "attach", short: None, value: "ID", help: "come back to a session of `rig list sessions`" };
-const NO_ESCAPE: Flag =
-    Flag { long: "no-escape", short: None, value: "", help: "send everything, also what begins with ~" };
+const KEEP: Flag = Flag {
+    long: "keep",
+    short: None,
+    value: "TIME",
+    help: packed!("how long it waits for a lost connection (60s)"),
+};
+const ATTACH: Flag = Flag {
+    long: "attach",
+    short: None,
+    value: "ID",
+    help: packed!("come back to a session of `rig list sessions`"),
+};
+const NO_ESCAPE: Flag = Flag {
+    long: "no-escape",
+    short: None,
+    value: "",
+    help: packed!("send everything, also what begins with ~"),
+};
 
 /// `rig shell`.
 pub const SHELL: Command = Command {
     words: "shell",
     aliases: &[],
-    summary: "Open a shell in an app, or a network's console",
-    about: "It has the app's files, variables and isolation, beside the app itself, and its exit code \
+    summary: packed!("Open a shell in an app, or a network's console"),
+    about: packed!(
+        "It has the app's files, variables and isolation, beside the app itself, and its exit code \
             is rig's; 255 says that rig failed. When the connection breaks the session waits for it, \
             and rig comes back by itself with nothing lost. At the start of a line ~. ends the session, \
             ~d leaves it, ~^Z suspends rig, ~? shows these, ~~ is a tilde. Without a terminal use \
             `rig command`. With --network alone, what opens is the network's console, in Max itself: \
-            it lists apps, events and logs, restarts and scales; `help` there says the rest.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+            it lists apps, events and logs, restarts and scales; `help` there says the rest."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &INSTANCE, &KEEP, &ATTACH, &NO_ESCAPE],
-    examples: &[
+    examples: packed![
         ("A shell beside the app of this directory", "rig shell"),
         ("One that waits through a longer tunnel", "rig shell web.blue --keep 15m"),
         ("The console of a network", "rig shell --network blue"),
@@ -50,8 +65,8 @@ fn shell(session: &Session, matches: &Matches) -> Result<()> {
 
 fn run(session: &Session, matches: &Matches) -> Result<()> {
     if !has_terminal(session) {
-        return Err(Error::usage("a shell needs a terminal, on standard input and output")
-            .hint("run a single command: `rig command APP 'ls | wc -l'`"));
+        return Err(Error::usage(packed!("a shell needs a terminal, on standard input and output"))
+            .hint(packed!("run a single command: `rig command APP 'ls | wc -l'`")));
     }
     let remote = match matches.value(&ATTACH) {
         Some(id) => attach(session, matches, id)?,
@@ -91,7 +106,9 @@ fn place(session: &Session, matches: &Matches) -> Result<(String, Option<String>
 
 fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
     if matches.arg(0).is_some() || matches.has(&KEEP) || matches.has(&INSTANCE) {
-        return Err(Error::usage("--attach goes to a session that is there, and takes nothing else"));
+        return Err(Error::usage(packed!(
+            "--attach goes to a session that is there, and takes nothing else"
+        )));
     }
     let number = super::id(id, "session", "sessions")?;
     let remote = Remote::attach(session.max()?, number)?;
@@ -108,7 +125,7 @@ fn keep(matches: &Matches) -> Result<Duration> {
         None => Ok(KEEP_DEFAULT),
         Some(text) => parse_duration(text).filter(|keep| keep.as_secs() > 0).ok_or_else(|| {
             Error::usage(format!("--keep takes a time of at least a second, not '{text}'"))
-                .hint("for instance `--keep 90s` or `--keep 15m`")
+                .hint(packed!("for instance `--keep 90s` or `--keep 15m`"))
         }),
     }
 }

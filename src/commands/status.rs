@@ -4,6 +4,7 @@ use super::list::ALERT_FIELDS;
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::time::parse_duration;
@@ -14,19 +15,25 @@ use miniserde::json::Value;
 use std::path::Path;
 
 /// `--history`.
-const HISTORY: Flag =
-    Flag { long: "history", short: None, value: "TIME", help: "what it used and was asked, up to 30d back" };
+const HISTORY: Flag = Flag {
+    long: "history",
+    short: None,
+    value: "TIME",
+    help: packed!("what it used and was asked, up to 30d back"),
+};
 
 /// `rig status app`.
 pub const APP: Command = Command {
     words: "status app",
     aliases: &[],
-    summary: "Show what an app does and why",
-    about: "CPU is that of the last two seconds, in percent of one core; requests are those of the last \
-            minute. Of the health checks the newest stands last.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+    summary: packed!("Show what an app does and why"),
+    about: packed!(
+        "CPU is that of the last two seconds, in percent of one core; requests are those of the last \
+            minute. Of the health checks the newest stands last."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &HISTORY],
-    examples: &[
+    examples: packed![
         ("The app of this directory's rig.json", "rig status app"),
         ("Any app", "rig status app web.blue"),
         ("Its last day", "rig status app web.blue --history 24h"),
@@ -39,11 +46,11 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "status network",
     aliases: &[],
-    summary: "Show a network and its apps",
-    about: "",
-    args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
+    summary: packed!("Show a network and its apps"),
+    about: packed!(""),
+    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK],
-    examples: &[("A network and what its apps do", "rig status network blue")],
+    examples: packed![("A network and what its apps do", "rig status network blue")],
     run: network,
 };
 
@@ -53,7 +60,7 @@ const APP_STATUS: &[Field] = &[
     field("state", "app.state", Show::State),
     field("reason", "app.reason", Show::Plain),
     field("url", "app.url", Show::Plain),
-    field("instances", "app.running", Show::Of("app.instances")),
+    field("instances", "app.running", Show::Of(word("app.instances"))),
     field("release", "app.release", Show::Plain),
     field("deployed", "app.deployed_at", Show::Ago),
     field("created", "app.created_at", Show::Ago),
@@ -65,7 +72,7 @@ const APP_STATUS: &[Field] = &[
     field("requests", "traffic.requests", Show::Rate),
     field("half within", "traffic.p50_us", Show::Micros),
     field("95% within", "traffic.p95_us", Show::Micros),
-    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("errors", "traffic.errors", Show::Share(word("traffic.requests"))),
 ];
 
 const INSTANCE_FIELDS: &[Field] = &[
@@ -118,7 +125,7 @@ const NETWORK_STATUS: &[Field] = &[
     field("memory", "usage.memory", Show::Bytes),
     field("requests", "traffic.requests", Show::Rate),
     field("95% within", "traffic.p95_us", Show::Micros),
-    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("errors", "traffic.errors", Show::Share(word("traffic.requests"))),
 ];
 
 /// Of an app with its reading.
@@ -129,7 +136,7 @@ const ROW_FIELDS: &[Field] = &[
     field("cpu", "usage.cpu", Show::Cores),
     field("memory", "usage.memory", Show::Bytes),
     field("requests", "traffic.requests", Show::Rate),
-    field("errors", "traffic.errors", Show::Share("traffic.requests")),
+    field("errors", "traffic.errors", Show::Share(word("traffic.requests"))),
     field("hostname", "hostname", Show::Plain),
 ];
 
@@ -152,7 +159,7 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
         let span = parse_duration(text).map(|span| span.as_secs()).filter(|span| (1..=MONTH).contains(span));
         let seconds = span.ok_or_else(|| {
             Error::usage(format!("'{text}' is no span of history"))
-                .hint("write for instance `--history 1h`, `24h` or `30d`, which is the longest")
+                .hint(packed!("write for instance `--history 1h`, `24h` or `30d`, which is the longest"))
         })?;
         return history(session, &metrics::Query { network, app, seconds });
     }

@@ -9,6 +9,7 @@ use super::variable::{PRUNE, STAGE, agree, described, in_file, outcome, place, r
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::document::{BYTES_MAX, check};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::term::prompt::possible;
 use crate::term::text::count;
@@ -20,26 +21,32 @@ use miniserde::json::{self, Value};
 use std::path::Path;
 
 const NO_SECRETS: Flag =
-    Flag { long: "no-secrets", short: None, value: "", help: "leave the values of secrets out" };
-const KEEP_SECRETS: Flag = Flag { help: "leave secrets as they are", ..NO_SECRETS };
-const DRY_RUN: Flag =
-    Flag { long: "dry-run", short: None, value: "", help: "show what would change, and change nothing" };
-const OFFLINE: Flag = Flag { long: "offline", short: None, value: "", help: "ask no Max" };
-const TO_NETWORK: Flag = Flag { help: "another network than the document's", ..session::NETWORK };
-const TO_APP: Flag = Flag { help: "another app than the document's", ..session::APP };
-const PRUNE_ALL: Flag = Flag { help: "remove what is not in the file", ..PRUNE };
-const FILE: Arg = Arg { name: "FILE", help: "the document; `-` is standard input", required: true };
+    Flag { long: "no-secrets", short: None, value: "", help: packed!("leave the values of secrets out") };
+const KEEP_SECRETS: Flag = Flag { help: packed!("leave secrets as they are"), ..NO_SECRETS };
+const DRY_RUN: Flag = Flag {
+    long: "dry-run",
+    short: None,
+    value: "",
+    help: packed!("show what would change, and change nothing"),
+};
+const OFFLINE: Flag = Flag { long: "offline", short: None, value: "", help: packed!("ask no Max") };
+const TO_NETWORK: Flag = Flag { help: packed!("another network than the document's"), ..session::NETWORK };
+const TO_APP: Flag = Flag { help: packed!("another app than the document's"), ..session::APP };
+const PRUNE_ALL: Flag = Flag { help: packed!("remove what is not in the file"), ..PRUNE };
+const FILE: Arg = Arg { name: "FILE", help: packed!("the document; `-` is standard input"), required: true };
 
 /// `rig export app`.
 pub const EXPORT_APP: Command = Command {
     words: "export app",
     aliases: &[],
-    summary: "Print the configuration of an app as a document",
-    about: "Variables, secrets and the number of instances; not its code. Secrets are in it as they \
-            are sealed: only you can import them again, and only where Max has the same master key.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+    summary: packed!("Print the configuration of an app as a document"),
+    about: packed!(
+        "Variables, secrets and the number of instances; not its code. Secrets are in it as they \
+            are sealed: only you can import them again, and only where Max has the same master key."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &NO_SECRETS],
-    examples: &[("A backup", "rig export app web.blue > web.json")],
+    examples: packed![("A backup", "rig export app web.blue > web.json")],
     run: export_app,
 };
 
@@ -47,11 +54,11 @@ pub const EXPORT_APP: Command = Command {
 pub const EXPORT_NETWORK: Command = Command {
     words: "export network",
     aliases: &[],
-    summary: "Print the configuration of a network with its apps",
-    about: "As `rig export app`, of all its apps, with what they share and its webhooks.",
-    args: &[Arg { name: "NETWORK", help: "the network (else rig.json)", required: false }],
+    summary: packed!("Print the configuration of a network with its apps"),
+    about: packed!("As `rig export app`, of all its apps, with what they share and its webhooks."),
+    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &NO_SECRETS],
-    examples: &[
+    examples: packed![
         ("A backup", "rig export network blue > blue.json"),
         ("For a repository", "rig export network blue --no-secrets > blue.json"),
     ],
@@ -62,14 +69,16 @@ pub const EXPORT_NETWORK: Command = Command {
 pub const IMPORT: Command = Command {
     words: "import",
     aliases: &[],
-    summary: "Make a configuration what an exported document says",
-    about: "Shows what would be created, changed and removed, and asks; without a terminal it needs \
+    summary: packed!("Make a configuration what an exported document says"),
+    about: packed!(
+        "Shows what would be created, changed and removed, and asks; without a terminal it needs \
             --yes. All of it happens or nothing. What the document does not have stays, unless \
             --prune; then apps go to the trash. Running apps are restarted, as with `rig create \
-            var`; code is deployed apart.",
+            var`; code is deployed apart."
+    ),
     args: &[FILE],
     flags: &[&TO_APP, &TO_NETWORK, &PRUNE_ALL, &KEEP_SECRETS, &DRY_RUN, &STAGE, &YES],
-    examples: &[
+    examples: packed![
         ("Ask first", "rig import blue.json"),
         ("A copy under another name", "rig import blue.json --network green"),
         ("Exactly what is in the file, in a script", "rig import blue.json --prune --yes"),
@@ -81,12 +90,14 @@ pub const IMPORT: Command = Command {
 pub const VALIDATE: Command = Command {
     words: "validate",
     aliases: &[],
-    summary: "Check an exported document without importing it",
-    about: "First by itself, then Max tries what an import would do; when you are not logged in, or \
-            with --offline, as far as that goes without.",
+    summary: packed!("Check an exported document without importing it"),
+    about: packed!(
+        "First by itself, then Max tries what an import would do; when you are not logged in, or \
+            with --offline, as far as that goes without."
+    ),
     args: &[FILE],
     flags: &[&TO_APP, &TO_NETWORK, &KEEP_SECRETS, &OFFLINE],
-    examples: &[("In CI, without a token", "rig validate blue.json --offline")],
+    examples: packed![("In CI, without a token", "rig validate blue.json --offline")],
     run: validate,
 };
 
@@ -94,16 +105,25 @@ pub const VALIDATE: Command = Command {
 pub const DIFF: Command = Command {
     words: "diff",
     aliases: &[],
-    summary: "Compare a document with what there is, or two apps",
-    about: "Tells what `rig import --prune` would change; or what is different in the second app, \
+    summary: packed!("Compare a document with what there is, or two apps"),
+    about: packed!(
+        "Tells what `rig import --prune` would change; or what is different in the second app, \
             with what it has from its network and how its release is run. Of two apps' secrets only \
-            the names are compared. The exit code is 1 when there is a difference.",
+            the names are compared. The exit code is 1 when there is a difference."
+    ),
     args: &[
-        Arg { name: "FILE|APP1", help: "a document (`-` is standard input), or an app", required: true },
-        Arg { name: "APP2", help: "the app to compare it with", required: false },
+        Arg {
+            name: "FILE|APP1",
+            help: packed!("a document (`-` is standard input), or an app"),
+            required: true,
+        },
+        Arg { name: "APP2", help: packed!("the app to compare it with"), required: false },
     ],
     flags: &[&TO_APP, &TO_NETWORK],
-    examples: &[("What has drifted", "rig diff blue.json"), ("Two apps", "rig diff web.staging web.blue")],
+    examples: packed![
+        ("What has drifted", "rig diff blue.json"),
+        ("Two apps", "rig diff web.staging web.blue")
+    ],
     run: diff,
 };
 
@@ -120,7 +140,7 @@ fn export(session: &Session, matches: &Matches, network: String, app: Option<Str
     let request = Export { network, app, secrets: !matches.has(&NO_SECRETS) };
     let answer = session.max()?.document("config:export", &request)?;
     let Some(Value::String(document)) = at(&answer, "document") else {
-        return Err(Error::new(Kind::Internal, "Max's answer holds no document"));
+        return Err(Error::new(Kind::Internal, packed!("Max's answer holds no document")));
     };
     // It is JSON whatever the output's format.
     document.lines().try_for_each(|line| session.output.raw_json(line))

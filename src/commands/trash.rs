@@ -6,6 +6,7 @@ use super::{in_trash, names, tell};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::json::push_string;
+use crate::packed::packed;
 use crate::session::{self, Session};
 use crate::view::{Field, Show, field};
 use miniserde::json::Object;
@@ -14,11 +15,11 @@ use miniserde::json::Object;
 pub const TRASH: Command = Command {
     words: "list trash",
     aliases: &[],
-    summary: "List the deleted apps and networks that can be restored",
-    about: "An app that was deleted with its network comes back with that and is not listed.",
+    summary: packed!("List the deleted apps and networks that can be restored"),
+    about: packed!("An app that was deleted with its network comes back with that and is not listed."),
     args: &[],
     flags: &[&WHERE, &SORT, &PAGE, &AFTER],
-    examples: &[("All of it", "rig list trash"), ("The apps", "rig list trash --where kind=app")],
+    examples: packed![("All of it", "rig list trash"), ("The apps", "rig list trash --where kind=app")],
     run: trash,
 };
 
@@ -32,19 +33,25 @@ const FIELDS: &[Field] = &[
     field("expires", "expires_at", Show::Ago),
 ];
 
-const AS: Flag =
-    Flag { long: "as", short: None, value: "NAME", help: "the name it gets, if that it had is taken" };
+const AS: Flag = Flag {
+    long: "as",
+    short: None,
+    value: "NAME",
+    help: packed!("the name it gets, if that it had is taken"),
+};
 
 /// `rig restore app`.
 pub const APP: Command = Command {
     words: "restore app",
     aliases: &[],
-    summary: "Bring back an app that was deleted",
-    about: "With all it had. If it ran, it is started, and the answer comes once it is healthy. Of \
-            several of one name that comes back which was deleted last.",
-    args: &[Arg { name: "APP", help: "the app, APP.NETWORK, or its number", required: true }],
+    summary: packed!("Bring back an app that was deleted"),
+    about: packed!(
+        "With all it had. If it ran, it is started, and the answer comes once it is healthy. Of \
+            several of one name that comes back which was deleted last."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, APP.NETWORK, or its number"), required: true }],
     flags: &[&session::NETWORK, &AS],
-    examples: &[
+    examples: packed![
         ("By its name", "rig restore app web.blue"),
         ("One of several, under another name", "rig restore app 7 --as web-2"),
     ],
@@ -55,12 +62,14 @@ pub const APP: Command = Command {
 pub const NETWORK: Command = Command {
     words: "restore network",
     aliases: &[],
-    summary: "Bring back a network that was deleted, with its apps",
-    about: "With the apps that were deleted with it, its members and webhooks; not with API tokens that \
-            were for it.",
-    args: &[Arg { name: "NETWORK", help: "the network, or its number", required: true }],
+    summary: packed!("Bring back a network that was deleted, with its apps"),
+    about: packed!(
+        "With the apps that were deleted with it, its members and webhooks; not with API tokens that \
+            were for it."
+    ),
+    args: &[Arg { name: "NETWORK", help: packed!("the network, or its number"), required: true }],
     flags: &[&AS],
-    examples: &[("By its name", "rig restore network blue")],
+    examples: packed![("By its name", "rig restore network blue")],
     run: network,
 };
 

@@ -6,6 +6,7 @@ use super::lifecycle::ask;
 use super::list;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
@@ -24,7 +25,7 @@ pub const FROM_FILE: Flag = Flag {
     long: "from-file",
     short: None,
     value: "FILE",
-    help: "also those in this dotenv file; `-` is standard input",
+    help: packed!("also those in this dotenv file; `-` is standard input"),
 };
 
 /// `--stage`.
@@ -32,39 +33,42 @@ pub const STAGE: Flag = Flag {
     long: "stage",
     short: None,
     value: "",
-    help: "restart nothing: `rig apply` or the next deploy does",
+    help: packed!("restart nothing: `rig apply` or the next deploy does"),
 };
 
 /// `--prune`.
 pub const PRUNE: Flag =
-    Flag { long: "prune", short: None, value: "", help: "delete those that are not in the file" };
+    Flag { long: "prune", short: None, value: "", help: packed!("delete those that are not in the file") };
 
 /// `--if-version`.
 pub const IF_VERSION: Flag = Flag {
     long: "if-version",
     short: None,
     value: "N",
-    help: "only if this still is the configuration's version",
+    help: packed!("only if this still is the configuration's version"),
 };
 
-const OWN: Flag = Flag { long: "own", short: None, value: "", help: "without those of the app's network" };
+const OWN: Flag =
+    Flag { long: "own", short: None, value: "", help: packed!("without those of the app's network") };
 
 /// `rig create var`.
 pub const CREATE: Command = Command {
     words: "create var",
     aliases: &[],
-    summary: "Set variables of an app, or of all apps of a network",
-    about: "Instances, builds, commands and shells have them in their environment; an app's own win \
+    summary: packed!("Set variables of an app, or of all apps of a network"),
+    about: packed!(
+        "Instances, builds, commands and shells have them in their environment; an app's own win \
             over its network's (--network without --app). Running apps are restarted at once, without \
             a failed request; when new instances never are healthy the old ones go on as they were, \
-            and the exit code is 1. A value has at most 64 KiB, those of an app together 256 KiB.",
+            and the exit code is 1. A value has at most 64 KiB, those of an app together 256 KiB."
+    ),
     args: &[Arg {
         name: "KEY=VALUE...",
-        help: "variables, all set in one step; `-`: as --from-file",
+        help: packed!("variables, all set in one step; `-`: as --from-file"),
         required: false,
     }],
     flags: &[&session::APP, &session::NETWORK, &FROM_FILE, &STAGE, &IF_VERSION],
-    examples: &[
+    examples: packed![
         ("Two of them", "rig create var MODE=fast LEVEL=3 --app web.blue"),
         ("For all apps of a network", "rig create var REGION=north --network blue"),
         ("From a dotenv file", "rig create var --from-file .env --app web.blue"),
@@ -77,12 +81,14 @@ pub const CREATE: Command = Command {
 pub const LIST: Command = Command {
     words: "list vars",
     aliases: &[],
-    summary: "List the variables of an app or a network",
-    about: "Of an app also those it has from its network. A long value is cut; `rig export vars` and \
-            `-o json` have all of it.",
+    summary: packed!("List the variables of an app or a network"),
+    about: packed!(
+        "Of an app also those it has from its network. A long value is cut; `rig export vars` and \
+            `-o json` have all of it."
+    ),
     args: &[],
     flags: &[&session::APP, &session::NETWORK, &list::WHERE, &list::SORT, &list::PAGE, &list::AFTER],
-    examples: &[
+    examples: packed![
         ("An app's", "rig list vars --app web.blue"),
         ("Those that all apps of a network have", "rig list vars --network blue"),
         ("Those that begin so", "rig list vars --app web.blue --where 'name=DB_*'"),
@@ -94,11 +100,11 @@ pub const LIST: Command = Command {
 pub const DELETE: Command = Command {
     words: "delete var",
     aliases: &[],
-    summary: "Delete variables of an app or a network",
-    about: "Running apps are restarted without them, as with `rig create var`.",
-    args: &[Arg { name: "KEY...", help: "their names", required: true }],
+    summary: packed!("Delete variables of an app or a network"),
+    about: packed!("Running apps are restarted without them, as with `rig create var`."),
+    args: &[Arg { name: "KEY...", help: packed!("their names"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &STAGE, &IF_VERSION],
-    examples: &[("Two of them", "rig delete var MODE LEVEL --app web.blue")],
+    examples: packed![("Two of them", "rig delete var MODE LEVEL --app web.blue")],
     run: delete,
 };
 
@@ -106,11 +112,11 @@ pub const DELETE: Command = Command {
 pub const EXPORT: Command = Command {
     words: "export vars",
     aliases: &[],
-    summary: "Print variables as a dotenv file",
-    about: "Of an app also those it has from its network.",
+    summary: packed!("Print variables as a dotenv file"),
+    about: packed!("Of an app also those it has from its network."),
     args: &[],
     flags: &[&session::APP, &session::NETWORK, &OWN],
-    examples: &[
+    examples: packed![
         ("For a start on this machine", "rig export vars --app web.blue > .env"),
         ("From one app to another", "rig export vars -a web.blue --own | rig import vars - -a api.blue -y"),
     ],
@@ -121,13 +127,15 @@ pub const EXPORT: Command = Command {
 pub const IMPORT: Command = Command {
     words: "import vars",
     aliases: &[],
-    summary: "Set variables from a dotenv file, asking first",
-    about: "Shows which variables are added, changed and removed, and asks; without a terminal it \
+    summary: packed!("Set variables from a dotenv file, asking first"),
+    about: packed!(
+        "Shows which variables are added, changed and removed, and asks; without a terminal it \
             needs --yes. Quotes, escapes, `export`, comments and values of several lines are read; \
-            `$` is an ordinary character.",
-    args: &[Arg { name: "FILE", help: "the file; `-` is standard input", required: true }],
+            `$` is an ordinary character."
+    ),
+    args: &[Arg { name: "FILE", help: packed!("the file; `-` is standard input"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &IF_VERSION, &YES],
-    examples: &[
+    examples: packed![
         ("Ask first", "rig import vars .env --app web.blue"),
         ("Exactly those in the file, in a script", "rig import vars .env -a web.blue --prune --yes"),
     ],
@@ -138,11 +146,13 @@ pub const IMPORT: Command = Command {
 pub const APPLY: Command = Command {
     words: "apply",
     aliases: &[],
-    summary: "Restart apps with the variables that are staged",
-    about: "Does nothing where nothing is staged. --network without an app: all apps of the network.",
-    args: &[Arg { name: "APP", help: "the app, or APP.NETWORK (else rig.json)", required: false }],
+    summary: packed!("Restart apps with the variables that are staged"),
+    about: packed!(
+        "Does nothing where nothing is staged. --network without an app: all apps of the network."
+    ),
+    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
     flags: &[&session::NETWORK],
-    examples: &[("An app", "rig apply web.blue"), ("All of a network", "rig apply --network blue")],
+    examples: packed![("An app", "rig apply web.blue"), ("All of a network", "rig apply --network blue")],
     run: apply,
 };
 
@@ -197,13 +207,13 @@ fn create(session: &Session, matches: &Matches) -> Result<()> {
             None => {
                 let what = if at == 0 { format!("'{given}'") } else { format!("argument {}", at + 1) };
                 return Err(Error::usage(format!("{what} is not of the form KEY=VALUE"))
-                    .hint("quote a value with spaces: 'KEY=two words'"));
+                    .hint(packed!("quote a value with spaces: 'KEY=two words'")));
             }
         }
     }
     if set.is_empty() && file.is_none() {
-        return Err(Error::usage("`rig create var` needs KEY=VALUE or --from-file")
-            .hint("see `rig create var --help`"));
+        return Err(Error::usage(packed!("`rig create var` needs KEY=VALUE or --from-file"))
+            .hint(packed!("see `rig create var --help`")));
     }
     let text = file.map(content).transpose()?;
     let request = change_of(&of, matches)?;

@@ -49,6 +49,8 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("app:stop", Some(Deploy)),
     ("app:restart", Some(Deploy)),
     ("app:scale", Some(Deploy)),
+    ("app:rollback", Some(Deploy)),
+    ("release:list", Some(Read)),
     ("app:details", Some(Read)),
     ("network:details", Some(Read)),
     ("config:history", Some(Read)),

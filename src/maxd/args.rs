@@ -1,9 +1,9 @@
 //! maxd's command line.
 
 use super::auth::ACCESS;
-use super::deploys::Retention;
 use super::detect::parse_size;
 use super::logs::Keep;
+use super::releases::{ALWAYS, Retention};
 use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
@@ -274,7 +274,7 @@ fn lifetime(text: &str) -> Result<Duration> {
 }
 
 fn releases(text: &str) -> Result<u64> {
-    text.parse().ok().filter(|releases| *releases >= 2).ok_or_else(|| {
+    text.parse().ok().filter(|releases| *releases >= ALWAYS).ok_or_else(|| {
         Error::usage(format!("'{text}' is no number of releases"))
             .hint("at least 2, the one that serves and the one before it; for instance `--keep-releases 10`")
     })

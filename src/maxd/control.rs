@@ -7,8 +7,8 @@ use super::page;
 use super::platform::Platform;
 use crate::error::{Error, Result};
 use crate::wire::{
-    alert, app, audit, config, deploy, exec, member, metrics, network, secret, token, trash, variable,
-    webhook,
+    alert, app, audit, config, deploy, exec, member, metrics, network, release, secret, token, trash,
+    variable, webhook,
 };
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
@@ -73,6 +73,10 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             write(platform.restart_app(who, once()?, read::<app::Select>(event, payload)?).await)
         }
         "app:scale" => write(platform.scale_app(who, once()?, read::<app::Scale>(event, payload)?).await),
+        "app:rollback" => {
+            write(platform.roll_back_app(who, once()?, read::<release::Rollback>(event, payload)?).await)
+        }
+        "release:list" => write(platform.list_releases(who, read::<app::Select>(event, payload)?).await),
         "deploy:create" => {
             write(platform.create_deploy(who, once()?, read::<deploy::Create>(event, payload)?).await)
         }

@@ -5,12 +5,13 @@ mod rows;
 mod upload;
 mod work;
 
-pub use rows::{Retention, fail_those_of, fail_unfinished, kept_releases, needed_manifests, newest_deploys};
+pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
 use super::once::Once;
 use super::platform::{Platform, find_app, find_network, insert_app};
 use super::queue::{Queues, Turn};
+use super::releases;
 use super::store::{explain, held};
 use super::variables;
 use crate::error::{Error, Kind, Result};
@@ -204,6 +205,7 @@ impl Platform {
     ) -> Result<bool> {
         let id = deploy.id;
         let error = result.as_ref().err().map(|error| error.message().to_owned());
+        let by = deploy.user.clone();
         let served = result.ok().map(|served| (served.number, served.variables.clone()));
         let known = self.store.with(move |t| {
             let now = rfc3339(SystemTime::now());
@@ -220,11 +222,7 @@ impl Platform {
                 .map_err(explain)?;
             if let (1, Some((release, variables))) = (changed, served) {
                 variables::apply(t, app, &variables)?;
-                t.execute(
-                    "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = ?1",
-                    params![app, release, now],
-                )
-                .map_err(explain)?;
+                releases::serves(t, app, release, Some(&by))?;
             }
             Ok(changed > 0)
         });

@@ -49,6 +49,7 @@ pub mod platform;
 mod pump;
 mod queue;
 mod ready;
+mod releases;
 pub mod router;
 pub mod runtime;
 pub mod secrets;

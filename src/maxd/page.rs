@@ -26,6 +26,7 @@ const LISTS: &[List] = &[
     ("member:list", "members", &["user"]),
     ("token:list", "tokens", &["id"]),
     ("exec:list", "sessions", &["id"]),
+    ("release:list", "releases", &["-release"]),
     ("trash:list", "items", &["-deleted_at", "kind", "-id"]),
 ];
 

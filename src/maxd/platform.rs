@@ -3,6 +3,7 @@
 
 mod configuration;
 mod lifecycle;
+mod releases;
 mod rename;
 mod restore;
 mod secrets;
@@ -19,7 +20,7 @@ use super::alerts::Alerts;
 use super::auth::{Auth, Identity};
 use super::config;
 use super::contents::Contents;
-use super::deploys::{Deploys, Retention};
+use super::deploys::Deploys;
 use super::exec::Execs;
 use super::line::NewLine;
 use super::logs::Logs;
@@ -28,6 +29,7 @@ use super::metrics::Metrics;
 use super::near;
 use super::once::Once;
 use super::plan::Run;
+use super::releases::Retention;
 use super::router::Routes;
 use super::runtime::Runtime;
 use super::secrets::Vault;

@@ -5,7 +5,7 @@ use super::args::{Serve, Tls};
 use super::audit;
 use super::auth::Auth;
 use super::contents::{Contents, collect_now_and_then};
-use super::deploys::{Deploys, fail_unfinished, kept_releases};
+use super::deploys::{Deploys, fail_unfinished};
 use super::exec;
 use super::http;
 use super::keeper::Pace;
@@ -14,6 +14,7 @@ use super::logs::Logs;
 use super::metrics::{Metrics, expose};
 use super::once;
 use super::platform::{Address, Platform, all_apps, kept_rows};
+use super::releases;
 use super::router::{self, Routes};
 use super::runtime::Runtime;
 use super::runtime::process::Process;
@@ -289,7 +290,11 @@ async fn recover(platform: &Platform) -> Result<()> {
     for (row, network, name) in apps {
         let directory = platform.app_directory(row.id);
         if directory.exists() {
-            let kept = platform.store.run(|t| kept_releases(t, row.id, platform.keep))?;
+            for number in platform.store.run(|t| releases::unmeasured(t, row.id))? {
+                let bytes = sweep::size(&directory.join(number.to_string()));
+                platform.store.run(|t| releases::measured(t, row.id, number, bytes))?;
+            }
+            let kept = platform.store.run(|t| releases::kept(t, row.id, platform.keep))?;
             sweep::prune(&directory, &kept).unwrap_or_else(report);
         }
         match platform.release_of(&row).await {

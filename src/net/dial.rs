@@ -6,6 +6,7 @@ use super::tls::{self, Tls};
 use super::trust::{self, Pin, Trust};
 use super::url::{Url, is_loopback};
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::packed::packed;
 use crate::sys::connect::first;
 use crate::sys::thread::{USUAL, start};
 use crate::time::human;
@@ -204,7 +205,8 @@ impl<'a> Peer<'a> {
     pub fn lost(&self, error: &io::Error) -> Error {
         if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
             let text = format!("{} did not answer within {}", self.name(), human(self.timeout));
-            return Error::new(Kind::TimedOut, text).hint("try again, or give it longer with --timeout");
+            return Error::new(Kind::TimedOut, text)
+                .hint(packed!("try again, or give it longer with --timeout"));
         }
         match tls_error(error) {
             Some(error) => trust::explain(error, &self.name()),

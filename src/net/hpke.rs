@@ -6,6 +6,7 @@
 
 use super::x25519;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use ring::aead::{AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -25,7 +26,7 @@ pub fn seal(public: &[u8], info: &[u8], aad: &[u8], text: &[u8]) -> Result<Vec<u
     let mut random = [0; SIZE as usize];
     let filled = SystemRandom::new().fill(&mut random).ok();
     let sealed = filled.and_then(|()| with(Cipher(2, &AES_256_GCM), random, public, info, aad, text));
-    sealed.ok_or_else(|| Error::new(Kind::Failed, "this can't be sealed with the key that Max sent"))
+    sealed.ok_or_else(|| Error::new(Kind::Failed, packed!("this can't be sealed with the key that Max sent")))
 }
 
 fn with(

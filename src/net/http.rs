@@ -6,6 +6,7 @@ pub use super::exchange::Source;
 use super::exchange::{Body, Request, receive, send};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::wire::Failure;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Http {
         if (300..400).contains(&status) {
             let to = answer.header("location").unwrap_or("elsewhere");
             return Err(Error::new(Kind::Unreachable, format!("'{}' redirects to '{to}'", self.url))
-                .hint("tokens are not sent on; log in at the address that is meant"));
+                .hint(packed!("tokens are not sent on; log in at the address that is meant")));
         }
         let body = answer.body(&mut stream, MAX_ANSWER).map_err(lost)?;
         let text = String::from_utf8_lossy(&body);
@@ -107,6 +108,6 @@ pub fn failure(text: &str, status: u16, url: &Url) -> Error {
             Kind::Unreachable,
             format!("'{url}' answered with HTTP status {status}, and not as Max does"),
         )
-        .hint("check the URL, and what stands between: a proxy may answer in its place"),
+        .hint(packed!("check the URL, and what stands between: a proxy may answer in its place")),
     }
 }

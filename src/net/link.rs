@@ -16,6 +16,7 @@ mod driver;
 use super::dial::Route;
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::phx::client::ChannelId;
 use crate::queue::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, either};
 use crate::redact::Secret;
@@ -258,7 +259,7 @@ impl Link {
                 Err(match trouble.as_str() {
                     "" => super::dial::silent(&self.url, limit),
                     why => Error::new(Kind::Unreachable, format!("the connection to Max breaks: {why}"))
-                        .hint("try again; what stands between may be in the way"),
+                        .hint(packed!("try again; what stands between may be in the way")),
                 })
             }
             Err(RecvTimeoutError::Disconnected) => Err(ended()),
@@ -332,5 +333,5 @@ impl Drop for Subscription {
 }
 
 fn ended() -> Error {
-    Error::new(Kind::Unreachable, "the connection to Max has ended").hint("try again")
+    Error::new(Kind::Unreachable, packed!("the connection to Max has ended")).hint("try again")
 }

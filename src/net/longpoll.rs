@@ -14,6 +14,7 @@ use super::connection::{Connection, Received};
 use super::exchange::Body;
 use super::http::Http;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::phx::client::Transmit;
 use crate::queue::{Receiver, Sender, TryRecvError, bounded};
 use crate::redact::Secret;
@@ -60,7 +61,7 @@ pub struct LongPoll {
 pub fn open(http: Arc<Http>, polls: Http, token: &Secret, waiter: Arc<Waiter>) -> Result<LongPoll> {
     let text = http.call("GET", PATH, &[("x-phoenix-authtoken", token.reveal())], None)?;
     let refused = || {
-        let not_max = Error::new(Kind::Unreachable, "the server refused to open a session");
+        let not_max = Error::new(Kind::Unreachable, packed!("the server refused to open a session"));
         json::from_str::<Failure>(&text).map_or(not_max, Error::from)
     };
     let session = match json::from_str(&text) {

@@ -7,6 +7,7 @@ use super::dial::{Peer, Stream};
 use super::http::USER_AGENT;
 use super::url::{Url, is_loopback, join, split_authority};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::redact::Secret;
 use std::fmt;
 use std::io::{Read, Write};
@@ -79,8 +80,9 @@ impl Proxy {
     /// hold a password.
     fn parse(variable: &'static str, text: &str) -> Result<Proxy> {
         let invalid = |why: &str| {
-            Error::usage(format!("{variable} holds no proxy address: {why}"))
-                .hint("write for instance http://proxy.example.com:3128 or socks5h://proxy.example.com:1080")
+            Error::usage(format!("{variable} holds no proxy address: {why}")).hint(packed!(
+                "write for instance http://proxy.example.com:3128 or socks5h://proxy.example.com:1080"
+            ))
         };
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (scheme, way, port) = *WAYS
@@ -146,12 +148,12 @@ impl Talk<'_> {
 
     fn refuses(&self) -> Error {
         self.says(&format!("does not allow a connection to '{}'", self.target))
-            .hint("ask who runs it to allow that; what is reached without it belongs into NO_PROXY")
+            .hint(packed!("ask who runs it to allow that; what is reached without it belongs into NO_PROXY"))
     }
 
     fn fails(&self, why: &str) -> Error {
         self.says(&format!("cannot reach '{}': {why}", self.target))
-            .hint("check the URL, and that the server runs")
+            .hint(packed!("check the URL, and that the server runs"))
     }
 
     fn wants_login(&self) -> Error {

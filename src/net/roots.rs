@@ -30,7 +30,7 @@ fn field(rest: &mut &'static [u8]) -> Option<&'static [u8]> {
     Some(field)
 }
 
-/// Undoes `pack` of `build.rs`: a byte below 128 stands before so many bytes and one more;
+/// Undoes `repetitions` of `build.rs`: a byte below 128 stands before so many bytes and one more;
 /// any other is 125 more than the length of a repetition, and how far back that is follows
 /// in two bytes.
 fn unpack(mut packed: &[u8]) -> Vec<u8> {

@@ -10,6 +10,7 @@ use super::roots;
 use super::trust::{Pin, Trust};
 use super::x25519::X25519;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use ring::digest;
@@ -67,7 +68,7 @@ pub fn add(roots: &mut RootCertStore, name: &str, pem: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("'{name}' {found}"))
-        .hint("a PEM file has lines with BEGIN CERTIFICATE and END CERTIFICATE"))
+        .hint(packed!("a PEM file has lines with BEGIN CERTIFICATE and END CERTIFICATE")))
 }
 
 /// The certificates of a PEM file (RFC 7468), and none for each that is no base64.

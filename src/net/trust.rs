@@ -4,6 +4,7 @@
 use super::cert::Certificate;
 use super::tls::{SIGNATURES, sha256};
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::time::rfc3339;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -25,7 +26,7 @@ impl Pin {
     pub fn parse(text: &str) -> Result<Pin> {
         let wrong = || {
             Error::usage(format!("'{text}' is no fingerprint of a certificate"))
-                .hint("write SHA256: and 64 hexadecimal digits")
+                .hint(packed!("write SHA256: and 64 hexadecimal digits"))
         };
         let digits = match text.split_at_checked(7) {
             Some((prefix, rest)) if prefix.eq_ignore_ascii_case("sha256:") => rest,

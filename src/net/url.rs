@@ -2,6 +2,7 @@
 //! address.
 
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -20,7 +21,7 @@ impl Url {
     pub fn parse(text: &str) -> Result<Url> {
         let invalid = |why: &str| {
             Error::usage(format!("'{text}' is no server address: {why}"))
-                .hint("write for instance https://max.example.com")
+                .hint(packed!("write for instance https://max.example.com"))
         };
         let (secure, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
@@ -42,7 +43,7 @@ impl Url {
         let url = Url { secure, host, port, path };
         if !secure && !url.is_loopback() {
             return Err(Error::usage(format!("'{text}' would send your token unencrypted"))
-                .hint("use https://, or a loopback address"));
+                .hint(packed!("use https://, or a loopback address")));
         }
         Ok(url)
     }

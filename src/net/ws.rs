@@ -8,6 +8,7 @@ use super::exchange::{Answer, Request, receive, send};
 use super::http::{USER_AGENT, failure};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::phx::client::Transmit;
 use crate::redact::Secret;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -68,9 +69,8 @@ pub fn upgrade(mut stream: Stream, url: &Url, token: &Secret, patience: Duration
     }
     if let Some(wrong) = flaw(&answer, &key) {
         let message = format!("'{url}' does not open a WebSocket: its answer has a wrong '{wrong}'");
-        return Ok(Err(
-            Error::new(Kind::Unreachable, message).hint("check the URL, and whether a proxy stands between")
-        ));
+        return Ok(Err(Error::new(Kind::Unreachable, message)
+            .hint(packed!("check the URL, and whether a proxy stands between"))));
     }
     stream.settle(patience)?;
     stream.socket().set_nonblocking(true)?;

@@ -2,6 +2,7 @@
 
 use super::atomic;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::sys::files::HOME;
 use miniserde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -85,7 +86,7 @@ pub fn check_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 63 || name.starts_with('.') || !name.chars().all(good) {
         return Err(Error::usage(format!("'{name}' is no context name"))
-            .hint("a context name has 1 to 63 letters, digits and . _ -"));
+            .hint(packed!("a context name has 1 to 63 letters, digits and . _ -")));
     }
     Ok(())
 }
@@ -109,7 +110,7 @@ pub fn load(directory: &Path) -> Result<Config> {
     let Some(text) = atomic::read(&path)? else { return Ok(Config::empty()) };
     miniserde::json::from_str(&text).map_err(|_| {
         Error::new(Kind::Failed, format!("'{}' is damaged", path.to_string_lossy()))
-            .hint("remove it and run `rig login`")
+            .hint(packed!("remove it and run `rig login`"))
     })
 }
 

@@ -4,6 +4,7 @@
 use super::atomic;
 use super::config::Place;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::redact::Secret;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,8 @@ impl Vault {
         match place {
             Place::File => atomic::write(&self.file(), text),
             Place::Keyring => self.keyring(text).ok_or_else(|| {
-                Error::new(Kind::Failed, "the keyring did not take the session").hint("run `rig login` again")
+                Error::new(Kind::Failed, packed!("the keyring did not take the session"))
+                    .hint("run `rig login` again")
             }),
         }
     }

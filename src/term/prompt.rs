@@ -4,6 +4,7 @@
 use super::output::Output;
 use super::text::safe;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::redact::Secret;
 use crate::sys::terminal::EchoOff;
 use std::io::{self, BufRead, Read};
@@ -16,7 +17,8 @@ pub fn possible(output: &Output, flag: &str) -> Result<()> {
     if output.interactive {
         return Ok(());
     }
-    Err(Error::usage("this needs a yes, and there is no terminal to ask at").hint(format!("add {flag}")))
+    Err(Error::usage(packed!("this needs a yes, and there is no terminal to ask at"))
+        .hint(format!("add {flag}")))
 }
 
 /// Asks a yes-or-no question; anything but yes is no. `flag` answers it without a
@@ -56,7 +58,7 @@ pub fn line() -> Result<String> {
     let mut text = String::new();
     let read = io::stdin().lock().take(MAX_LINE).read_line(&mut text);
     match read {
-        Ok(0) => Err(Error::new(Kind::Usage, "standard input ended before an answer")),
+        Ok(0) => Err(Error::new(Kind::Usage, packed!("standard input ended before an answer"))),
         Ok(_) => Ok(text),
         Err(error) => Err(Error::io("read", "standard input", &error)),
     }

@@ -18,6 +18,7 @@ pub mod member;
 pub mod metrics;
 pub mod network;
 pub mod page;
+pub mod release;
 pub mod secret;
 pub mod token;
 pub mod trash;

@@ -36,6 +36,7 @@ fn documents_have_the_documented_members() {
     check("App", &rig.json(&["create", "app", "web.blue"]));
     let dir = site("x");
     check("Deploy", &rig.json(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]));
+    preview(&rig, dir.path().to_str().unwrap());
     let networks = rig.json(&["list", "networks"]);
     check("Networks", &networks);
     check("Network", &networks["networks"][0]);
@@ -51,6 +52,10 @@ fn documents_have_the_documented_members() {
     let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
     check("History", &history);
     check("Deploy", &status["deploy"]);
+    let releases = rig.json(&["list", "releases", "web.blue"]);
+    check("Releases", &releases);
+    check("Release", &releases["releases"][0]);
+    check("App", &rig.json(&["rollback", "app", "web.blue", "--to", "1"]));
     variables(&rig);
     let status = rig.json(&["status", "network", "blue"]);
     check("Network status", &status);
@@ -83,6 +88,15 @@ fn documents_have_the_documented_members() {
     check("Error", &serde_json::from_str(&ran.stderr).unwrap());
     let home = crate::login::logged_in(&max, "ada");
     check("Logout", &home.json(&["logout"]));
+}
+
+fn preview(rig: &Rig, path: &str) {
+    fs::write(format!("{path}/.git"), "gitdir: x").unwrap();
+    let preview = rig.json(&["deploy", path, "--dry-run"]);
+    check("Preview", &preview);
+    check("Large file", &preview["largest"][0]);
+    check("Left out", &preview["left_out"][0]);
+    check("Verdict", &rig.json(&["deploy", path, "--explain", ".git"]));
 }
 
 fn trash(rig: &Rig) {

@@ -153,6 +153,9 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
         ("app:start", DEPLOY, web.clone(), 0),
         ("app:restart", DEPLOY, web.clone(), 0),
         ("app:scale", DEPLOY, with(json!({"instances": 1})), 0),
+        ("release:list", READ, web.clone(), 0),
+        // It serves already.
+        ("app:rollback", DEPLOY, with(json!({"to": 1})), 0),
         ("deploy:create", DEPLOY, with(deploy.clone()), 0),
         ("var:change", DEPLOY, change(false), 0),
         ("var:change", DEPLOY, change(true), 0),

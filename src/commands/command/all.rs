@@ -6,6 +6,7 @@ use crate::api::exec::{Remote, Said};
 use crate::commands::carry::{OURS, SIGNALS, spawn};
 use crate::commands::shell::why;
 use crate::error::{Error, Kind, Result};
+use crate::packed::packed;
 use crate::queue::{Receiver, bounded, either};
 use crate::session::Session;
 use crate::sys::signals::number;
@@ -135,7 +136,9 @@ fn carry(
                 continue;
             }
             let message = format!("the connection could not be made again for {}", human(keep));
-            return Err(Error::new(Kind::Unreachable, message).hint("how the programs ended is not known"));
+            return Err(
+                Error::new(Kind::Unreachable, message).hint(packed!("how the programs ended is not known"))
+            );
         };
         // What has ended has nothing more to say.
         let Some(one) = all.get_mut(number).filter(|one| one.exit.is_none()) else { continue };

@@ -1,5 +1,6 @@
 //! The dashboard's columns, as data.
 
+use crate::packed::word;
 use crate::view::{Field, Show, field};
 
 /// What comes first when the apps are sorted by a column.
@@ -56,14 +57,14 @@ pub const COLUMNS: &[Column] = &[
     column("memory", "usage.memory", Show::Bytes, 9, Order::Most),
     column("requests", "traffic.requests", Show::Rate, 9, Order::Most),
     column("errors", "traffic.errors", Show::Plain, 6, Order::Most),
-    picture(LOAD, "usage.cpu"),
+    picture("load", "usage.cpu"),
     column("p95", "traffic.p95_us", Show::Micros, 7, Order::Most),
-    picture(TRAFFIC, "traffic.requests"),
+    picture("activity", "traffic.requests"),
     column("restarts", "restarts", Show::Plain, 9, Order::Most),
     column("p50", "traffic.p50_us", Show::Micros, 7, Order::Most),
     column("release", "release", Show::Plain, 8, Order::Most),
     column("deployed", "deployed_at", Show::Ago, 12, Order::Newest),
-    column("instances", "running", Show::Of("instances"), 10, Order::Most),
+    column("instances", "running", Show::Of(word("instances")), 10, Order::Most),
     column("url", "url", Show::Plain, 38, Order::Text),
     column("reason", "reason", Show::Plain, 40, Order::Text),
 ];

@@ -198,7 +198,7 @@ fn heading(board: &Board, chosen: &[Chosen], columns: usize) -> String {
             (true, false) => "v",
             (true, true) => "^",
         };
-        let label = clip(&format!("{}{mark}", column.field.label.to_ascii_uppercase()), *width);
+        let label = clip(&format!("{}{mark}", column.field.label.text().to_ascii_uppercase()), *width);
         place(&mut out, index, column, *width, &label, label.chars().count());
     }
     clip(out.trim_end(), columns)
@@ -228,9 +228,9 @@ fn row(app: &App, chosen: &[Chosen], selected: bool, columns: usize, style: &Sty
 }
 
 fn words(app: &App, column: &Column, width: usize, style: &Style<'_>) -> (String, Option<Colour>) {
-    match column.field.path {
+    match column.field.path.text() {
         NAME => (safe(&app.name).into_owned(), None),
-        LOAD | TRAFFIC => (picture(app, column.field.path, width, style.output.unicode), None),
+        LOAD | TRAFFIC => (picture(app, column.field.path.text(), width, style.output.unicode), None),
         _ => match cell(style.output, &app.row, &column.field, style.now) {
             Some(cell) => (cell.text, cell.colour),
             None => ("-".to_owned(), None),
@@ -240,7 +240,7 @@ fn words(app: &App, column: &Column, width: usize, style: &Style<'_>) -> (String
 
 /// Puts `text`, which is `used` columns wide, where its column is.
 fn place(out: &mut String, index: usize, column: &Column, width: usize, text: &str, used: usize) {
-    let number = matches!(column.order, Order::Most) && column.by == column.field.path;
+    let number = matches!(column.order, Order::Most) && column.by == column.field.path.text();
     pad(out, if index == 0 { 0 } else { 2 });
     let rest = width.saturating_sub(used);
     if number {

@@ -7,6 +7,7 @@ use crate::api::stream::{CREDIT, Item, Stream};
 use crate::commands::{logs, status};
 use crate::error::{Error, Kind, Result};
 use crate::net::link::{Event, Pending, Subscription};
+use crate::packed::packed;
 use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::session::Session;
 use crate::sys::signals::STOPPED;
@@ -169,7 +170,7 @@ impl Live<'_> {
                 Some(Event::Lost(reason)) => self.board.trouble = Some(reason),
                 Some(Event::Refused(error)) => return Err(error),
                 Some(Event::Closed) | None => {
-                    return Err(Error::new(Kind::NotFound, "the network was deleted"));
+                    return Err(Error::new(Kind::NotFound, packed!("the network was deleted")));
                 }
                 Some(_) => {}
             },

@@ -2,6 +2,7 @@
 //! a pipe.
 
 use crate::error::{Error, Result};
+use crate::packed::packed;
 use crate::session::Session;
 use crate::sys::clock::local;
 use crate::sys::terminal::width;
@@ -39,7 +40,7 @@ impl Stamps {
             Some("utc") => Stamps::Utc,
             Some(other) => {
                 return Err(Error::usage(format!("--timestamps takes a form, not '{other}'"))
-                    .hint("one of none, relative, local, utc; for instance `--timestamps utc`"));
+                    .hint(packed!("one of none, relative, local, utc; for instance `--timestamps utc`")));
             }
         })
     }

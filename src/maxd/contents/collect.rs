@@ -4,8 +4,8 @@
 use super::{MANIFESTS, PARTIAL, Pool, named, names};
 use crate::error::Result;
 use crate::manifest::{Hash, parse_hex};
-use crate::maxd::deploys::{Retention, needed_manifests};
 use crate::maxd::platform::{Platform, kept_rows};
+use crate::maxd::releases::{Retention, needed_manifests};
 use crate::maxd::store::{Store, disk};
 use std::collections::HashSet;
 use std::fs;

@@ -5,79 +5,8 @@ use crate::maxd::platform::Address;
 use crate::maxd::store::{explain, held};
 use crate::time::rfc3339;
 use crate::wire::deploy::{Deploy, State};
-use rusqlite::types::FromSql;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::time::SystemTime;
-
-/// Which releases of an app stay on the disk.
-#[derive(Clone, Copy)]
-pub struct Retention {
-    /// So many of the newest that served …
-    pub releases: u64,
-    /// … as long as they take no more than this together, in bytes.
-    pub bytes: u64,
-}
-
-/// The numbers of the releases of an app that stay on the disk, the newest first. In any case
-/// the one that serves and the one that served before it.
-pub fn kept_releases(t: &Transaction<'_>, app: i64, keep: Retention) -> Result<Vec<u64>> {
-    Ok(kept(t, app, keep)?.into_iter().map(|release| release.0).collect())
-}
-
-/// Those with the names of their manifests.
-fn kept(t: &Transaction<'_>, app: i64, keep: Retention) -> Result<Vec<(u64, Option<String>)>> {
-    let query = "SELECT d.release, d.bytes, d.release = a.release, d.manifest
-                 FROM deploys d JOIN all_apps a ON a.id = d.app WHERE d.app = ?1 AND d.state = ?2 ORDER BY d.id DESC";
-    let mut query = t.prepare_cached(query).map_err(explain)?;
-    let mut rows = query.query(params![app, word(State::Live)]).map_err(explain)?;
-    let (mut kept, mut left, mut within, mut before) = (Vec::new(), keep.bytes, true, false);
-    while let Some(row) = rows.next().map_err(explain)? {
-        let column =
-            || Ok((row.get(0)?, row.get::<_, Option<u64>>(1)?, row.get::<_, Option<bool>>(2)?, row.get(3)?));
-        let (number, bytes, serves, manifest) = column().map_err(explain)?;
-        let serves = serves.unwrap_or(false);
-        match left.checked_sub(bytes.unwrap_or(0)) {
-            Some(rest) if (kept.len() as u64) < keep.releases => left = rest,
-            _ => within = false,
-        }
-        if within || serves || before {
-            kept.push((number, manifest));
-        }
-        before = serves;
-    }
-    Ok(kept)
-}
-
-/// The releases of which it is not known what they take on the disk.
-pub(super) fn unmeasured(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
-    let query = "SELECT release FROM deploys WHERE app = ?1 AND state = ?2 AND bytes IS NULL";
-    let mut query = t.prepare(query).map_err(explain)?;
-    let rows = query.query_map(params![app, word(State::Live)], |row| row.get(0));
-    rows.and_then(Iterator::collect).map_err(explain)
-}
-
-/// What a release takes.
-pub(super) fn measured(t: &Transaction<'_>, app: i64, release: u64, bytes: u64) -> Result<()> {
-    let set = "UPDATE deploys SET bytes = ?3 WHERE app = ?1 AND release = ?2";
-    t.execute(set, params![app, release, held(bytes)]).map(drop).map_err(explain)
-}
-
-/// The names of the manifests that a network's releases and the deploys under way need.
-pub fn needed_manifests(t: &Transaction<'_>, network: i64, keep: Retention) -> Result<Vec<String>> {
-    let under_way = "SELECT d.manifest FROM deploys d JOIN all_apps a ON a.id = d.app
-                     WHERE a.network = ?1 AND d.finished_at IS NULL AND d.manifest IS NOT NULL";
-    let mut names = column(t, under_way, network)?;
-    for app in column(t, "SELECT id FROM all_apps WHERE network = ?1", network)? {
-        names.extend(kept(t, app, keep)?.into_iter().filter_map(|release| release.1));
-    }
-    Ok(names)
-}
-
-fn column<T: FromSql>(t: &Transaction<'_>, query: &str, key: i64) -> Result<Vec<T>> {
-    let mut query = t.prepare(query).map_err(explain)?;
-    let rows = query.query_map([key], |row| row.get(0));
-    rows.and_then(Iterator::collect).map_err(explain)
-}
 
 /// Fails every deploy that a former maxd left unfinished; but one whose contents are being sent
 /// goes on.

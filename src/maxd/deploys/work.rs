@@ -1,6 +1,6 @@
 //! One deploy being carried out: from its source to the release that serves.
 
-use super::rows::{kept_releases, measured, unmeasured, word};
+use super::rows::word;
 use super::upload::Source;
 use super::{blocking, deleted, goes_on};
 use crate::archive::{lay_out, unpack};
@@ -13,7 +13,7 @@ use crate::maxd::platform::{Platform, app_in_row};
 use crate::maxd::secrets::Environment;
 use crate::maxd::store::{disk, explain};
 use crate::maxd::supervisor::{Hold, Release};
-use crate::maxd::{sweep, variables};
+use crate::maxd::{releases, sweep, variables};
 use crate::time::human;
 use crate::wire::deploy::{Deploy, State};
 use crate::wire::log::Source as Stream;
@@ -87,6 +87,10 @@ impl Work<'_> {
             release.env = self.platform.store.with(wanted.clone()).await?.0;
             build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
         }
+        // Known before it serves: then what is kept is, too.
+        let (directory, number) = (self.directory.clone(), self.number);
+        let bytes = blocking(move || Ok(sweep::size(&directory))).await?;
+        self.platform.store.with(move |t| releases::measured(t, app, number, bytes)).await?;
         self.enter(state, State::Starting).await?;
         self.say(format!("starting release {}", self.number)).await;
         let mut hold = self.platform.supervisor.hold(self.app).await?;
@@ -200,11 +204,7 @@ impl Work<'_> {
         let (directory, used) = (self.platform.app_directory(app), self.platform.execs.releases(app));
         let store = Arc::clone(&self.platform.store);
         let pruned = tokio::task::spawn_blocking(move || {
-            for number in store.run(|t| unmeasured(t, app))? {
-                let bytes = sweep::size(&directory.join(number.to_string()));
-                store.run(|t| measured(t, app, number, bytes))?;
-            }
-            let kept = store.run(|t| kept_releases(t, app, keep))?;
+            let kept = store.run(|t| releases::kept(t, app, keep))?;
             sweep::prune(&directory, &[kept, used].concat())
         });
         if let Ok(Err(error)) = pruned.await {

@@ -1,4 +1,5 @@
-//! The use-cases that change how an app runs: start, stop, restart, scale.
+//! The use-cases that change how an app runs: start, stop, restart, scale, and go
+//! back to a former release.
 //!
 //! They take as long as the app does ([`under_way`](super::under_way)).
 
@@ -14,6 +15,7 @@ use crate::maxd::store::{explain, held};
 use crate::maxd::supervisor::{Hold, Release};
 use crate::maxd::variables::{self, Scope};
 use crate::wire::app::{App, INSTANCES_MAX, Scale, Select};
+use crate::wire::release::Rollback;
 use rusqlite::{Transaction, params};
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ enum Change {
     Restart,
     /// To so many instances, from the configuration of this version.
     Scale(u64, Option<u64>),
+    /// To this release, or the one before.
+    Rollback(Option<u64>),
 }
 
 impl Change {
@@ -35,6 +39,7 @@ impl Change {
             Change::Stop => "stopped".to_owned(),
             Change::Restart => "restarted".to_owned(),
             Change::Scale(count, _) => format!("scaled to {}", instances(count)),
+            Change::Rollback(_) => "rolled back".to_owned(),
         }
     }
 }
@@ -71,6 +76,12 @@ impl Platform {
             }
         }
         self.change(who, once, Select { network, app }, Change::Scale(instances, version)).await
+    }
+
+    /// `app:rollback`.
+    pub async fn roll_back_app(self: &Arc<Self>, who: &Access, once: Once, request: Rollback) -> Result<App> {
+        let Rollback { network, app, to } = request;
+        self.change(who, once, Select { network, app }, Change::Rollback(to)).await
     }
 
     async fn change(
@@ -162,6 +173,17 @@ impl Platform {
             Change::Restart => {
                 let release = running(&row, hold.release())?;
                 hold.switch(release, row.instances).await.map_err(failed)?.ended().await;
+            }
+            Change::Rollback(to) => {
+                let (release, rows) = self.former(&row, to).await?;
+                let number = release.number;
+                if row.release == Some(number) && hold.runs() {
+                    return Ok((hold, None));
+                }
+                hold.switch(release, row.instances).await.map_err(failed)?;
+                self.keep_former(app, number, rows, Some(user.to_owned())).await?;
+                let from = row.release.map_or(String::new(), |from| format!(" from release {from}"));
+                return Ok((hold, Some(format!("rolled back{from} to release {number}"))));
             }
             Change::Scale(count, version) => {
                 let (scope, by) = (Scope { network: row.network_id, app: Some(app) }, user.to_owned());
@@ -264,10 +286,13 @@ fn failed(row: &AppRow, change: Change, error: Error) -> Error {
         return error;
     }
     let message = format!("app '{}' was not {}: {error}", row.name, change.done());
+    let kind = if matches!(change, Change::Rollback(_)) { Kind::DeployFailed } else { Kind::Failed };
     let after = match change {
         Change::Start | Change::Stop => "it stays stopped",
+        Change::Rollback(_) if row.stopped => "it stays stopped",
+        Change::Rollback(_) => "the release that served goes on serving",
         Change::Restart | Change::Scale(..) => "those that ran go on serving",
     };
     let hint = error.hint_text().map_or(String::new(), |hint| format!("; {hint}"));
-    Error::new(Kind::Failed, message).hint(format!("{after}{hint}"))
+    Error::new(kind, message).hint(format!("{after}{hint}"))
 }

@@ -6,8 +6,9 @@ use crate::error::{Error, Kind, Result};
 use crate::maxd::access::{Access, SEEN, admit};
 use crate::maxd::alerts;
 use crate::maxd::auth::Identity;
-use crate::maxd::deploys::{Retention, fail_those_of, kept_releases};
+use crate::maxd::deploys::fail_those_of;
 use crate::maxd::once::Once;
+use crate::maxd::releases::{self, Retention};
 use crate::maxd::store::{disk, explain, held};
 use crate::maxd::supervisor;
 use crate::maxd::sweep;
@@ -118,7 +119,7 @@ impl Doomed {
         };
         let mut releases = 0;
         for app in &self.apps {
-            releases += kept_releases(t, *app, keep)?.len() as u64;
+            releases += releases::kept(t, *app, keep)?.len() as u64;
         }
         let variables =
             "variables WHERE until IS NULL AND network = ?1 AND (?2 IS NULL OR app = ?2) AND sealed IS";

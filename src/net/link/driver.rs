@@ -6,6 +6,7 @@ use super::{Command, Event, Joined};
 use crate::error::{Error, Kind, Result};
 use crate::net::connection::{Connection, Received};
 use crate::net::dial::silent;
+use crate::packed::packed;
 use crate::phx::client::{Body, ChannelId, Client, Event as PhxEvent, PushId};
 use crate::queue::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use crate::sys::wait::Waiter;
@@ -295,7 +296,8 @@ impl Driver {
                 self.tell(channel, Event::Lost("the server lost its place".to_owned()));
             }
             PhxEvent::Closed(channel) if channel == self.control => {
-                let error = Error::new(Kind::Unreachable, "Max takes no more requests on this connection");
+                let error =
+                    Error::new(Kind::Unreachable, packed!("Max takes no more requests on this connection"));
                 self.refused(channel, error.hint("try again"));
             }
             PhxEvent::Closed(channel) => {
@@ -464,14 +466,14 @@ fn failure(response: String) -> Error {
         Ok(failure) => failure.into(),
         // Phoenix's own words for what no channel took.
         Err(_) if crate::json::member(&response, "reason") == Some("\"unmatched topic\"") => {
-            Error::new(Kind::NotFound, "this server has no such topic")
+            Error::new(Kind::NotFound, packed!("this server has no such topic"))
         }
-        Err(_) => Error::new(Kind::Failed, "Max refused without saying why")
-            .hint("rig and Max may be of different versions"),
+        Err(_) => Error::new(Kind::Failed, packed!("Max refused without saying why"))
+            .hint(packed!("rig and Max may be of different versions")),
     }
 }
 
 fn unanswered(event: &str) -> Error {
     Error::new(Kind::Unreachable, format!("the connection to Max was lost before '{event}' was answered"))
-        .hint("it may have happened; look before you try again")
+        .hint(packed!("it may have happened; look before you try again"))
 }

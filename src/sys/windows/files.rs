@@ -16,6 +16,11 @@ pub fn create(path: &Path) -> io::Result<File> {
     File::create(path)
 }
 
+/// Opens a regular file to be read.
+pub fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
 /// Makes a directory and those above it; for who may look into it see [`create`].
 pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)

@@ -1,0 +1,52 @@
+//! Releases: `release:list`, `app:rollback`.
+
+use miniserde::{Deserialize, Serialize};
+
+/// `app:rollback`.
+#[derive(Serialize, Deserialize)]
+pub struct Rollback {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// The release that is to serve; the one before the serving one when absent.
+    pub to: Option<u64>,
+}
+
+/// A release that serves or has served.
+#[derive(Serialize, Deserialize)]
+pub struct Release {
+    /// Its number, counted per app from 1.
+    pub release: u64,
+    /// `serving`, `kept`, or `gone` when its files are not kept any more.
+    pub state: String,
+    /// When it took the app's traffic last.
+    pub since: String,
+    /// How: `deployed`, `rolled_back`, or `returned` when Max did so by itself.
+    pub what: String,
+    /// From which release; null when there was none.
+    pub from: Option<u64>,
+    /// Who gave it that; null when Max did so by itself, or that is not known.
+    pub by: Option<String>,
+    /// The deploy that made it.
+    pub deploy: u64,
+    /// What was recognised: `node`, `python`, `static`, `procfile`, `rig.json`.
+    pub kind: Option<String>,
+    /// Who deployed it.
+    pub user: String,
+    /// When it took the traffic first.
+    pub deployed_at: String,
+    /// Why Max returned from it to the one before; null when it did not.
+    pub error: Option<String>,
+}
+
+/// The answer to `release:list`.
+#[derive(Serialize, Deserialize)]
+pub struct List {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// The newest 1000, the newest first.
+    pub releases: Vec<Release>,
+}

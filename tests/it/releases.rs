@@ -1,0 +1,163 @@
+//! Releases: which there are, and the way back to one.
+
+use crate::harness::{Max, Rig, project, site, wait_for};
+use crate::lifecycle::{events, moody, under_load};
+use crate::visitor::{HOST, deploy, lab_with};
+use serde_json::{Value, json};
+use std::fs;
+
+/// A network with this user as its owner.
+fn owned(max: &Max) -> Rig {
+    let rig = max.rig("ann");
+    rig.ok(&["create", "network", "blue"]);
+    rig
+}
+
+/// Deploys a page as `web`.
+fn page(rig: &Rig, text: &str) {
+    rig.ok(&["deploy", site(text).path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+}
+
+fn seen(max: &Max) -> String {
+    max.get("web.blue.localhost", "/").1
+}
+
+/// Number, state, how it came to serve, and from where, of all releases of `web`.
+fn listed(rig: &Rig, app: &str) -> Vec<(u64, String, String, Option<u64>)> {
+    let list = rig.json(&["list", "releases", app]);
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+    let row = |one: &Value| {
+        (one["release"].as_u64().unwrap(), text(one, "state"), text(one, "what"), one["from"].as_u64())
+    };
+    list["releases"].as_array().unwrap().iter().map(row).collect()
+}
+
+fn row(release: u64, state: &str, what: &str, from: Option<u64>) -> (u64, String, String, Option<u64>) {
+    (release, state.to_owned(), what.to_owned(), from)
+}
+
+/// A `rig.json` of a server that ends at once while the file `bad` exists.
+const SETTINGS: &str =
+    r#"{"build":"cc -O1 -pthread -o server server.c","run":"test -e bad && exit 5; exec ./server"}"#;
+
+#[test]
+fn a_rollback_under_load_goes_back_and_survives_a_restart() {
+    let (mut max, rig, _dir) = moody();
+    let two = lab_with("two\n", SETTINGS);
+    deploy(&max, &rig, &two);
+    rig.ok(&["scale", "app", "lab.blue", "2"]);
+    under_load(&max, &["GET", "POST"], |tally| {
+        let said = rig.ok(&["rollback", "app", "lab.blue"]);
+        assert!(said.starts_with("release 1 of app lab of network blue serves\nhttp"), "{said}");
+        tally.spread(2);
+    });
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
+    let expected = [row(2, "kept", "deployed", Some(1)), row(1, "serving", "rolled_back", Some(2))];
+    assert_eq!(listed(&rig, "lab.blue"), expected);
+    assert!(events(&rig).contains(&"rolled back from release 2 to release 1 by ada".to_owned()));
+    max.kill();
+    max.serve();
+    wait_for("it to serve", || (max.get(HOST, "/") == (200, "one\n".to_owned())).then_some(()));
+    assert_eq!(listed(&rig, "lab.blue"), expected);
+    // Forwards too; and the next deploy has the next number.
+    rig.ok(&["rollback", "app", "lab.blue", "--to", "2"]);
+    assert_eq!(max.get(HOST, "/"), (200, "two\n".to_owned()));
+    deploy(&max, &rig, &two);
+    let expected = [
+        row(3, "serving", "deployed", Some(2)),
+        row(2, "kept", "rolled_back", Some(1)),
+        row(1, "kept", "rolled_back", Some(2)),
+    ];
+    assert_eq!(listed(&rig, "lab.blue"), expected);
+}
+
+#[test]
+fn a_rollback_that_is_not_healthy_exits_7_and_leaves_what_serves() {
+    let (max, rig, dir) = moody();
+    deploy(&max, &rig, &lab_with("two\n", SETTINGS));
+    fs::write(dir.join("bad"), "").unwrap();
+    let ran = rig.run(&["rollback", "app", "lab.blue"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (7, ""), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("rig: app 'lab' was not rolled back: '"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(" exited with code 5"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("\n  the release that served goes on serving"), "{}", ran.stderr);
+    assert_eq!(max.get(HOST, "/"), (200, "two\n".to_owned()));
+    assert_eq!(listed(&rig, "lab.blue")[0], row(2, "serving", "deployed", Some(1)));
+    let ran = rig.run(&["rollback", "app", "lab.blue", "-o", "json"]);
+    let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!((&error["code"], &error["exit_code"]), (&json!("deploy_failed"), &json!(7)));
+    // One that is stopped stays so.
+    rig.ok(&["stop", "app", "lab.blue"]);
+    let ran = rig.run(&["rollback", "app", "lab.blue"]);
+    assert!(ran.code == 7 && ran.stderr.contains("it stays stopped"), "{}", ran.stderr);
+    fs::remove_file(dir.join("bad")).unwrap();
+    rig.ok(&["rollback", "app", "lab.blue"]);
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
+}
+
+#[test]
+fn what_is_gone_names_what_is_kept() {
+    let max = Max::with(&["--keep-releases", "5"]);
+    let rig = owned(&max);
+    rig.ok(&["create", "app", "web.blue"]);
+    let none = rig.run(&["list", "releases", "web.blue"]);
+    assert_eq!((none.code, none.stderr.as_str()), (0, "no releases yet: `rig deploy`\n"));
+    let ran = rig.run(&["rollback", "app", "web.blue"]);
+    ran.fails(
+        6,
+        "rig: app 'web' has no release to go back to\n  there is no other that is kept; see `rig list releases`\n",
+    );
+    for n in 1..=7 {
+        page(&rig, &format!("page {n}"));
+    }
+    let list = rig.json(&["list", "releases", "web.blue", "--where", "state=gone"]);
+    let gone: Vec<_> = list["releases"].as_array().unwrap().iter().map(|one| &one["release"]).collect();
+    assert_eq!(gone, [2, 1]);
+    let ran = rig.run(&["rollback", "app", "web.blue", "--to", "2"]);
+    ran.fails(
+        3,
+        "rig: the files of release 2 of app 'web' are not kept any more\n  kept are 6, 5, 4, 3; see `rig list releases`\n",
+    );
+    let ran = rig.run(&["rollback", "app", "web.blue", "--to", "9"]);
+    ran.fails(
+        3,
+        "rig: app 'web' has no release 9 that has served\n  kept are 6, 5, 4, 3; see `rig list releases`\n",
+    );
+    // What serves is kept, however many came after it.
+    rig.ok(&["rollback", "app", "web.blue", "--to", "3"]);
+    assert_eq!(seen(&max), "page 3");
+    for n in 8..=10 {
+        page(&rig, &format!("page {n}"));
+        rig.ok(&["rollback", "app", "web.blue", "--to", "3"]);
+    }
+    let states: Vec<_> = listed(&rig, "web.blue").into_iter().map(|one| (one.0, one.1)).collect();
+    let kept: Vec<_> = states.iter().filter(|one| one.1 != "gone").map(|one| one.0).collect();
+    assert_eq!(kept, [10, 9, 8, 7, 3], "{states:?}");
+    let ran = rig.run(&["rollback", "app", "web.blue"]);
+    ran.fails(
+        6,
+        "rig: app 'web' has no release before 3 to go back to\n  kept are 10, 9, 8, 7; see `rig list releases`\n",
+    );
+}
+
+#[test]
+fn a_rollback_runs_with_the_present_variables_and_is_done_once() {
+    let max = Max::start();
+    let rig = owned(&max);
+    let server = include_str!("../apps/hello/server.c");
+    let settings = r#"{"build":"cc -o server server.c","run":"echo $COLOR >>seen; exec ./server"}"#;
+    let dir = project(&[("server.c", server), ("message.txt", "hi\n"), ("rig.json", settings)]);
+    rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue", "--create"]);
+    page(&rig, "two");
+    rig.ok(&["create", "var", "COLOR=red", "-a", "web.blue", "--stage"]);
+    let request = r#"{"network":"blue","app":"web","idempotency_key":"k"}"#;
+    assert_eq!(rig.json(&["api", "app:rollback", request])["release"], 1);
+    assert_eq!(rig.ok(&["command", "web.blue", "tail -n 1 seen"]), "red\n");
+    assert_eq!(rig.json(&["list", "vars", "-a", "web.blue"])["staged"], json!([]));
+    rig.ok(&["rollback", "app", "web.blue", "--to", "2"]);
+    assert_eq!(rig.json(&["api", "app:rollback", request])["release"], 1);
+    assert_eq!(seen(&max), "two");
+    // Nothing is different.
+    rig.ok(&["rollback", "app", "web.blue", "--to", "2"]);
+    assert_eq!(listed(&rig, "web.blue")[0], row(2, "serving", "rolled_back", Some(1)));
+}
