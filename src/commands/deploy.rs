@@ -1,9 +1,9 @@
 //! `rig deploy`: pack, send, follow the build, wait until it serves.
 
+mod follow;
 mod preview;
 
 use crate::api::decode;
-use crate::api::stream::{CREDIT, Item, Stream};
 use crate::archive::pack::Pack;
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
@@ -12,14 +12,13 @@ use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use crate::term::progress::Progress;
+use crate::term::prompt;
 use crate::term::prompt::confirm;
 use crate::term::text::{bytes, count};
-use crate::term::{on_interrupt, prompt};
 use crate::time::human;
-use crate::wire::deploy::{Create, Deploy, Follow, State};
+use crate::wire::deploy::{Create, Deploy};
 use crate::wire::{Limits, Welcome};
 use miniserde::json;
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -40,9 +39,18 @@ const EXPLAIN: Flag = Flag {
     value: "FILE",
     help: packed!("only tell whether this is sent, and which rule says so"),
 };
-
-/// How many of the last build lines an error carries.
-const LAST_LINES: usize = 10;
+const DETACH: Flag = Flag {
+    long: "detach",
+    short: None,
+    value: "",
+    help: packed!("do not wait: print its number once all is sent"),
+};
+const REPLACE: Flag = Flag {
+    long: "replace",
+    short: None,
+    value: "",
+    help: packed!("cancel deploys of the app that are under way"),
+};
 
 /// `rig deploy`.
 pub const DEPLOY: Command = Command {
@@ -55,12 +63,13 @@ pub const DEPLOY: Command = Command {
             healthy, and prints its URL. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
-            \"health\" and \"limits\". --timeout limits the whole deploy. Ignore files may stand in \
+            \"health\" and \"limits\". --timeout limits the whole deploy. Ctrl-C \
+            asks whether to cancel it; what was sent goes on without rig. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
-            they mean to git."
+            they mean to git. --explain takes a path below the directory."
     ),
     args: &[Arg { name: "PATH", help: packed!("the directory (this one by default)"), required: false }],
-    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DRY_RUN, &EXPLAIN],
+    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DETACH, &REPLACE, &DRY_RUN, &EXPLAIN],
     examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
         (
@@ -68,6 +77,7 @@ pub const DEPLOY: Command = Command {
             "rig deploy --app web --network blue --create --link",
         ),
         ("What would be sent, and why not", "rig deploy --dry-run; rig deploy --explain src/a.log"),
+        ("Without waiting", "rig status deploy \"$(rig deploy --detach)\""),
         ("In CI", "rig deploy --create -o json | jq -r .url"),
     ],
     run: deploy,
@@ -94,18 +104,20 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let created = create(session, matches, &name, &tree)?;
     let deadline = session.limit.map(|limit| started + limit);
     upload(session, &created, tree)?;
-    on_interrupt(&format!(
-        "deploy {} goes on in Max; see `rig logs build {}.{}`",
-        created.id, name.app, name.network
-    ));
-    let ended = follow(session, &created, deadline)?;
-    on_interrupt("");
+    let ended = match matches.has(&DETACH) {
+        true => follow::look(session, &created)?,
+        false => follow::follow(session, &created, deadline)?,
+    };
     if matches.has(&LINK) {
         project::create(&directory, name.app.as_str(), name.network.as_str())?;
         session.output.note(&format!("wrote '{}'", directory.join(project::FILE).to_string_lossy()));
     }
     if session.output.json {
         return session.output.document(&ended);
+    }
+    if matches.has(&DETACH) {
+        session.output.note(&format!("see `rig status deploy {}`", ended.id));
+        return session.output.line(&ended.id.to_string());
     }
     let release = ended.release.map_or(String::new(), |release| format!("release {release} "));
     session.output.note(&format!("{release}of {} serves after {}", name.app, human(started.elapsed())));
@@ -123,6 +135,7 @@ fn create(session: &Session, matches: &Matches, name: &AppName, tree: &Tree) -> 
             create,
             source_bytes: tree.bytes,
             files,
+            replace: Some(matches.has(&REPLACE)),
         })
     };
     let ask = |create| decode::<Deploy>(&session.max()?.ask("deploy:create", request(create))?);
@@ -198,79 +211,4 @@ fn upload(session: &Session, deploy: &Deploy, tree: Tree) -> Result<()> {
     }
     body.progress.finish(Instant::now());
     Ok(())
-}
-
-/// Shows the build until the deploy has ended.
-fn follow(session: &Session, deploy: &Deploy, deadline: Option<Instant>) -> Result<Deploy> {
-    let params = |after| json::to_string(&Follow { after, credit: CREDIT });
-    let mut stream = Stream::open(session.max()?, &format!("deploy:{}", deploy.id), params)?;
-    let output = &session.output;
-    let mut last = VecDeque::with_capacity(LAST_LINES);
-    loop {
-        let item = stream.next(deadline).map_err(|error| match error.kind() {
-            Kind::TimedOut => late(deploy),
-            _ => error,
-        })?;
-        match item {
-            Item::Lines(lines) => {
-                for line in lines {
-                    output.note(&line.text);
-                    if last.len() == LAST_LINES {
-                        last.pop_front();
-                    }
-                    last.push_back(line.text);
-                }
-            }
-            Item::State(now) => match now.state {
-                State::Live => return Ok(*now),
-                State::Failed => return Err(failed(&now, last.make_contiguous(), output.json)),
-                // The lines show how far it is.
-                _ => {}
-            },
-            Item::Note(text) => output.note(&text),
-            Item::Mark => {}
-            Item::Gap(_) => output.note("(some lines are no longer kept)"),
-            Item::End(_) => {
-                return Err(Error::new(
-                    Kind::Failed,
-                    format!("Max stopped telling about deploy {}", deploy.id),
-                )
-                .hint(format!("see `rig status app {}.{}`", deploy.app, deploy.network)));
-            }
-        }
-    }
-}
-
-fn phase(state: State) -> &'static str {
-    match state {
-        State::Uploading => "waiting for the source",
-        State::Queued => "waiting for the app's previous deploy",
-        State::Unpacking => "unpacking",
-        State::Building => "building",
-        State::Starting => "starting",
-        State::Live => "live",
-        State::Failed => "failed",
-    }
-}
-
-fn failed(deploy: &Deploy, last: &[String], json: bool) -> Error {
-    let phase = deploy.phase.map_or("working", phase);
-    let reason = deploy.error.as_deref().unwrap_or("no reason was given");
-    let error =
-        Error::new(Kind::DeployFailed, format!("deploy {} failed while {phase}: {reason}", deploy.id));
-    // A person has just seen the lines; a script has not.
-    let tail = if json && !last.is_empty() {
-        format!("; the last lines were:\n{}", last.join("\n"))
-    } else {
-        String::new()
-    };
-    error.hint(format!("see `rig logs build {}.{}`{tail}", deploy.app, deploy.network))
-}
-
-fn late(deploy: &Deploy) -> Error {
-    Error::new(Kind::TimedOut, format!("deploy {} was not finished in time; it goes on in Max", deploy.id))
-        .hint(format!(
-            "see `rig status app {}.{}`, or give it longer with --timeout",
-            deploy.app, deploy.network
-        ))
 }

@@ -70,6 +70,7 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("secret:rotate", Some(Admin)),
     ("deploy:create", Some(Deploy)),
     ("deploy:status", Some(Read)),
+    ("deploy:cancel", Some(Deploy)),
     ("alert:list", Some(Read)),
     ("webhook:create", Some(Admin)),
     ("webhook:list", Some(Read)),

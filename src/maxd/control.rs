@@ -84,6 +84,9 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             let request = read::<deploy::Select>(event, payload)?;
             write(platform.deploy_status(who, request.id).await.map(|(deploy, ..)| deploy))
         }
+        "deploy:cancel" => {
+            write(platform.cancel_deploy(who, once()?, read::<deploy::Select>(event, payload)?.id).await)
+        }
         "alert:list" => write(platform.list_alerts(who, read::<alert::Filter>(event, payload)?).await),
         "webhook:create" => {
             write(platform.create_webhook(who, once()?, read::<webhook::Create>(event, payload)?).await)

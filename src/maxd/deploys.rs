@@ -1,10 +1,14 @@
 //! Deploys: from the request over the upload and the build to the switch of traffic.
 //! Each state is on the disk before anybody is told.
 
+mod cancel;
+mod incoming;
 mod rows;
 mod upload;
 mod work;
 
+pub use cancel::{cancel, cancelled};
+use cancel::{check, deleted, goes_on, over};
 pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
@@ -19,7 +23,7 @@ use crate::name::Name;
 use crate::time::rfc3339;
 use crate::wire::deploy::{Create, Deploy, State};
 use rows::{find, missing, word};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 use std::fs;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -68,7 +72,12 @@ impl Deploys {
 
     /// Ends the uploads of apps that are deleted.
     pub async fn end_uploads(&self, apps: &[i64]) {
-        self.uploads.end(apps).await;
+        self.uploads.end(|_, app| apps.contains(&app)).await;
+    }
+
+    /// Ends the upload of a deploy that is cancelled.
+    pub async fn end_upload(&self, deploy: u64) {
+        self.uploads.end(|id, _| id == deploy).await;
     }
 
     /// Waits until those under way have ended, which they do by themselves when maxd stops.
@@ -108,11 +117,15 @@ impl Platform {
                 )
                 .map_err(explain)?;
                 let id = t.last_insert_rowid();
+                if request.replace == Some(true) {
+                    cancel::others(t, app.id, id, &asks.name)?;
+                }
                 let deploy = find(t, id, &address)?.ok_or_else(|| missing(id as u64))?;
                 Ok((deploy, created))
                 })
             })
             .await?;
+        self.deploys.changed();
         if let Some(row) = created.flatten() {
             self.app_created(who, &row).await;
         }
@@ -157,16 +170,20 @@ impl Platform {
             network,
             number,
             directory: self.app_directory(app).join(number.to_string()),
+            writing: Arc::default(),
         };
         if turn.waits() {
             work.say("waiting for the app's previous deploy".to_owned()).await;
         }
-        turn.comes().await;
         let mut state = State::Queued;
         let mut stopping = self.stopping.clone();
+        let all = async {
+            turn.comes().await;
+            work.all(&source, &mut state).await
+        };
         let result = tokio::select! {
             biased;
-            result = work.all(&source, &mut state) => result,
+            result = all => result,
             gone = work.deleted() => Err(gone),
             _ = stopping.wait_for(|stopping| *stopping) => {
                 Err(Error::new(Kind::Failed, "maxd was stopped during this deploy"))
@@ -175,6 +192,12 @@ impl Platform {
         if let Source::Archive(path) = source {
             let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
         }
+        let result = match result {
+            Ok(served) => Ok(served),
+            Err(error) => {
+                Err(self.store.with(move |t| cancelled(t, deploy.id)).await.ok().flatten().unwrap_or(error))
+            }
+        };
         let last = match &result {
             Ok(_) => format!("release {number} serves"),
             Err(error) => format!("failed: {error}"),
@@ -230,16 +253,6 @@ impl Platform {
         self.deploys.changed();
         Ok(known)
     }
-}
-
-/// Whether nobody has ended a deploy: deleting its app does.
-fn goes_on(t: &Transaction<'_>, id: u64) -> Result<bool> {
-    let query = "SELECT EXISTS (SELECT 1 FROM deploys WHERE id = ?1 AND finished_at IS NULL)";
-    t.query_row(query, [id], |row| row.get(0)).map_err(explain)
-}
-
-fn deleted() -> Error {
-    Error::new(Kind::NotFound, "the app was deleted")
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

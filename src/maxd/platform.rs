@@ -1,6 +1,7 @@
 //! The use-cases: what a user can ask for, each one transaction. A network is looked up for
 //! who asks, so that one he is no member of is simply not found.
 
+mod cancel;
 mod configuration;
 mod lifecycle;
 mod releases;

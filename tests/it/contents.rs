@@ -256,6 +256,26 @@ fn a_newer_upload_of_a_deploy_takes_over_from_one_that_hangs() {
 }
 
 #[test]
+fn an_upload_of_a_deploy_that_is_cancelled_ends() {
+    let max = Max::start();
+    let ann = Sender::new(&max, "ann", "blue");
+    let (files, deploy) = (site(), ann.begin());
+    let progress = ann.send(&max, deploy, "manifest", &files.full());
+    let body = files.missing(&progress);
+    let mut hanging = ann.open(deploy, "contents", body.len());
+    hanging.write_all(&body[..body.len() / 2]).unwrap();
+    let cancelled = ann.rig.ok(&["api", "deploy:cancel", &serde_json::json!({"id": deploy}).to_string()]);
+    assert!(cancelled.contains("cancelled by ann"), "{cancelled}");
+    let mut answer = String::new();
+    hanging.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 409 ") && answer.contains("cancelled by ann"), "{answer}");
+    let refused = ann.refused(&max, deploy, "contents", &body);
+    assert_eq!((refused.0, refused.2.as_str()), (409, "cancelled by ann"));
+    // Its manifest still says what became of it.
+    assert_eq!(ann.send(&max, deploy, "manifest", &files.full())["deploy"]["error"], "cancelled by ann");
+}
+
+#[test]
 fn an_upload_that_does_not_move_ends_and_what_came_stays() {
     let max = Max::trial("idle=300");
     let ann = Sender::new(&max, "ann", "blue");

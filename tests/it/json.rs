@@ -52,6 +52,7 @@ fn documents_have_the_documented_members() {
     let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
     check("History", &history);
     check("Deploy", &status["deploy"]);
+    check("Deploy", &rig.json(&["status", "deploy", "1"]));
     let releases = rig.json(&["list", "releases", "web.blue"]);
     check("Releases", &releases);
     check("Release", &releases["releases"][0]);

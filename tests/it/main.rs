@@ -1,6 +1,7 @@
 //! The real `rig` against a real `maxd`, over real sockets. One file a subject.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cancel;
 mod certs;
 mod harness;
 mod receiver;

@@ -185,7 +185,7 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
 }
 
 /// What is asked for otherwise in [`every_cell`].
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "session:show",
     "network:create",
     "network:list",
@@ -193,6 +193,7 @@ const OTHERS: [&str; 14] = [
     "trash:list",
     "trash:delete",
     "deploy:status",
+    "deploy:cancel",
     "webhook:delete",
     "exec:list",
     "exec:delete",
@@ -275,6 +276,8 @@ fn cells(world: &World, caller: Caller, deploy: u64, lasting: &Value) {
     let mut making = deploy_of(&new);
     making["create"] = json!(true);
     ask("deploy:create", making, may(ADMIN, 0));
+    let begun = world.made("dan", "deploy:create", deploy_of("web"))["id"].clone();
+    ask("deploy:cancel", json!({"id": begun}), may(DEPLOY, 0));
     // What one sees is what there is, but for other networks.
     ask("session:show", json!({}), 0);
     ask("deploy:status", json!({"id": deploy}), 0);

@@ -2,8 +2,9 @@
 //! deploy has one at a time. What comes of an archive is lost with its connection, and so is
 //! its deploy; contents stay, and their deploy waits for the rest.
 
+use super::incoming::{Incoming, too_large};
 use super::rows::{fail, find, missing, word};
-use super::{blocking, deleted};
+use super::{blocking, cancelled, deleted, over};
 use crate::archive::{Limits, read_changes};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, hex, parse_hex, write_ranges};
@@ -11,11 +12,10 @@ use crate::maxd::access::Access;
 use crate::maxd::contents::{Pool, Receiver, each_once};
 use crate::maxd::platform::Platform;
 use crate::maxd::store::{disk, explain, held};
-use crate::time::{human, rfc3339};
+use crate::time::rfc3339;
 use crate::wire::deploy::{Deploy, Partial, Progress, State};
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::Body;
 use flate2::bufread::MultiGzDecoder;
-use futures_util::StreamExt;
 use rusqlite::{Transaction, params};
 use std::collections::HashMap;
 use std::fs;
@@ -23,8 +23,6 @@ use std::io::{BufReader, Seek};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 /// How long an upload may stay away, in SQLite's words.
@@ -66,12 +64,15 @@ impl Uploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends those of apps that are deleted.
-    pub async fn end(&self, apps: &[i64]) {
+    /// Ends those of some deploys, by their number and their app.
+    pub async fn end(&self, which: impl Fn(u64, i64) -> bool) {
         let ended: Vec<CancellationToken> = {
             let uploads = self.lock();
-            let of_them = uploads.values().filter(|upload| apps.contains(&upload.app));
-            of_them.inspect(|upload| upload.end.cancel()).map(|upload| upload.ended.clone()).collect()
+            let of_them = uploads.iter().filter(|(id, upload)| which(**id, upload.app));
+            of_them
+                .inspect(|(_, upload)| upload.end.cancel())
+                .map(|(_, upload)| upload.ended.clone())
+                .collect()
         };
         for ended in ended {
             ended.cancelled().await;
@@ -100,75 +101,12 @@ impl Drop for Upload {
 impl Upload {
     /// What comes of a request's body, within limits.
     fn incoming(&self, body: Body, limit: u64, what: &'static str) -> Incoming {
-        let (end, idle) = (self.end.clone(), self.platform.sockets.trial.idle);
-        let stopping = self.platform.stopping.clone();
-        let (id, chunks) = (self.deploy.id, body.into_data_stream());
-        Incoming { id, chunks, end, stopping, idle, limit, left: limit, what }
+        Incoming::new(&self.platform, self.deploy.id, self.end.clone(), body, limit, what)
     }
 
     fn pool(&self) -> Arc<Pool> {
         self.platform.contents.pool(self.network)
     }
-}
-
-/// The body of an upload.
-struct Incoming {
-    id: u64,
-    chunks: BodyDataStream,
-    end: CancellationToken,
-    stopping: tokio::sync::watch::Receiver<bool>,
-    idle: std::time::Duration,
-    limit: u64,
-    left: u64,
-    what: &'static str,
-}
-
-impl Incoming {
-    /// What comes next; none at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        let chunk = tokio::select! {
-            biased;
-            () = self.end.cancelled() => {
-                let message = format!("the upload of deploy {} was ended by another request", self.id);
-                return Err(Error::new(Kind::Conflict, message));
-            }
-            _ = self.stopping.wait_for(|stopping| *stopping) => {
-                return Err(Error::new(Kind::Failed, "the server is stopping").hint("deploy again"));
-            }
-            chunk = tokio::time::timeout(self.idle, self.chunks.next()) => chunk,
-        };
-        let chunk = match chunk {
-            Err(_) => {
-                let message = format!("nothing of the upload came for {}", human(self.idle));
-                return Err(Error::new(Kind::TimedOut, message).hint("deploy again"));
-            }
-            Ok(None) => return Ok(None),
-            Ok(Some(chunk)) => {
-                chunk.map_err(|_| Error::new(Kind::Failed, "the upload ended early").hint("deploy again"))?
-            }
-        };
-        let left = self.left.checked_sub(chunk.len() as u64);
-        self.left = left.ok_or_else(|| over(self.what, self.limit))?;
-        Ok(Some(chunk))
-    }
-
-    /// Writes all of it into a file, at constant memory.
-    async fn store(mut self, path: &std::path::Path) -> Result<File> {
-        let failed = |error: std::io::Error| disk("write", path, &error);
-        let mut options = tokio::fs::OpenOptions::new();
-        let opened = options.read(true).write(true).create(true).truncate(true).open(path);
-        let mut file = opened.await.map_err(failed)?;
-        while let Some(chunk) = self.next().await? {
-            file.write_all(&chunk).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)?;
-        Ok(file)
-    }
-}
-
-fn over(what: &str, limit: u64) -> Error {
-    let verb = if what.ends_with('s') { "have" } else { "has" };
-    Error::new(Kind::TooLarge, format!("the {what} {verb} more than {limit} bytes"))
 }
 
 impl Platform {
@@ -237,7 +175,7 @@ impl Platform {
         let path = self.data.join("uploads").join(format!("{id}.tar.gz"));
         let limit = self.limits.source_bytes.saturating_add(ARCHIVE_SLACK);
         let stored = match length {
-            Some(length) if length > limit => Err(over("archive", limit)),
+            Some(length) if length > limit => Err(too_large("archive", limit)),
             _ => match upload.incoming(body, limit, "archive").store(&path).await {
                 Ok(file) => file.sync_all().await.map_err(|error| disk("write", &path, &error)),
                 Err(error) => Err(error),
@@ -331,7 +269,7 @@ impl Platform {
                            WHERE id = ?1 AND state = ?4";
                 let with = params![id, word(State::Queued), app, word(State::Uploading)];
                 if t.execute(set, with).map_err(explain)? == 0 {
-                    return Err(deleted());
+                    return Err(over(t, id)?);
                 }
                 let deploy = find(t, held(id), &address)?.ok_or_else(|| missing(id))?;
                 // Here, so that the queue has the order of the releases' numbers.
@@ -425,7 +363,7 @@ fn record(upload: &Upload, mut file: fs::File) -> Result<(Hash, Found)> {
         let set = "UPDATE deploys SET manifest = ?2 WHERE id = ?1 AND state = ?3";
         let with = params![held(id), hex(&name), word(State::Uploading)];
         match t.execute(set, with).map_err(explain)? {
-            0 => Err(deleted()),
+            0 => Err(over(t, id)?),
             _ => sent_now(t, id),
         }
     })?;
@@ -457,7 +395,10 @@ fn wanted(upload: &Upload) -> Result<(Hash, Vec<(Hash, u64)>)> {
     let name = match upload.platform.store.run(|t| uploading(t, id))? {
         (State::Uploading, Some(name)) => parse_hex(name.as_bytes()),
         (State::Uploading, None) => None,
-        _ => return Err(sent(id)),
+        _ => {
+            upload.platform.store.run(|t| cancelled(t, id)?.map_or(Ok(()), Err))?;
+            return Err(sent(id));
+        }
     };
     let missing = || {
         Error::new(Kind::Conflict, format!("deploy {id} has no manifest yet"))

@@ -2,7 +2,7 @@
 
 use super::rows::word;
 use super::upload::Source;
-use super::{blocking, deleted, goes_on};
+use super::{blocking, check, deleted, goes_on};
 use crate::archive::{lay_out, unpack};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, hex};
@@ -20,7 +20,7 @@ use crate::wire::log::Source as Stream;
 use rusqlite::{Transaction, params};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -47,6 +47,8 @@ pub struct Work<'a> {
     pub number: u64,
     /// Where the release goes.
     pub directory: PathBuf,
+    /// Held while that is filled, which goes on for a moment when the deploy is given up.
+    pub writing: Arc<Mutex<()>>,
 }
 
 impl Work<'_> {
@@ -109,7 +111,8 @@ impl Work<'_> {
         Ok(Served { number: self.number, variables, _hold: hold })
     }
 
-    /// Waits until the app is deleted: then nothing of it goes on, also when it is restored.
+    /// Waits until it is cancelled or the app deleted: then nothing of it goes on, also when that
+    /// is restored.
     pub async fn deleted(&self) -> Error {
         let (id, mut changes) = (self.deploy.id, self.platform.deploys.changes());
         let looked = move |t: &Transaction<'_>| goes_on(t, id);
@@ -124,14 +127,17 @@ impl Work<'_> {
     async fn unpack(&self, archive: &Path) -> Result<(u64, u64)> {
         let (archive, directory) = (archive.to_owned(), self.directory.clone());
         let (platform, id, network) = (Arc::clone(self.platform), self.deploy.id, self.network);
+        let writing = Arc::clone(&self.writing);
         blocking(move || {
+            let _writes = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            platform.store.run(|t| check(t, id))?;
             clear(&directory)?;
             let file = fs::File::open(&archive).map_err(|error| disk("read", &archive, &error))?;
             let tree = unpack(file, &directory, &platform.source_limits())?;
             let name = tree.write(|_| Ok(()))?;
             let pool = platform.contents.pool(network);
             let _held = pool.hold();
-            platform.store.run(|t| if goes_on(t, id)? { Ok(()) } else { Err(deleted()) })?;
+            platform.store.run(|t| check(t, id))?;
             pool.put(&tree, &name)?;
             platform.store.run(|t| {
                 t.execute("UPDATE deploys SET manifest = ?2 WHERE id = ?1", params![id, hex(&name)])
@@ -145,7 +151,11 @@ impl Work<'_> {
     /// Makes the release from its contents.
     async fn lay_out(&self, name: Hash) -> Result<(u64, u64)> {
         let (directory, pool) = (self.directory.clone(), self.platform.contents.pool(self.network));
+        let (writing, store, id) =
+            (Arc::clone(&self.writing), Arc::clone(&self.platform.store), self.deploy.id);
         blocking(move || {
+            let _writes = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            store.run(|t| check(t, id))?;
             clear(&directory)?;
             let gone = || Error::new(Kind::Failed, "the stored manifest was damaged").hint("deploy again");
             let tree = pool.manifest(&name)?.ok_or_else(gone)?;
@@ -194,8 +204,12 @@ impl Work<'_> {
 
     /// Removes what there is of the release.
     pub async fn clear(&self) {
-        let directory = self.directory.clone();
-        let _ = tokio::task::spawn_blocking(move || sweep::remove(&directory)).await;
+        let (directory, writing) = (self.directory.clone(), Arc::clone(&self.writing));
+        let removed = tokio::task::spawn_blocking(move || {
+            let _writes = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            sweep::remove(&directory)
+        });
+        let _ = removed.await;
     }
 
     /// Removes the releases that are no longer kept, and in which nothing runs.
