@@ -7,8 +7,8 @@ mod rows;
 mod upload;
 mod work;
 
-pub use cancel::{cancel, cancelled};
-use cancel::{check, deleted, goes_on, over};
+pub use cancel::cancel;
+use cancel::{cancelled, check, deleted, goes_on, over};
 pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
@@ -192,12 +192,7 @@ impl Platform {
         if let Source::Archive(path) = source {
             let _ = tokio::task::spawn_blocking(move || fs::remove_file(path)).await;
         }
-        let result = match result {
-            Ok(served) => Ok(served),
-            Err(error) => {
-                Err(self.store.with(move |t| cancelled(t, deploy.id)).await.ok().flatten().unwrap_or(error))
-            }
-        };
+        let result = self.unless_cancelled(deploy.id, result).await;
         let last = match &result {
             Ok(_) => format!("release {number} serves"),
             Err(error) => format!("failed: {error}"),
@@ -210,7 +205,10 @@ impl Platform {
         let ended = self.end(&deploy, state, app, result.as_ref()).await;
         drop(result);
         match ended {
-            Ok(true) => work.prune().await,
+            Ok(true) => {
+                self.begin_probation(app, number);
+                work.prune().await;
+            }
             // The app was deleted meanwhile.
             Ok(false) => work.clear().await,
             Err(error) => say!("cannot record the end of deploy {}: {error}", deploy.id),

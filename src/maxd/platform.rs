@@ -4,6 +4,7 @@
 mod cancel;
 mod configuration;
 mod lifecycle;
+mod probation;
 mod releases;
 mod rename;
 mod restore;

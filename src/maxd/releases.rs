@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::time::rfc3339;
 use crate::wire::release::Release;
 use rusqlite::types::FromSql;
-use rusqlite::{Row, Transaction, params};
-use std::time::SystemTime;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use std::time::{Duration, SystemTime};
 
 /// So many stay whatever they take: the one that serves and the one before it.
 pub const ALWAYS: u64 = 2;
@@ -38,6 +38,32 @@ pub fn serves(t: &Transaction<'_>, app: i64, release: u64, by: Option<&str>) -> 
     .map_err(explain)?;
     let update = "UPDATE all_apps SET release = ?2, deployed_at = ?3, stopped = 0 WHERE id = ?1 AND deleted_at IS NULL";
     Ok(t.execute(update, params![app, release, now]).map_err(explain)? > 0)
+}
+
+/// The release from which this one took the traffic when it was deployed; none when it has it for
+/// another reason, or has not.
+pub fn before(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<u64>> {
+    let query = "SELECT d.since_from FROM deploys d JOIN apps a ON a.id = d.app AND a.release = d.release
+         WHERE a.id = ?1 AND d.release = ?2 AND NOT a.stopped AND d.since = d.served_at";
+    let found = t.query_row(query, params![app, release], |row| row.get(0)).optional();
+    Ok(found.map_err(explain)?.flatten())
+}
+
+/// Apps and their releases that a deploy has given the traffic within this time.
+pub fn deployed_within(t: &Transaction<'_>, time: Duration) -> Result<Vec<(i64, u64)>> {
+    let query = "SELECT a.id, a.release FROM apps a JOIN deploys d ON d.app = a.id AND d.release = a.release
+         WHERE d.since = d.served_at AND d.since >= ?1";
+    let mut query = t.prepare(query).map_err(explain)?;
+    let rows = query
+        .query_map([SystemTime::now().checked_sub(time).map(rfc3339)], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.and_then(Iterator::collect).map_err(explain)
+}
+
+/// A release did not stay healthy: its deploy has failed after all.
+pub fn fails(t: &Transaction<'_>, app: i64, release: u64, error: &str) -> Result<()> {
+    let set =
+        "UPDATE deploys SET state = 'failed', phase = 'live', error = ?3 WHERE app = ?1 AND release = ?2";
+    t.execute(set, params![app, release, error]).map(drop).map_err(explain)
 }
 
 /// The numbers of the releases of an app that stay on the disk: that which serves, and those that

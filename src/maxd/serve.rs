@@ -271,7 +271,7 @@ async fn assemble(
 
 /// After a crash: nothing stays half there, and what was live is started again. What is in the
 /// trash stays as it is.
-async fn recover(platform: &Platform) -> Result<()> {
+async fn recover(platform: &Arc<Platform>) -> Result<()> {
     platform.store.run(fail_unfinished)?;
     let uploads = platform.data.join("uploads");
     fs::remove_dir_all(&uploads)
@@ -304,7 +304,7 @@ async fn recover(platform: &Platform) -> Result<()> {
             Err(error) => say!("cannot start the release of {name}.{network}: {error}"),
         }
     }
-    Ok(())
+    platform.resume_probations()
 }
 
 /// Removes the directories of apps that are gone.

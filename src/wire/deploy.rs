@@ -42,6 +42,9 @@ pub enum State {
     /// The build commands run.
     #[serde(rename = "building")]
     Building,
+    /// The release command runs.
+    #[serde(rename = "releasing")]
+    Releasing,
     /// The new release is started and must become healthy.
     #[serde(rename = "starting")]
     Starting,

@@ -113,6 +113,7 @@ fn phase(state: State) -> &'static str {
         State::Queued => "waiting for the app's previous deploy",
         State::Unpacking => "unpacking",
         State::Building => "building",
+        State::Releasing => "running its release command",
         State::Starting => "starting",
         State::Live => "live",
         State::Failed => "failed",

@@ -3,6 +3,7 @@
 
 use super::rows::{fail, word};
 use crate::error::{Error, Kind, Result};
+use crate::maxd::platform::Platform;
 use crate::maxd::store::{explain, held};
 use crate::wire::deploy::State;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -29,7 +30,7 @@ pub(super) fn others(t: &Transaction<'_>, app: i64, deploy: i64, user: &str) -> 
 }
 
 /// That a deploy was cancelled, if it was.
-pub fn cancelled(t: &Transaction<'_>, id: u64) -> Result<Option<Error>> {
+pub(super) fn cancelled(t: &Transaction<'_>, id: u64) -> Result<Option<Error>> {
     let found = t.query_row("SELECT cancelled FROM deploys WHERE id = ?1", [held(id)], |row| row.get(0));
     let reason: Option<String> = found.optional().map_err(explain)?.flatten();
     Ok(reason.map(|reason| Error::new(Kind::Conflict, reason)))
@@ -54,4 +55,13 @@ pub(super) fn check(t: &Transaction<'_>, id: u64) -> Result<()> {
 
 pub(super) fn deleted() -> Error {
     Error::new(Kind::NotFound, "the app was deleted")
+}
+
+impl Platform {
+    /// How a deploy ended; when it was cancelled, and does not serve, that and nothing else.
+    pub(super) async fn unless_cancelled<T>(&self, id: u64, result: Result<T>) -> Result<T> {
+        let Err(error) = result else { return result };
+        let cancelled = self.store.with(move |t| cancelled(t, id)).await;
+        Err(cancelled.ok().flatten().unwrap_or(error))
+    }
 }

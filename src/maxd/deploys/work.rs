@@ -84,10 +84,10 @@ impl Work<'_> {
             let wanted = variables::wanted(t, network, app)?;
             Ok((variables::environment(t, &vault, network, &wanted)?, variables::rows_of(&wanted)))
         };
-        if !release.plan.build.is_empty() {
-            self.enter(state, State::Building).await?;
+        for phase in release.plan.phases() {
+            self.enter(state, phase).await?;
             release.env = self.platform.store.with(wanted.clone()).await?.0;
-            build(&release.plan, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
+            build(phase, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
         }
         // Known before it serves: then what is kept is, too.
         let (directory, number) = (self.directory.clone(), self.number);

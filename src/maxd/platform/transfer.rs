@@ -261,7 +261,7 @@ fn effective(t: &Transaction<'_>, row: &AppRow) -> Result<Items> {
         Some(release) => Plan::recorded(t, row.id, release)?,
         None => None,
     };
-    if let Some(Plan { kind, build, run, health, limits }) = plan {
+    if let Some(Plan { kind, build, release, run, health, limits }) = plan {
         items.extend([item("kind", "", kind)]);
         items.extend([item("health_timeout", "", format!("{} ms", health.timeout.as_millis()))]);
         let run = match run {
@@ -271,6 +271,7 @@ fn effective(t: &Transaction<'_>, row: &AppRow) -> Result<Items> {
         let limit = |value: Option<u64>| value.map(|value| value.to_string());
         let more = [
             ("build", Some(build.join("; ")).filter(|build| !build.is_empty())),
+            ("release", release),
             ("run", run),
             ("health", health.path),
             ("memory", limit(limits.memory)),
