@@ -1,6 +1,6 @@
 //! Releases as rows of the state database: those that have served are rows of their deploys.
 
-use super::store::explain;
+use super::store::{explain, held};
 use crate::error::Result;
 use crate::time::rfc3339;
 use crate::wire::release::Release;
@@ -37,6 +37,17 @@ pub fn before(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<u64>
          WHERE a.id = ?1 AND d.release = ?2 AND NOT a.stopped AND d.since = d.served_at";
     let found = t.query_row(query, params![app, release], |row| row.get(0)).optional();
     Ok(found.map_err(explain)?.flatten())
+}
+
+/// What [`compared`] finds of a release: the newest change of the configuration it was deployed
+/// with, when that is known, and from which release it took the traffic.
+pub type Compared = (Option<u64>, Option<u64>);
+
+/// A release of an app; none when it has none of this number.
+pub fn compared(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<Compared>> {
+    let query = "SELECT config, since_from FROM deploys WHERE app = ?1 AND release = ?2";
+    let found = t.query_row(query, params![app, held(release)], |row| Ok((row.get(0)?, row.get(1)?)));
+    found.optional().map_err(explain)
 }
 
 /// Apps and their releases that a deploy has given the traffic within this time.

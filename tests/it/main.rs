@@ -50,6 +50,7 @@ mod relay;
 mod releases;
 mod rename;
 mod roles;
+mod rollouts;
 mod router;
 mod sandbox;
 mod scripted;
