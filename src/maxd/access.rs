@@ -51,6 +51,7 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("app:scale", Some(Deploy)),
     ("app:rollback", Some(Deploy)),
     ("release:list", Some(Read)),
+    ("release:diff", Some(Read)),
     ("app:details", Some(Read)),
     ("network:details", Some(Read)),
     ("config:history", Some(Read)),

@@ -2,6 +2,7 @@
 //! who asks, so that one he is no member of is simply not found.
 
 mod cancel;
+mod compare;
 mod configuration;
 mod lifecycle;
 mod probation;

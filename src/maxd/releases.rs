@@ -49,6 +49,17 @@ pub fn before(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<u64>
     Ok(found.map_err(explain)?.flatten())
 }
 
+/// What [`compared`] finds of a release: the newest change of the configuration it was deployed
+/// with, when that is known, and from which release it took the traffic.
+pub type Compared = (Option<u64>, Option<u64>);
+
+/// A release of an app; none when it has none of this number.
+pub fn compared(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<Compared>> {
+    let query = "SELECT config, since_from FROM deploys WHERE app = ?1 AND release = ?2";
+    let found = t.query_row(query, params![app, held(release)], |row| Ok((row.get(0)?, row.get(1)?)));
+    found.optional().map_err(explain)
+}
+
 /// Apps and their releases that a deploy has given the traffic within this time.
 pub fn deployed_within(t: &Transaction<'_>, time: Duration) -> Result<Vec<(i64, u64)>> {
     let query = "SELECT a.id, a.release FROM apps a JOIN deploys d ON d.app = a.id AND d.release = a.release

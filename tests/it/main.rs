@@ -53,6 +53,7 @@ mod releases;
 mod rename;
 mod resume;
 mod roles;
+mod rollouts;
 mod router;
 mod sandbox;
 mod scripted;
