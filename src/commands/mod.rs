@@ -111,6 +111,7 @@ pub static COMMANDS: &[Command] = &[
     secret::ROTATE,
     config::ROLLBACK,
     release::ROLLBACK,
+    release::DIFF,
     context::LIST,
     context::USE,
     context::DELETE,

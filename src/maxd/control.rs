@@ -77,6 +77,7 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             write(platform.roll_back_app(who, once()?, read::<release::Rollback>(event, payload)?).await)
         }
         "release:list" => write(platform.list_releases(who, read::<app::Select>(event, payload)?).await),
+        "release:diff" => write(platform.diff_releases(who, read::<release::Diff>(event, payload)?).await),
         "deploy:create" => {
             write(platform.create_deploy(who, once()?, read::<deploy::Create>(event, payload)?).await)
         }

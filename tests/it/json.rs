@@ -56,6 +56,7 @@ fn documents_have_the_documented_members() {
     let releases = rig.json(&["list", "releases", "web.blue"]);
     check("Releases", &releases);
     check("Release", &releases["releases"][0]);
+    check("Release difference", &rig.json(&["diff", "release", "web.blue", "1", "1"]));
     check("App", &rig.json(&["rollback", "app", "web.blue", "--to", "1"]));
     variables(&rig);
     let status = rig.json(&["status", "network", "blue"]);

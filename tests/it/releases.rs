@@ -97,7 +97,7 @@ fn a_rollback_that_is_not_healthy_exits_7_and_leaves_what_serves() {
 
 #[test]
 fn what_is_gone_names_what_is_kept() {
-    let max = Max::start();
+    let max = Max::with(&["--keep-releases", "5"]);
     let rig = owned(&max);
     rig.ok(&["create", "app", "web.blue"]);
     let none = rig.run(&["list", "releases", "web.blue"]);
@@ -279,4 +279,43 @@ fn a_release_command_runs_once_per_deploy_and_before_the_traffic() {
     rig.ok(&["start", "app", "web.blue"]);
     assert_eq!(seen(&max), "one");
     assert_eq!(rig.ok(&["command", "web.blue", "cat ran"]), "ran opened production\n");
+}
+
+#[test]
+fn two_releases_differ_in_what_they_were_deployed_with() {
+    let max = Max::start();
+    let rig = owned(&max);
+    rig.ok(&["create", "app", "web.blue"]);
+    rig.run(&["diff", "release", "web.blue"])
+        .fails(6, "rig: app 'web' has no release yet\n  see `rig list releases`\n");
+    rig.ok(&["create", "var", "COLOR=red", "-a", "web.blue"]);
+    rig.ok(&["create", "var", "SHARED=1", "-n", "blue"]);
+    rig.ok(&["create", "secret", "KEY", "--value", "one", "-a", "web.blue"]);
+    page(&rig, "one");
+    page(&rig, "two");
+    let same = rig.run(&["diff", "release", "web.blue", "1", "2"]);
+    assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{}", same.stderr);
+    rig.ok(&["create", "var", "COLOR=blue", "-a", "web.blue"]);
+    rig.ok(&["delete", "var", "SHARED", "-n", "blue"]);
+    rig.ok(&["create", "secret", "KEY", "--value", "two", "-a", "web.blue"]);
+    let dir = project(&[("index.html", "three"), ("rig.json", r#"{"build":"true"}"#)]);
+    rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    // What is set later is none of it.
+    rig.ok(&["create", "var", "LATER=1", "-a", "web.blue"]);
+    let ran = rig.run(&["diff", "release", "web.blue", "-o", "json"]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &document["from"], &document["to"]), (1, &json!(2), &json!(3)));
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or("-").to_owned();
+    let row =
+        |one: &Value| ["kind", "name", "change", "before", "after"].map(|name| text(one, name)).join(" ");
+    let changes: Vec<_> = document["changes"].as_array().unwrap().iter().map(row).collect();
+    assert_eq!(changes.len(), 4, "{changes:?}");
+    assert_eq!(changes[0], "build  added - true");
+    assert!(changes[1].starts_with("secret KEY changed ") && !changes[1].contains("two"), "{changes:?}");
+    assert_eq!(changes[2..], ["variable COLOR changed red blue", "variable SHARED removed 1 -"]);
+    let ran = rig.run(&["diff", "release", "web.blue", "3", "1"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stdout.contains("COLOR") && ran.stdout.lines().count() == 4, "{}", ran.stdout);
+    rig.run(&["diff", "release", "web.blue", "1", "9"])
+        .fails(3, "rig: app 'web' has no release 9\n  see `rig list releases`\n");
 }

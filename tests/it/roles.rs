@@ -154,6 +154,8 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
         ("app:restart", DEPLOY, web.clone(), 0),
         ("app:scale", DEPLOY, with(json!({"instances": 1})), 0),
         ("release:list", READ, web.clone(), 0),
+        // There is none before.
+        ("release:diff", READ, web.clone(), 6),
         // It serves already.
         ("app:rollback", DEPLOY, with(json!({"to": 1})), 0),
         ("deploy:create", DEPLOY, with(deploy.clone()), 0),
