@@ -19,9 +19,9 @@ pub struct Rule {
     /// The pattern has a slash before its end: it is relative to its file's directory.
     /// Without one it matches a name at any depth.
     anchored: bool,
-    /// The pattern, and how much of it in front holds nothing that is special.
-    pattern: Vec<u8>,
-    literal: usize,
+    /// Where the pattern begins and ends in the text.
+    from: usize,
+    to: usize,
 }
 
 impl Rules {
@@ -44,7 +44,9 @@ impl Rule {
     /// git compares the literal beginning by itself, so that what follows it is a beginning
     /// too: in `a**/b` the stars span directories.
     fn matches(&self, text: &[u8]) -> bool {
-        let (literal, pattern) = self.pattern.split_at_checked(self.literal).unwrap_or_default();
+        let pattern = self.text.get(self.from..self.to).unwrap_or_default();
+        let literal = pattern.iter().take_while(|byte| !b"*?[\\".contains(byte)).count();
+        let (literal, pattern) = pattern.split_at_checked(literal).unwrap_or_default();
         text.strip_prefix(literal).is_some_and(|text| wild(pattern, text))
     }
 }
@@ -53,23 +55,14 @@ fn rule((line, number): (&[u8], u64)) -> Option<Rule> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // To git it is a string of C.
     let line = trim_trailing_spaces(line.split(|byte| *byte == 0).next()?);
-    if line.first() == Some(&b'#') {
-        return None;
-    }
-    let (negated, rest) = match line.strip_prefix(b"!") {
-        Some(rest) => (true, rest),
-        None => (false, line),
-    };
-    let (only_directories, rest) = match rest.strip_suffix(b"/") {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
-    let anchored = rest.contains(&b'/');
-    let pattern = rest.strip_prefix(b"/").unwrap_or(rest).to_vec();
-    let literal = pattern.iter().take_while(|byte| !b"*?[\\".contains(byte)).count();
-    let text = line.to_vec();
-    let rule = Rule { text, line: number, negated, only_directories, anchored, pattern, literal };
-    (!rule.pattern.is_empty()).then_some(rule)
+    let negated = line.first() == Some(&b'!');
+    let only_directories = line.last() == Some(&b'/');
+    let (mut from, to) = (usize::from(negated), line.len() - usize::from(only_directories));
+    let pattern = line.get(from..to)?;
+    let anchored = pattern.contains(&b'/');
+    from += usize::from(pattern.first() == Some(&b'/'));
+    let is_rule = from < to && line.first() != Some(&b'#');
+    is_rule.then(|| Rule { text: line.to_vec(), line: number, negated, only_directories, anchored, from, to })
 }
 
 /// Spaces at the end do not count unless a backslash stands before them.

@@ -6,6 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::json::{list, member, members, skip_space, skip_value, string};
 use crate::net::link::{Event, Subscription};
 use crate::packed::packed;
+use crate::queue::Receiver;
 use crate::wire::log::{Line, Source};
 use miniserde::json::{self, Value};
 use std::borrow::Cow;
@@ -57,6 +58,12 @@ impl Stream {
             Box::new(move || params(Some(seen.load(Ordering::Relaxed)).filter(|seq| *seq != NOWHERE)));
         let (_, subscription) = max.subscribe(topic, params)?;
         Ok(Stream { subscription, cursor, unacknowledged: 0, gap: 0, deleted: false })
+    }
+
+    /// Waits until something comes, or there is something in another queue, or the deadline.
+    pub fn wait_or<T>(&self, other: &Receiver<T>, deadline: Option<Instant>) {
+        let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.subscription.wait_or(other, patience);
     }
 
     /// The next item; an error of [`Kind::TimedOut`] at `deadline`.

@@ -245,9 +245,7 @@ impl Tree {
     fn rig(&self, asked: &[u8]) -> Answer {
         let verdict = explain(&self.root, path(asked), false).unwrap_or_else(|error| panic!("{error}"));
         let Some(cause) = verdict.cause else { return (Vec::new(), 0, Vec::new()) };
-        let file = cause.file.unwrap();
-        let file = file.with_file_name(".gitignore");
-        (file.as_os_str().as_bytes().to_vec(), cause.line, cause.pattern.into_bytes())
+        (cause.file.replace(".rigignore", ".gitignore").into_bytes(), cause.line, cause.pattern.into_bytes())
     }
 
     /// What differs with as few rules as possible.

@@ -20,43 +20,41 @@ struct Level {
     /// How much of a path stands for the directory, with its slash.
     skip: usize,
     /// The ignore file, below the root.
-    file: PathBuf,
+    file: String,
     rules: Rules,
 }
 
-/// The rule that decides, and the file it stands in: none for what is never sent.
-pub type Decision<'a> = (Option<&'a Path>, &'a Rule);
+/// The rule that decides, and the file it stands in: no name for what is never sent.
+pub type Decision<'a> = (&'a str, &'a Rule);
 
 impl Stack {
     /// What applies everywhere.
     pub fn new() -> Stack {
-        Stack(vec![Level { skip: 0, file: PathBuf::new(), rules: Rules::parse(NEVER) }])
+        Stack(vec![Level { skip: 0, file: String::new(), rules: Rules::parse(NEVER) }])
     }
 
     /// Adds the ignore file of the directory `below` the root: `.rigignore`, or `.gitignore`
     /// where there is none.
     pub fn enter(&mut self, root: &Path, below: &Path) -> Result<()> {
         let prefix = below.as_os_str().len();
-        let mut level = Level {
-            skip: if prefix == 0 { 0 } else { prefix + 1 },
-            file: PathBuf::new(),
-            rules: Rules::parse(&[]),
-        };
+        let (mut file, mut text) = (PathBuf::new(), Vec::new());
         for name in [".rigignore", ".gitignore"] {
-            let file = below.join(name);
-            match read(&root.join(&file)) {
+            file = below.join(name);
+            let path = root.join(&file);
+            match read(&path) {
+                Ok(found) => {
+                    text = found;
+                    break;
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(Error::io("read", &root.join(&file).to_string_lossy(), &error)
+                    return Err(Error::io("read", &path.to_string_lossy(), &error)
                         .hint(packed!("its rules must be known: make it a file that can be read")));
-                }
-                Ok(text) => {
-                    (level.file, level.rules) = (file, Rules::parse(&text));
-                    break;
                 }
             }
         }
-        self.0.push(level);
+        let file = file.to_string_lossy().into_owned();
+        self.0.push(Level { skip: prefix + usize::from(prefix > 0), file, rules: Rules::parse(&text) });
         Ok(())
     }
 
@@ -72,7 +70,7 @@ impl Stack {
         let (never, others) = self.0.split_first()?;
         std::iter::once(never).chain(others.iter().rev()).find_map(|level| {
             let rule = level.rules.decide(path.as_ref().get(level.skip..)?, directory)?;
-            Some((Some(level.file.as_path()).filter(|file| !file.as_os_str().is_empty()), rule))
+            Some((level.file.as_str(), rule))
         })
     }
 }

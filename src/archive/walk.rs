@@ -3,12 +3,11 @@
 
 use super::rules::{Decision, Stack};
 use crate::error::{Error, Result};
-use crate::manifest::order;
-use crate::packed::packed;
+use crate::packed::{Packed, packed};
 use crate::sys::files;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Everything that is sent, in the order it is sent.
 pub struct Tree {
@@ -46,8 +45,8 @@ pub enum Kind {
 
 /// A rule that decided about something.
 pub struct Cause {
-    /// Its file, below the root; none for `.git`, which is never sent.
-    pub file: Option<PathBuf>,
+    /// Its file, below the root; empty for `.git`, which is never sent.
+    pub file: String,
     /// Its line there.
     pub line: u64,
     /// The rule as it stands there.
@@ -57,7 +56,7 @@ pub struct Cause {
 impl Cause {
     fn new((file, rule): Decision<'_>) -> Cause {
         let pattern = String::from_utf8_lossy(&rule.text).into_owned();
-        Cause { file: file.map(Path::to_owned), line: rule.line, pattern }
+        Cause { file: file.to_owned(), line: rule.line, pattern }
     }
 }
 
@@ -74,7 +73,8 @@ pub struct Left {
 }
 
 /// What to do about a file that can't be sent.
-pub(super) const NEEDLESS: &str = "if the app does not need it, remove it or name it in '.rigignore'";
+pub(super) const NEEDLESS: Packed =
+    packed!("if the app does not need it, remove it or name it in '.rigignore'");
 
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;
@@ -90,38 +90,22 @@ struct Walk {
 pub fn walk(root: &Path) -> Result<Tree> {
     let tree = Tree { root: root.to_owned(), entries: Vec::new(), bytes: 0, left: Vec::new() };
     let mut walk = Walk { tree, stack: Stack::new(), refused: Vec::new() };
-    if let Err(error) = walk.descend(Path::new("")) {
-        walk.refused.push(error);
-    }
+    walk.descend(Path::new(""))?;
     let Walk { tree, refused, .. } = walk;
-    if let Some(error) = together(refused) {
-        return Err(error);
+    if let Some(first) = refused.first() {
+        let mut messages: Vec<&str> = refused.iter().map(Error::message).collect();
+        if messages.len() > TOLD {
+            messages.truncate(TOLD);
+            messages.push("and others");
+        }
+        let error = Error::new(first.kind(), messages.join("; "));
+        return Err(error.hint(first.hint_text().unwrap_or_else(|| NEEDLESS.text())));
     }
     if !tree.entries.iter().any(|entry| !matches!(entry.kind, Kind::Directory)) {
         return Err(Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy()))
             .hint(packed!("name the directory of your app: `rig deploy PATH`")));
     }
     Ok(tree)
-}
-
-/// One error for all that can't be sent.
-fn together(refused: Vec<Error>) -> Option<Error> {
-    let mut message = String::new();
-    for error in refused.iter().take(TOLD) {
-        if !message.is_empty() {
-            message.push_str("; ");
-        }
-        message.push_str(error.message());
-    }
-    if refused.len() > TOLD {
-        message.push_str("; and others");
-    }
-    let first = refused.first()?;
-    let error = Error::new(first.kind(), message);
-    Some(match first.hint_text() {
-        Some(hint) => error.hint(hint),
-        None => error,
-    })
 }
 
 impl Walk {
@@ -141,10 +125,7 @@ impl Walk {
                 break;
             }
             if let Err(error) = self.add(&item, below.join(item.file_name())) {
-                self.refused.push(match error.hint_text() {
-                    None => error.hint(NEEDLESS),
-                    Some(_) => error,
-                });
+                self.refused.push(error);
             }
         }
         self.stack.leave();
@@ -190,29 +171,24 @@ fn special(kind: fs::FileType, path: &Path) -> Result<()> {
         return Ok(());
     }
     let what = files::special(kind);
-    Err(Error::usage(format!("cannot deploy '{}': it is {what}", path.to_string_lossy())).hint(NEEDLESS))
+    Err(Error::usage(format!("cannot deploy '{}': it is {what}", path.to_string_lossy())))
 }
 
 /// Counts what `decision` leaves out.
 fn count(left: &mut Vec<Left>, decision: Decision<'_>, directory: bool, bytes: u64) {
-    let (file, rule) = (name(decision.0), decision.1);
-    let known = left.binary_search_by(|left| {
-        let known = name(left.cause.file.as_deref());
-        order(known.as_ref(), file.as_ref()).then(left.cause.line.cmp(&rule.line))
-    });
-    let at = known.unwrap_or_else(|at| {
+    fn known(left: &Left) -> (&str, u64) {
+        (&left.cause.file, left.cause.line)
+    }
+    let key = (decision.0, decision.1.line);
+    let at = left.iter().position(|left| known(left) >= key).unwrap_or(left.len());
+    if left.get(at).is_none_or(|left| known(left) != key) {
         left.insert(at, Left { cause: Cause::new(decision), files: 0, directories: 0, bytes: 0 });
-        at
-    });
+    }
     if let Some(left) = left.get_mut(at) {
         left.files += u64::from(!directory);
         left.directories += u64::from(directory);
         left.bytes += bytes;
     }
-}
-
-fn name(file: Option<&Path>) -> impl AsRef<[u8]> {
-    files::bytes(file.unwrap_or(Path::new("")))
 }
 
 /// Whether a path is sent, and why.
@@ -227,32 +203,39 @@ pub struct Verdict {
     pub at: PathBuf,
 }
 
-/// What [`walk`] makes of `path`, below `root`. What does not exist is judged as a file, or
-/// as a directory when a slash says so.
-pub fn explain(root: &Path, path: &Path, slash: bool) -> Result<Verdict> {
+/// What [`walk`] makes of `given`, a path below `root`. What does not exist is judged as a
+/// file, or as a directory when a `slash` ends it.
+pub fn explain(root: &Path, given: &Path, slash: bool) -> Result<Verdict> {
     let mut stack = Stack::new();
     let mut verdict = Verdict { sent: true, exists: true, cause: None, at: PathBuf::new() };
-    let mut parts = path.iter().peekable();
-    while let Some(part) = parts.next() {
+    let mut parts = given.components();
+    while let Some(part) = parts.next()
+        && verdict.sent
+    {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::CurDir => continue,
+            _ => {
+                let (given, root) = (given.to_string_lossy(), root.to_string_lossy());
+                return Err(Error::usage(format!("'{given}' is no path below '{root}'")));
+            }
+        };
         stack.enter(root, &verdict.at)?;
-        verdict.at.push(part);
+        verdict.at.push(name);
         let whole = root.join(&verdict.at);
-        let kind = fs::symlink_metadata(&whole).map(|data| data.file_type());
-        let last = parts.peek().is_none();
-        let directory = kind.as_ref().map_or(slash || !last, |kind| kind.is_dir());
-        verdict.exists = kind.is_ok();
+        let kind = fs::symlink_metadata(&whole).map(|data| data.file_type()).ok();
+        let last = parts.as_path().as_os_str().is_empty();
+        let directory = kind.map_or(slash || !last, |kind| kind.is_dir());
+        verdict.exists = kind.is_some();
         let decision = stack.decide(&verdict.at, directory);
         verdict.sent = decision.is_none_or(|(_, rule)| rule.negated);
         verdict.cause = decision.map(Cause::new);
-        if !verdict.sent {
-            break;
-        }
-        if let (Ok(kind), true) = (kind, last) {
-            special(kind, &whole)?;
-        }
-        if !directory && !last {
-            let error = io::Error::other("it is no directory, and a link is sent as a link");
-            return Err(Error::io("look into", &whole.to_string_lossy(), &error));
+        if verdict.sent {
+            kind.map_or(Ok(()), |kind| special(kind, &whole))?;
+            if !last && !directory {
+                let whole = whole.to_string_lossy();
+                return Err(Error::usage(format!("'{whole}' is no directory; a link is sent as a link")));
+            }
         }
     }
     Ok(verdict)

@@ -1,5 +1,5 @@
 //! `rig delete app`, `rig delete network`, `rig delete webhook`, `rig delete session`,
-//! `rig delete token`, `rig delete member`.
+//! `rig delete token`, `rig delete member`, `rig delete deploy`.
 
 use super::{id, in_trash, members, names, tell};
 use crate::api::decode;
@@ -9,7 +9,7 @@ use crate::packed::{Packed, packed};
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::view::{at, filled, items, text};
-use crate::wire::{exec, member, token, webhook};
+use crate::wire::{deploy, exec, member, token, webhook};
 use miniserde::json::Value;
 
 /// `--yes`.
@@ -73,6 +73,20 @@ pub const SESSION: Command = Command {
     flags: &[],
     examples: packed![("One of them", "rig delete session 12")],
     run: end_session,
+};
+
+/// `rig delete deploy`.
+pub const DEPLOY: Command = Command {
+    words: "delete deploy",
+    aliases: &[],
+    summary: packed!("Cancel a deploy that is under way"),
+    about: packed!(
+        "Whoever began it. What served goes on serving. One that serves already is not cancelled."
+    ),
+    args: &[Arg { name: "ID", help: packed!("its number (`rig status app`)"), required: true }],
+    flags: &[],
+    examples: packed![("One of them", "rig delete deploy 12")],
+    run: cancel,
 };
 
 /// `rig delete webhook`.
@@ -165,6 +179,12 @@ fn end_session(session: &Session, matches: &Matches) -> Result<()> {
         false => "ended session {id} of app {app}",
     };
     tell(session, &answer, line)
+}
+
+fn cancel(session: &Session, matches: &Matches) -> Result<()> {
+    let id = id(matches.arg(0).unwrap_or_default(), "deploy", "releases")?;
+    let answer = session.max()?.document("deploy:cancel", &deploy::Select { id })?;
+    tell(session, &answer, "cancelled deploy {id} of app {app}")
 }
 
 fn webhook(session: &Session, matches: &Matches) -> Result<()> {

@@ -1,10 +1,10 @@
 //! `rig deploy`: pack, send, follow the build, wait until it serves.
 
+mod follow;
 mod preview;
 mod send;
 
 use crate::api::decode;
-use crate::api::stream::{CREDIT, Item, Stream};
 use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::commands::members;
@@ -12,14 +12,12 @@ use crate::error::{Error, Kind, Result};
 use crate::packed::packed;
 use crate::session::{self, AppName, Session};
 use crate::store::project;
+use crate::term::prompt;
 use crate::term::prompt::confirm;
 use crate::term::text::{bytes, count};
-use crate::term::{on_interrupt, prompt};
 use crate::time::human;
 use crate::view::{at, filled, number, text};
-use crate::wire::deploy::Follow;
-use miniserde::json::{self, Value};
-use std::collections::VecDeque;
+use miniserde::json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -39,9 +37,18 @@ const EXPLAIN: Flag = Flag {
     value: "FILE",
     help: packed!("only tell whether this is sent, and which rule says so"),
 };
-
-/// How many of the last build lines an error carries.
-const LAST_LINES: usize = 10;
+const DETACH: Flag = Flag {
+    long: "detach",
+    short: None,
+    value: "",
+    help: packed!("do not wait: print its number once all is sent"),
+};
+const REPLACE: Flag = Flag {
+    long: "replace",
+    short: None,
+    value: "",
+    help: packed!("cancel deploys of the app that are under way"),
+};
 
 /// `rig deploy`.
 pub const DEPLOY: Command = Command {
@@ -55,16 +62,17 @@ pub const DEPLOY: Command = Command {
             broke off, also with the next `rig deploy`. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
             \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
-            \"health\" and \"limits\". --timeout limits the whole deploy. Ignore files may stand in \
+            \"health\" and \"limits\". --timeout limits the whole deploy. Ctrl-C \
+            asks whether to cancel it; what was sent goes on without rig. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
-            they mean to git."
+            they mean to git. --explain takes a path below the directory."
     ),
     args: &[Arg {
         name: "PATH",
         help: packed!("the directory (else this one), or a .tar.gz; `-`: from standard input"),
         required: false,
     }],
-    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DRY_RUN, &EXPLAIN],
+    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DETACH, &REPLACE, &DRY_RUN, &EXPLAIN],
     examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
         (
@@ -73,6 +81,7 @@ pub const DEPLOY: Command = Command {
         ),
         ("What would be sent, and why not", "rig deploy --dry-run; rig deploy --explain src/a.log"),
         ("An archive", "git archive --format=tar.gz HEAD | rig deploy - -a web.blue"),
+        ("Without waiting", "rig status deploy \"$(rig deploy --detach)\""),
         ("In CI", "rig deploy --create -o json | jq -r .url"),
     ],
     run: deploy,
@@ -90,7 +99,8 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let is_archive = given == "-" || directory.is_file();
     let name = session.app(matches, None, if is_archive { Path::new(".") } else { &directory })?;
     if matches.has(&LINK) && is_archive {
-        return Err(Error::usage("--link is for directories").hint("name the directory, or leave it out"));
+        return Err(Error::usage(packed!("--link is for directories"))
+            .hint(packed!("name the directory, or leave it out")));
     }
     if matches.has(&LINK) && directory.join(project::FILE).exists() {
         return Err(Error::new(
@@ -102,8 +112,9 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
     let created = if is_archive {
+        let archive = send::Archive::open(given)?;
         let created = create(session, matches, &name, (0, 0))?;
-        send::archive(session, &created, given)?;
+        archive.send(session, &created)?;
         created
     } else {
         let tree = walk(&directory)?;
@@ -116,9 +127,10 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         }
         created
     };
-    on_interrupt(&filled(&created, "deploy {id} goes on in Max; see `rig logs build {app}.{network}`"));
-    let ended = follow(session, &created, deadline)?;
-    on_interrupt("");
+    let ended = match matches.has(&DETACH) {
+        true => follow::look(session, &created)?,
+        false => follow::follow(session, &created, deadline)?,
+    };
     if matches.has(&LINK) {
         project::create(&directory, name.app.as_str(), name.network.as_str())?;
         session.output.note(&format!("wrote '{}'", directory.join(project::FILE).to_string_lossy()));
@@ -126,12 +138,12 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     if session.output.json {
         return session.output.document(&ended);
     }
-    let serves = if at(&ended, "release").and_then(number).is_some() {
-        "release {release} of {app} serves after "
-    } else {
-        "of {app} serves after "
-    };
-    session.output.note(&(filled(&ended, serves) + &human(started.elapsed())));
+    if matches.has(&DETACH) {
+        session.output.note(&filled(&ended, "see `rig status deploy {id}`"));
+        return session.output.line(&text(&ended, "id"));
+    }
+    let serves = filled(&ended, "release {release} of {app} serves after ");
+    session.output.note(&(serves + &human(started.elapsed())));
     session.output.line(&text(&ended, "url"))
 }
 
@@ -144,8 +156,11 @@ fn create(
 ) -> Result<Value> {
     let app = members(&[("network", name.network.as_str()), ("app", name.app.as_str())]);
     let ask = |create: bool| {
-        let rest = format!(",\"create\":{create},\"source_bytes\":{source_bytes},\"files\":{files}}}");
-        decode::<Value>(&session.max()?.ask("deploy:create", [&*app, &rest].concat())?)
+        let replace = matches.has(&REPLACE);
+        let request = format!(
+            "{app},\"create\":{create},\"source_bytes\":{source_bytes},\"files\":{files},\"replace\":{replace}}}"
+        );
+        decode::<Value>(&session.max()?.ask("deploy:create", request)?)
     };
     let answer = match ask(matches.has(&CREATE)) {
         Err(error) if error.kind() == Kind::NotFound && error.field_name() == Some("app") => {
@@ -183,77 +198,4 @@ fn check(tree: &Tree, welcome: &Value) -> Result<()> {
         return Err(over(count(files, "file"), count(most_files, "file")));
     }
     Ok(())
-}
-
-/// Shows the build until the deploy has ended.
-fn follow(session: &Session, deploy: &Value, deadline: Option<Instant>) -> Result<Value> {
-    let params = |after| json::to_string(&Follow { after, credit: CREDIT });
-    let mut stream = Stream::open(session.max()?, &filled(deploy, "deploy:{id}"), params)?;
-    let output = &session.output;
-    let mut last = VecDeque::with_capacity(LAST_LINES);
-    loop {
-        let item = stream.next(deadline).map_err(|error| match error.kind() {
-            Kind::TimedOut => late(deploy),
-            _ => error,
-        })?;
-        match item {
-            Item::Lines(lines) => {
-                for line in lines {
-                    output.note(&line.text);
-                    if last.len() == LAST_LINES {
-                        last.pop_front();
-                    }
-                    last.push_back(line.text);
-                }
-            }
-            Item::State(now) => match &*text(&now, "state") {
-                "live" => return Ok(now),
-                "failed" => return Err(failed(&now, last.make_contiguous(), output.json)),
-                // The lines show how far it is.
-                _ => {}
-            },
-            Item::Note(text) => output.note(&text),
-            Item::Mark => {}
-            Item::Gap(_) => output.note("(some lines are no longer kept)"),
-            Item::End(_) => {
-                return Err(Error::new(
-                    Kind::Failed,
-                    filled(deploy, "Max stopped telling about deploy {id}"),
-                )
-                .hint(filled(deploy, "see `rig status app {app}.{network}`")));
-            }
-        }
-    }
-}
-
-/// What a state is called that it failed in.
-const PHASES: [(&str, &str); 5] = [
-    ("uploading", "waiting for the source"),
-    ("queued", "waiting for the app's previous deploy"),
-    ("unpacking", "unpacking"),
-    ("building", "building"),
-    ("starting", "starting"),
-];
-
-fn failed(deploy: &Value, last: &[String], json: bool) -> Error {
-    let phase = text(deploy, "phase");
-    let phase = PHASES.iter().find(|(state, _)| *state == phase).map_or("working", |(_, words)| words);
-    let reason = match at(deploy, "error") {
-        Some(Value::String(error)) => error,
-        _ => "no reason was given",
-    };
-    let message = [&*filled(deploy, "deploy {id} failed while "), phase, ": ", reason].concat();
-    // A person has just seen the lines; a script has not.
-    let tail = if json && !last.is_empty() {
-        format!("; the last lines were:\n{}", last.join("\n"))
-    } else {
-        String::new()
-    };
-    Error::new(Kind::DeployFailed, message)
-        .hint(filled(deploy, "see `rig logs build {app}.{network}`") + &tail)
-}
-
-fn late(deploy: &Value) -> Error {
-    Error::new(Kind::TimedOut, filled(deploy, "deploy {id} was not finished in time; it goes on in Max"))
-        .hint(filled(deploy, "see `rig status app {app}.{network}`, or give it longer with --timeout"))
 }

@@ -60,6 +60,7 @@ const APP_RECORD: &[Field] = &[
     field("deployed", "app.deployed_at", Show::Ago),
     field("kind", "plan.kind", Show::Plain),
     field("build", "plan.build", Show::Plain),
+    field("release command", "plan.release", Show::Plain),
     field("run", "plan.run", Show::Plain),
     field("health", "plan.health", Show::Plain),
     field("healthy within", "plan.health_timeout_ms", Show::Millis),

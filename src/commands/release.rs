@@ -1,15 +1,18 @@
-//! `rig list releases`, `rig rollback app`.
+//! `rig list releases`, `rig rollback app`, `rig diff release`.
 
 use super::config::TO;
 use super::lifecycle::{APP, ask};
 use super::list::{self, AFTER, PAGE, SORT, WHERE};
-use super::{names, number, tell};
-use crate::cli::{Command, Flag, Matches};
+use super::variable::described;
+use super::{id, members, names, number, tell};
+use crate::api::decode;
+use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::packed::packed;
-use crate::session::{self, Session};
-use crate::view::{Field, Show, field};
+use crate::session::{self, AppName, Session};
+use crate::view::{Field, Show, field, items};
 use crate::wire::app::Select;
+use miniserde::json::Value;
 use std::path::Path;
 
 /// `rig list releases`.
@@ -51,6 +54,30 @@ pub const ROLLBACK: Command = Command {
     run: rollback,
 };
 
+/// `rig diff release`.
+pub const DIFF: Command = Command {
+    words: "diff release",
+    aliases: &[],
+    summary: packed!("Compare two releases of an app"),
+    about: packed!(
+        "What is different in release M from what is in N: the configuration with which they were \
+            deployed, and how they are built and run. Without M the one that serves, without N the one \
+            before it. Of secrets fingerprints are compared. The exit code is 1 when there is a \
+            difference."
+    ),
+    args: &[
+        Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false },
+        Arg { name: "N", help: packed!("a release's number"), required: false },
+        Arg { name: "M", help: packed!("another one's"), required: false },
+    ],
+    flags: &[&session::NETWORK],
+    examples: packed![
+        ("What came with the release that serves", "rig diff release web.blue"),
+        ("Two releases", "rig diff release web.blue 6 7"),
+    ],
+    run: diff,
+};
+
 const TO_RELEASE: Flag = Flag { help: packed!("the release's number (`rig list releases`)"), ..TO };
 
 const FIELDS: &[Field] = &[
@@ -80,4 +107,30 @@ fn rollback(session: &Session, matches: &Matches) -> Result<()> {
     request.push('}');
     let answer = ask(session, "app:rollback", request, "the app was not rolled back", "`rig list releases`")?;
     tell(session, &answer, "release {release} of app {name} of network {network} serves\n{url}")
+}
+
+fn diff(session: &Session, matches: &Matches) -> Result<()> {
+    // No app's name begins with a digit.
+    let is_number = |given: &str| given.starts_with(|first: char| first.is_ascii_digit());
+    let first = matches.arg(0);
+    let app = first.filter(|given| !is_number(given));
+    let AppName { network, app } = session.app(matches, app, Path::new("."))?;
+    let mut request = members(&[("network", network.as_str()), ("app", app.as_str())]);
+    let skipped = usize::from(first.is_some_and(|given| !is_number(given)));
+    for (at, name) in ["from", "to"].into_iter().enumerate() {
+        if let Some(given) = matches.arg(at + skipped) {
+            let release = id(given, "release", "releases")?;
+            request.push_str(&[",\"", name, "\":", &release.to_string()].concat());
+        }
+    }
+    request.push('}');
+    let answer: Value = decode(&session.max()?.ask("release:diff", request)?)?;
+    let changes = items(&answer, "changes");
+    if !changes.is_empty() {
+        session.exit_code.set(1);
+    }
+    if session.output.json {
+        return session.output.document(&answer);
+    }
+    changes.iter().try_for_each(|one| session.output.line(&described(one)))
 }

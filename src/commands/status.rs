@@ -1,4 +1,4 @@
-//! `rig status app`, `rig status network`.
+//! `rig status app`, `rig status network`, `rig status deploy`.
 
 use super::list::ALERT_FIELDS;
 use crate::api::decode;
@@ -10,7 +10,7 @@ use crate::sys::terminal;
 use crate::time::parse_duration;
 use crate::view::{Field, Show, field, items, record, table};
 use crate::wire::metrics::{self, Sample};
-use crate::wire::{app, network};
+use crate::wire::{app, deploy, network};
 use miniserde::json::Value;
 use std::path::Path;
 
@@ -53,6 +53,36 @@ pub const NETWORK: Command = Command {
     examples: packed![("A network and what its apps do", "rig status network blue")],
     run: network,
 };
+
+/// `rig status deploy`.
+pub const DEPLOY: Command = Command {
+    words: "status deploy",
+    aliases: &[],
+    summary: packed!("Show where a deploy is, or how it ended"),
+    about: packed!(""),
+    args: &[Arg { name: "ID", help: packed!("its number (`rig deploy --detach`)"), required: true }],
+    flags: &[],
+    examples: packed![
+        ("One of them", "rig status deploy 12"),
+        ("Whether it serves, in a script", "rig status deploy 12 -o json | jq -r .state"),
+    ],
+    run: deploy,
+};
+
+const DEPLOY_STATUS: &[Field] = &[
+    field("deploy", "id", Show::Plain),
+    field("app", "app", Show::Plain),
+    field("network", "network", Show::Plain),
+    field("state", "state", Show::State),
+    field("failed while", "phase", Show::Plain),
+    field("error", "error", Show::Plain),
+    field("release", "release", Show::Plain),
+    field("kind", "kind", Show::Plain),
+    field("by", "user", Show::Plain),
+    field("began", "created_at", Show::Ago),
+    field("ended", "finished_at", Show::Ago),
+    field("url", "url", Show::Plain),
+];
 
 const APP_STATUS: &[Field] = &[
     field("app", "app.name", Show::Plain),
@@ -165,6 +195,12 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
     }
     let answer = session.max()?.document("app:status", &app::Select { network, app })?;
     show(session, &answer, APP_SECTIONS)
+}
+
+fn deploy(session: &Session, matches: &Matches) -> Result<()> {
+    let id = super::id(matches.arg(0).unwrap_or_default(), "deploy", "releases")?;
+    let answer = session.max()?.document("deploy:status", &deploy::Select { id })?;
+    show(session, &answer, &[(DEPLOY_STATUS, "")])
 }
 
 /// The answer to `app:status` for a reader with so many columns.

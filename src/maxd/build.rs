@@ -1,14 +1,16 @@
-//! Runs a release's build commands, in its directory and through the runtime.
+//! Runs a release's build commands, and its release command, in its directory and through the runtime.
 //!
 //! What package managers download is kept in `cache` beside the release, so that the
 //! next build of the app is faster.
 
+use super::instance;
 use super::line::NewLine;
-use super::plan::{Limits, Plan};
+use super::plan::Limits;
 use super::pump::Journal;
 use super::runtime::{Runtime, Streams, Task, shell};
 use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
+use crate::wire::deploy::State;
 use crate::wire::log::Source;
 use std::path::Path;
 use std::time::Duration;
@@ -21,16 +23,24 @@ const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long a command that took too long may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs the plan's build commands one after the other; their output, and themselves,
-/// become build lines. Dropping the future ends the build.
+/// Runs the commands of this phase one after the other; their output, and themselves,
+/// become build lines. Dropping the future ends them.
 pub async fn build(
-    plan: &Plan,
+    phase: State,
     release: &Release,
     runtime: &dyn Runtime,
     lines: &mpsc::Sender<NewLine>,
 ) -> Result<()> {
     let journal = Journal::new(release, None, lines);
-    for command in &plan.build {
+    if phase == State::Releasing {
+        let Some(command) = &release.plan.release else { return Ok(()) };
+        // As a program of the app.
+        let (argv, dir, env) = (shell(command), release.dir.clone(), instance::environment(release)?);
+        let (writable, app, limits) = (Vec::new(), Some(release.app), release.plan.limits);
+        let task = Task { argv, streams: Streams::Output, dir, writable, env, app, limits };
+        return carry_out(command, task, runtime, &journal, TIMEOUT).await;
+    }
+    for command in &release.plan.build {
         run(command, release, runtime, &journal, TIMEOUT).await?;
     }
     Ok(())
@@ -43,7 +53,6 @@ async fn run(
     journal: &Journal,
     limit: Duration,
 ) -> Result<()> {
-    journal.write(Source::Build, format!("$ {command}")).await;
     let cache = release.dir.with_file_name("cache");
     tokio::fs::create_dir_all(&cache)
         .await
@@ -59,6 +68,17 @@ async fn run(
         app: None,
         limits,
     };
+    carry_out(command, task, runtime, journal, limit).await
+}
+
+async fn carry_out(
+    command: &str,
+    task: Task,
+    runtime: &dyn Runtime,
+    journal: &Journal,
+    limit: Duration,
+) -> Result<()> {
+    journal.write(Source::Build, format!("$ {command}")).await;
     let mut job = runtime.start(task).await?;
     let pumps = journal.follow(job.as_mut(), Source::Build, Source::Build);
     let ended = timeout(limit, job.wait()).await;
@@ -68,6 +88,7 @@ async fn run(
     pumps.drain().await;
     let failed = match ended {
         Ok(exit) if exit.code == 0 => return Ok(()),
+        Ok(exit) if job.starved() => format!("'{}' {exit}, over its memory limit", brief(command)),
         Ok(exit) => format!("'{}' {exit}", brief(command)),
         Err(_) => format!("'{}' did not end within {} min", brief(command), limit.as_secs() / 60),
     };
@@ -111,7 +132,7 @@ pub fn brief(command: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::maxd::plan::{Health, Run};
+    use crate::maxd::plan::{Health, Plan, Run};
     use crate::maxd::runtime::process::Process;
     use crate::maxd::secrets::Environment;
 
@@ -124,13 +145,14 @@ mod tests {
         let plan = Plan {
             kind: "rig.json".to_owned(),
             build,
+            release: None,
             run: Run::Static,
             health: Health::default(),
             limits: Limits::default(),
         };
         let plain = vec![("MINE".to_owned(), "yes".to_owned())];
         let env = Environment::without_secrets(plain);
-        let release = Release { network: 1, app: 2, number: 3, dir, plan: plan.clone(), env };
+        let release = Release { network: 1, app: 2, number: 3, dir, plan, env };
         let (lines, mut log) = mpsc::channel::<NewLine>(1);
         let reader = tokio::spawn(async move {
             let mut texts = Vec::new();
@@ -142,7 +164,7 @@ mod tests {
         });
         let runtime = Process::plain().unwrap();
         let result = match limit {
-            TIMEOUT => super::build(&plan, &release, &runtime, &lines).await,
+            TIMEOUT => super::build(State::Building, &release, &runtime, &lines).await,
             _ => run(commands[0], &release, &runtime, &Journal::new(&release, None, &lines), limit).await,
         };
         drop(lines);

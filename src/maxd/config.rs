@@ -150,6 +150,15 @@ pub fn network_then(t: &Transaction<'_>, scope: Scope, number: u64) -> Result<(S
     Ok((scope, then))
 }
 
+/// The number of the newest change of a scope up to the one in this row of the history; of the
+/// oldest that is kept when all are newer.
+pub fn version_then(t: &Transaction<'_>, scope: Scope, row: u64) -> Result<u64> {
+    let query = "SELECT ifnull(max(iif(id <= ?3, number, NULL)), min(number)) FROM history
+         WHERE network = ?1 AND app IS ?2";
+    let with = params![scope.network, scope.app, held(row)];
+    t.query_row(query, with, |row| row.get(0)).map_err(explain)
+}
+
 /// The scope's configuration as it is.
 pub fn present(t: &Transaction<'_>, scope: Scope) -> Result<Items> {
     Ok(settings(t, scope)?.into_iter().chain(items(&variables::own(t, scope)?)).collect())

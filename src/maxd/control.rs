@@ -77,12 +77,16 @@ async fn answer(platform: &Arc<Platform>, who: &Access, event: &str, payload: &s
             write(platform.roll_back_app(who, once()?, read::<release::Rollback>(event, payload)?).await)
         }
         "release:list" => write(platform.list_releases(who, read::<app::Select>(event, payload)?).await),
+        "release:diff" => write(platform.diff_releases(who, read::<release::Diff>(event, payload)?).await),
         "deploy:create" => {
             write(platform.create_deploy(who, once()?, read::<deploy::Create>(event, payload)?).await)
         }
         "deploy:status" => {
             let request = read::<deploy::Select>(event, payload)?;
             write(platform.deploy_status(who, request.id).await.map(|(deploy, ..)| deploy))
+        }
+        "deploy:cancel" => {
+            write(platform.cancel_deploy(who, once()?, read::<deploy::Select>(event, payload)?.id).await)
         }
         "alert:list" => write(platform.list_alerts(who, read::<alert::Filter>(event, payload)?).await),
         "webhook:create" => {

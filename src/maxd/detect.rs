@@ -33,7 +33,7 @@ const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// What may stand in `rig.json`. A misspelt `run` must not turn a program into a site that
 /// shows its source.
-const MEMBERS: &[&str] = &["app", "network", "build", "run", "health", "limits"];
+const MEMBERS: &[&str] = &["app", "network", "build", "release", "run", "health", "limits"];
 
 /// What one source of knowledge has to say.
 #[derive(Default)]
@@ -46,7 +46,8 @@ struct Found {
 /// The plan for the project in `dir`.
 pub fn detect(dir: &Path) -> Result<Plan> {
     let settings = Settings::read(dir)?;
-    let web = read(dir, "Procfile")?.map(|text| procfile(&text)).transpose()?;
+    let file = read(dir, "Procfile")?.map(|text| procfile(&text)).transpose()?;
+    let (web, release) = file.unzip();
     let found = project(dir)?;
     let index = dir.join("index.html").is_file();
 
@@ -61,7 +62,8 @@ pub fn detect(dir: &Path) -> Result<Plan> {
     };
     let kind = kind.unwrap_or("rig.json").to_owned();
     let Settings { health, limits, .. } = settings;
-    Ok(Plan { kind, build: settings.build.unwrap_or(build), run, health, limits })
+    let release = settings.release.or(release.flatten());
+    Ok(Plan { kind, build: settings.build.unwrap_or(build), release, run, health, limits })
 }
 
 /// Where both kinds are there, the one that can be run counts.
@@ -94,14 +96,19 @@ fn unknown(known: Option<&str>) -> Error {
     )
 }
 
-/// The command of the `web` line.
-fn procfile(text: &str) -> Result<String> {
-    let lines = text.lines().filter_map(|line| line.trim().split_once(':'));
-    let mut web = lines.filter(|(name, _)| name.trim() == "web").map(|(_, command)| command.trim());
-    match web.next() {
-        Some(command) if !command.is_empty() => Ok(command.to_owned()),
-        _ => Err(Error::usage("'Procfile' has no 'web' process")
-            .hint("add a line such as 'web: ./server'; only that process is run")),
+/// The command of the `web` line, and that of the `release` line if there is one.
+fn procfile(text: &str) -> Result<(String, Option<String>)> {
+    let command = |wanted: &str| {
+        let mut lines = text.lines().filter_map(|line| line.trim().split_once(':'));
+        let found =
+            lines.find(|(name, _)| name.trim() == wanted).map(|(_, command)| command.trim().to_owned());
+        found.filter(|command| !command.is_empty())
+    };
+    match command("web") {
+        Some(web) => Ok((web, command("release"))),
+        None => Err(Error::usage("'Procfile' has no 'web' process").hint(
+            "add a line such as 'web: ./server'; only that process is run, and 'release' once before it",
+        )),
     }
 }
 
@@ -109,6 +116,7 @@ fn procfile(text: &str) -> Result<String> {
 #[derive(Default)]
 struct Settings {
     build: Option<Vec<String>>,
+    release: Option<String>,
     run: Option<String>,
     health: Health,
     limits: Limits,
@@ -134,9 +142,9 @@ impl Settings {
             }
             Some(one) => settings.build = Some(vec![command("build", one)?]),
         }
-        if let Some(run) = object.get("run").filter(|run| !run.is_null()) {
-            settings.run = Some(command("run", run)?);
-        }
+        let one =
+            |key: &str| object.get(key).filter(|one| !one.is_null()).map(|one| command(key, one)).transpose();
+        (settings.release, settings.run) = (one("release")?, one("run")?);
         match object.get("health") {
             None | Some(Value::Null) => {}
             Some(Value::Object(health)) => settings.health = read_health(health)?,

@@ -2,6 +2,7 @@
 
 use super::store::explain;
 use crate::error::{Error, Kind, Result};
+use crate::wire::deploy::State;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct Plan {
     pub kind: String,
     /// Command lines for `sh -c`, in order.
     pub build: Vec<String>,
+    /// A command line that runs once behind the build, before the release has traffic.
+    pub release: Option<String>,
     /// What serves afterwards.
     pub run: Run,
     /// When a new instance counts as healthy.
@@ -55,6 +58,12 @@ impl Default for Health {
 }
 
 impl Plan {
+    /// Where a deploy runs commands before it starts the release.
+    pub fn phases(&self) -> impl Iterator<Item = State> + use<> {
+        let build = (!self.build.is_empty()).then_some(State::Building);
+        build.into_iter().chain(self.release.as_ref().map(|_| State::Releasing))
+    }
+
     /// The plan as JSON, to be kept with its release.
     pub fn to_json(&self) -> String {
         let run = match &self.run {
@@ -64,7 +73,7 @@ impl Plan {
         let timeout = u64::try_from(self.health.timeout.as_millis()).unwrap_or(u64::MAX);
         let health = json!({"path": self.health.path, "timeout_ms": timeout});
         let limits = json!({"memory": self.limits.memory, "cpu": self.limits.cpu});
-        json!({"kind": self.kind, "build": self.build, "run": run, "health": health, "limits": limits})
+        json!({"kind": self.kind, "build": self.build, "release": self.release, "run": run, "health": health, "limits": limits})
             .to_string()
     }
 
@@ -96,6 +105,8 @@ impl Plan {
         Some(Plan {
             kind: plan.get("kind")?.as_str()?.to_owned(),
             build: strings.collect::<Option<Vec<_>>>()?,
+            // One that is older than this has none.
+            release: plan.get("release").and_then(Value::as_str).map(str::to_owned),
             run: match plan.get("run")? {
                 Value::Null => Run::Static,
                 run => Run::Command(run.as_str()?.to_owned()),
@@ -119,12 +130,17 @@ mod tests {
         let health = Health { path: Some("/up".to_owned()), timeout: Duration::from_millis(1500) };
         let run = Run::Command("./server \"x\"".to_owned());
         let limits = Limits { memory: Some(1 << 28), cpu: Some(500) };
-        let plan = Plan { kind: "node".to_owned(), build: vec!["npm ci".to_owned()], run, health, limits };
+        let (kind, build, release) =
+            ("node".to_owned(), vec!["npm ci".to_owned()], Some("./migrate".to_owned()));
+        let plan = Plan { kind, build, release, run, health, limits };
+        assert!(plan.phases().eq([State::Building, State::Releasing]));
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
         let plan = Plan { run: Run::Static, health: Health::default(), build: Vec::new(), ..plan };
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        assert!(plan.phases().eq([State::Releasing]));
         let older = r#"{"kind":"static","build":[],"run":null,"health":{"path":null,"timeout_ms":1000}}"#;
-        assert_eq!(Plan::from_json(older).unwrap().limits, Limits::default());
+        let older = Plan::from_json(older).unwrap();
+        assert_eq!((older.limits, older.release), (Limits::default(), None));
         assert!(Plan::from_json("{}").is_err());
     }
 }

@@ -344,6 +344,11 @@ impl Supervisor {
         self.apps().iter().map(|(id, app)| (*id, app.brief())).collect()
     }
 
+    /// What an app does, if it was ever started.
+    pub fn brief(&self, app: i64) -> Option<Brief> {
+        self.apps().get(&app).map(|app| app.brief())
+    }
+
     /// The release that has the app's traffic, or had it when the app was stopped.
     pub fn release(&self, app: i64) -> Option<Release> {
         self.apps().get(&app)?.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()

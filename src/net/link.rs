@@ -302,6 +302,13 @@ impl Subscription {
         self.events.as_ref().ok_or_else(ended)?.recv(timeout)
     }
 
+    /// Waits until there is an event, or something in another queue, or the time is over.
+    pub fn wait_or<T>(&self, other: &Receiver<T>, timeout: Option<Duration>) {
+        if let Some(events) = &self.events {
+            events.wait_or(other, timeout);
+        }
+    }
+
     /// What comes, to be received by another thread; once.
     pub fn take_events(&mut self) -> Option<Events> {
         self.events.take()

@@ -15,7 +15,7 @@ pub struct Change {
     /// The app it is of; null for a network's own.
     pub app: Option<String>,
     /// What it is: `network`, `app`, `name`, `instances`, `variable`, `secret`, `webhook`, `key`,
-    /// or of a release `kind`, `build`, `run`, `health`, `health_timeout`, `memory`, `cpu`.
+    /// or of a release `kind`, `build`, `release`, `run`, `health`, `health_timeout`, `memory`, `cpu`.
     pub kind: String,
     /// Its name; empty where there is but one.
     pub name: String,
@@ -58,6 +58,8 @@ pub struct Plan {
     pub kind: String,
     /// Command lines, in order.
     pub build: Vec<String>,
+    /// The command line that runs once before the release has traffic; null without one.
+    pub release: Option<String>,
     /// The command line that serves; null where Max itself serves the files.
     pub run: Option<String>,
     /// The path that must answer for an instance to be healthy; null: its port must accept.

@@ -1,4 +1,4 @@
-//! Deploys: `deploy:create`, `deploy:status`, and the topic `deploy:ID`.
+//! Deploys: `deploy:create`, `deploy:status`, `deploy:cancel`, and the topic `deploy:ID`.
 
 use miniserde::{Deserialize, Serialize};
 
@@ -15,9 +15,11 @@ pub struct Create {
     pub source_bytes: u64,
     /// Files, directories and links together; checked against the limit.
     pub files: u64,
+    /// Whether the app's deploys that are under way are cancelled first.
+    pub replace: Option<bool>,
 }
 
-/// `deploy:status`.
+/// `deploy:status` and `deploy:cancel`.
 #[derive(Serialize, Deserialize)]
 pub struct Select {
     /// The deploy's number.
@@ -40,6 +42,9 @@ pub enum State {
     /// The build commands run.
     #[serde(rename = "building")]
     Building,
+    /// The release command runs.
+    #[serde(rename = "releasing")]
+    Releasing,
     /// The new release is started and must become healthy.
     #[serde(rename = "starting")]
     Starting,
@@ -51,7 +56,7 @@ pub enum State {
     Failed,
 }
 
-/// A deploy. The answer to `deploy:create` and `deploy:status`, to the upload, and
+/// A deploy. The answer to `deploy:create`, `deploy:status` and `deploy:cancel`, to the upload, and
 /// the payload of `state` events.
 #[derive(Serialize, Deserialize, Clone)]
 pub struct Deploy {

@@ -1,5 +1,6 @@
-//! Releases: `release:list`, `app:rollback`.
+//! Releases: `release:list`, `release:diff`, `app:rollback`.
 
+use super::config::Change;
 use miniserde::{Deserialize, Serialize};
 
 /// `app:rollback`.
@@ -49,4 +50,33 @@ pub struct List {
     pub app: String,
     /// The newest 1000, the newest first.
     pub releases: Vec<Release>,
+}
+
+/// `release:diff`.
+#[derive(Serialize, Deserialize)]
+pub struct Diff {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// A release; the one from which the other took the traffic when absent.
+    pub from: Option<u64>,
+    /// The other one; the one that serves when absent.
+    pub to: Option<u64>,
+}
+
+/// The answer to `release:diff`.
+#[derive(Serialize, Deserialize)]
+pub struct Difference {
+    /// The network's name.
+    pub network: String,
+    /// The app's name.
+    pub app: String,
+    /// The one release.
+    pub from: u64,
+    /// The other.
+    pub to: u64,
+    /// What is different in the configuration with which they were deployed, and in how they are
+    /// built and run.
+    pub changes: Vec<Change>,
 }

@@ -202,7 +202,7 @@ fn a_deploy_longer_than_its_timeout_exits_8_and_goes_on() {
     assert!(
         ran.stderr.ends_with(
             "rig: deploy 1 was not finished in time; it goes on in Max\n  \
-             see `rig status app web.blue`, or give it longer with --timeout\n"
+             see `rig status deploy 1`, or give it longer with --timeout\n"
         ),
         "{}",
         ran.stderr

@@ -52,9 +52,11 @@ fn documents_have_the_documented_members() {
     let history = rig.json(&["status", "app", "web.blue", "--history", "1h"]);
     check("History", &history);
     check("Deploy", &status["deploy"]);
+    check("Deploy", &rig.json(&["status", "deploy", "1"]));
     let releases = rig.json(&["list", "releases", "web.blue"]);
     check("Releases", &releases);
     check("Release", &releases["releases"][0]);
+    check("Release difference", &rig.json(&["diff", "release", "web.blue", "1", "1"]));
     check("App", &rig.json(&["rollback", "app", "web.blue", "--to", "1"]));
     variables(&rig);
     let status = rig.json(&["status", "network", "blue"]);
@@ -91,13 +93,12 @@ fn documents_have_the_documented_members() {
 }
 
 fn preview(rig: &Rig, path: &str) {
-    let git = format!("{path}/.git");
-    fs::write(&git, "gitdir: x").unwrap();
+    fs::write(format!("{path}/.git"), "gitdir: x").unwrap();
     let preview = rig.json(&["deploy", path, "--dry-run"]);
     check("Preview", &preview);
     check("Large file", &preview["largest"][0]);
     check("Left out", &preview["left_out"][0]);
-    check("Verdict", &rig.json(&["deploy", path, "--explain", &git]));
+    check("Verdict", &rig.json(&["deploy", path, "--explain", ".git"]));
 }
 
 fn trash(rig: &Rig) {

@@ -67,6 +67,11 @@ impl Tally {
         });
     }
 
+    /// How many answers came since they were last counted.
+    pub fn answers(&self) -> usize {
+        self.0.lock().unwrap().values().sum()
+    }
+
     /// Waits for an answer.
     fn begins(&self) {
         wait_for("an answer", || (!self.0.lock().unwrap().is_empty()).then_some(()));

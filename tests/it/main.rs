@@ -1,6 +1,7 @@
 //! The real `rig` against a real `maxd`, over real sockets. One file a subject.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cancel;
 mod certs;
 mod harness;
 mod receiver;
@@ -15,6 +16,7 @@ mod channels;
 mod chaos;
 mod command;
 mod console;
+mod contents;
 mod context;
 mod crash;
 mod dashboard;
@@ -29,6 +31,7 @@ mod frames;
 mod fullscreen;
 mod help;
 mod history;
+mod hostile;
 mod ignore;
 mod instances;
 mod isolation;
@@ -48,12 +51,15 @@ mod real;
 mod relay;
 mod releases;
 mod rename;
+mod resume;
 mod roles;
+mod rollouts;
 mod router;
 mod sandbox;
 mod scripted;
 mod scripted_proxy;
 mod secrets;
+mod sender;
 mod session;
 mod shell;
 mod supervise;
@@ -63,5 +69,6 @@ mod tls;
 mod tokens;
 mod transfer;
 mod trash;
+mod upload;
 mod vars;
 mod webhooks;

@@ -20,6 +20,8 @@ struct State {
     refuses: AtomicBool,
     /// So many bytes from the server a connection carries; 0 for any number.
     budget: AtomicU64,
+    /// The same of bytes from the client, of the next connection whose first line contains this.
+    allowance: Mutex<Option<(&'static str, u64)>>,
     spent: AtomicUsize,
 }
 
@@ -91,6 +93,12 @@ impl Relay {
         self.state.budget.store(bytes, Ordering::Relaxed);
     }
 
+    /// Cuts the next connection that begins with a line that contains `part` when it has carried
+    /// so many bytes from the client.
+    pub fn allow(&self, part: &'static str, bytes: u64) {
+        *self.state.allowance.lock().unwrap() = Some((part, bytes));
+    }
+
     /// How many connections have used up their budget.
     pub fn spent(&self) -> usize {
         self.state.spent.load(Ordering::Relaxed)
@@ -117,6 +125,7 @@ fn connection(
     let count = client.read(&mut buffer).ok()?;
     let first = String::from_utf8_lossy(&buffer[..count]).lines().next().unwrap_or_default().to_owned();
     let special = special.filter(|(path, _)| first.contains(path)).map(|(_, treatment)| treatment);
+    let allowed_first = first.clone();
     state.asked.lock().unwrap().push(first);
     if let Some(Treatment::Refuse) = special {
         let refusal = "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
@@ -132,7 +141,8 @@ fn connection(
     }
     let (from, to) = (client.try_clone().ok()?, server.try_clone().ok()?);
     let up = Arc::clone(state);
-    std::thread::spawn(move || copy(from, to, &up));
+    let allowed = state.allowance.lock().unwrap().take_if(|(part, _)| allowed_first.contains(*part));
+    std::thread::spawn(move || copy(from, to, &up, allowed.map(|(_, bytes)| bytes)));
     carry(server, client, state);
     None
 }
@@ -156,12 +166,18 @@ fn carry(mut server: TcpStream, mut client: TcpStream, state: &State) {
     let _ = client.shutdown(Shutdown::Both);
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
-    let mut buffer = [0; 16 * 1024];
+fn copy(mut from: TcpStream, mut to: TcpStream, state: &State, allowed: Option<u64>) {
+    let (mut buffer, mut carried) = ([0; 16 * 1024], 0);
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         state.bytes.fetch_add(count as u64, Ordering::Relaxed);
         if to.write_all(&buffer[..count]).is_err() {
             break;
+        }
+        carried += count as u64;
+        if allowed.is_some_and(|allowed| carried > allowed) {
+            state.spent.fetch_add(1, Ordering::Relaxed);
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            return;
         }
     }
     let _ = to.shutdown(Shutdown::Write);

@@ -1,6 +1,6 @@
 //! Releases: which there are, and the way back to one.
 
-use crate::harness::{Max, Rig, project, site, wait_for};
+use crate::harness::{Max, Rig, project, signal, site, wait_for};
 use crate::lifecycle::{events, moody, under_load};
 use crate::visitor::{HOST, deploy, lab_with};
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ fn a_rollback_that_is_not_healthy_exits_7_and_leaves_what_serves() {
 
 #[test]
 fn what_is_gone_names_what_is_kept() {
-    let max = Max::start();
+    let max = Max::with(&["--keep-releases", "5"]);
     let rig = owned(&max);
     rig.ok(&["create", "app", "web.blue"]);
     let none = rig.run(&["list", "releases", "web.blue"]);
@@ -160,4 +160,162 @@ fn a_rollback_runs_with_the_present_variables_and_is_done_once() {
     // Nothing is different.
     rig.ok(&["rollback", "app", "web.blue", "--to", "2"]);
     assert_eq!(listed(&rig, "web.blue")[0], row(2, "serving", "rolled_back", Some(1)));
+}
+
+/// What is wrong with an app.
+fn alerts(rig: &Rig) -> Vec<String> {
+    let list = rig.json(&["list", "alerts"]);
+    let text =
+        |one: &Value| format!("{}: {}", one["cause"].as_str().unwrap(), one["message"].as_str().unwrap());
+    list["alerts"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[test]
+fn a_release_that_ends_again_and_again_is_returned_from() {
+    let (mut max, rig, _one) = moody();
+    let two = deploy(&max, &rig, &lab_with("two\n", SETTINGS));
+    // A restart of maxd changes nothing of that.
+    max.kill();
+    max.serve();
+    fs::write(two.join("bad"), "").unwrap();
+    let kill = || {
+        let status = rig.json(&["status", "app", "lab.blue"]);
+        status["instances"][0]["pid"].as_u64().map(|pid| signal(u32::try_from(pid).unwrap(), "KILL"))
+    };
+    wait_for("it to run", kill);
+    let back = || (listed(&rig, "lab.blue")[1] == row(1, "serving", "returned", Some(2))).then_some(());
+    wait_for("the return", back);
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
+    let list = rig.json(&["list", "releases", "lab.blue"]);
+    let (bad, good) = (&list["releases"][0], &list["releases"][1]);
+    assert_eq!((&bad["state"], &good["by"], &good["error"]), (&json!("kept"), &Value::Null, &Value::Null));
+    let error = bad["error"].as_str().unwrap();
+    assert!(error.contains(", 5 times in "), "{error}");
+    let said = format!("returned from release 2, which did not stay healthy, to release 1: {error}");
+    wait_for("the event", || events(&rig).contains(&said).then_some(()));
+    let status = rig.json(&["status", "app", "lab.blue"]);
+    let deploy = &status["deploy"];
+    assert_eq!((&deploy["state"], &deploy["phase"]), (&json!("failed"), &json!("live")));
+    assert_eq!((&status["app"]["state"], &status["app"]["release"]), (&json!("running"), &json!(1)));
+    let told = format!("deploy_failed: deploy 2 failed while live: {error}");
+    wait_for("the alert", || alerts(&rig).contains(&told).then_some(()));
+    // So it stays, and back to what was left is no way by itself.
+    max.kill();
+    max.serve();
+    wait_for("it to serve", || (max.get(HOST, "/") == (200, "one\n".to_owned())).then_some(()));
+    let ran = rig.run(&["rollback", "app", "lab.blue"]);
+    ran.fails(
+        6,
+        "rig: app 'lab' has no release before 1 to go back to\n  kept are 2; see `rig list releases`\n",
+    );
+}
+
+#[test]
+fn a_release_that_gets_unhealthy_is_returned_from_but_not_one_that_was_gone_back_to() {
+    let max = Max::trial("check=200,probation=6000");
+    let rig = max.rig("ada");
+    rig.ok(&["create", "network", "blue"]);
+    let settings = r#"{"build":"cc -O1 -pthread -o server server.c","run":"exec ./server","health":{"path":"/sick/sick"}}"#;
+    let one = deploy(&max, &rig, &lab_with("one\n", settings));
+    // There is nothing before the first.
+    fs::write(one.join("sick"), "").unwrap();
+    let unhealthy = || {
+        let status = rig.json(&["status", "app", "lab.blue"]);
+        status["events"].to_string().contains("unhealthy: ").then_some(())
+    };
+    wait_for("it to be unhealthy", unhealthy);
+    fs::remove_file(one.join("sick")).unwrap();
+    assert_eq!(listed(&rig, "lab.blue"), [row(1, "serving", "deployed", None)]);
+    let two = deploy(&max, &rig, &lab_with("two\n", settings));
+    fs::write(two.join("sick"), "").unwrap();
+    let back = || (listed(&rig, "lab.blue")[1] == row(1, "serving", "returned", Some(2))).then_some(());
+    wait_for("the return", back);
+    assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
+    // Who goes there himself has looked.
+    fs::remove_file(two.join("sick")).unwrap();
+    rig.ok(&["rollback", "app", "lab.blue", "--to", "2"]);
+    fs::write(two.join("sick"), "").unwrap();
+    let again = || {
+        let status = rig.json(&["status", "app", "lab.blue"]);
+        status["instances"][0]["restarts"].as_u64().filter(|restarts| *restarts > 0)
+    };
+    wait_for("it to be ended", again);
+    assert_eq!(listed(&rig, "lab.blue")[0], row(2, "serving", "rolled_back", Some(1)));
+}
+
+#[test]
+fn a_release_command_runs_once_per_deploy_and_before_the_traffic() {
+    let max = Max::start();
+    let rig = owned(&max);
+    rig.ok(&["create", "app", "web.blue"]);
+    rig.ok(&["create", "secret", "KEY", "--value", "opened", "-a", "web.blue"]);
+    let with = |text: &str, command: &str| {
+        let file = json!({"build": "echo built", "release": command}).to_string();
+        project(&[("index.html", text), ("rig.json", &file)])
+    };
+    let dir = with("one", "echo ran $KEY $NODE_ENV >>ran; cat ran");
+    let deploy = |dir: &tempfile::TempDir| {
+        rig.run(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"])
+    };
+    let ran = deploy(&dir);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let told = "built\n$ echo ran $KEY $NODE_ENV >>ran; cat ran\nran opened production\nstarting release 1\n";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let plan = &rig.json(&["details", "app", "web.blue"])["plan"];
+    assert_eq!(plan["release"], "echo ran $KEY $NODE_ENV >>ran; cat ran");
+    let ran = deploy(&with("two", "echo no; exit 3"));
+    let said =
+        "\nrig: deploy 2 failed while running its release command: 'echo no; exit 3' exited with code 3\n";
+    assert!(ran.code == 7 && ran.stderr.contains(said), "{}", ran.stderr);
+    let last = &rig.json(&["status", "app", "web.blue"])["deploy"];
+    assert_eq!((&last["state"], &last["phase"]), (&json!("failed"), &json!("releasing")));
+    assert_eq!(seen(&max), "one");
+    page(&rig, "three");
+    for args in
+        [&["rollback", "app", "web.blue"][..], &["restart", "app", "web.blue"], &["stop", "app", "web.blue"]]
+    {
+        rig.ok(args);
+    }
+    rig.ok(&["start", "app", "web.blue"]);
+    assert_eq!(seen(&max), "one");
+    assert_eq!(rig.ok(&["command", "web.blue", "cat ran"]), "ran opened production\n");
+}
+
+#[test]
+fn two_releases_differ_in_what_they_were_deployed_with() {
+    let max = Max::start();
+    let rig = owned(&max);
+    rig.ok(&["create", "app", "web.blue"]);
+    rig.run(&["diff", "release", "web.blue"])
+        .fails(6, "rig: app 'web' has no release yet\n  see `rig list releases`\n");
+    rig.ok(&["create", "var", "COLOR=red", "-a", "web.blue"]);
+    rig.ok(&["create", "var", "SHARED=1", "-n", "blue"]);
+    rig.ok(&["create", "secret", "KEY", "--value", "one", "-a", "web.blue"]);
+    page(&rig, "one");
+    page(&rig, "two");
+    let same = rig.run(&["diff", "release", "web.blue", "1", "2"]);
+    assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{}", same.stderr);
+    rig.ok(&["create", "var", "COLOR=blue", "-a", "web.blue"]);
+    rig.ok(&["delete", "var", "SHARED", "-n", "blue"]);
+    rig.ok(&["create", "secret", "KEY", "--value", "two", "-a", "web.blue"]);
+    let dir = project(&[("index.html", "three"), ("rig.json", r#"{"build":"true"}"#)]);
+    rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    // What is set later is none of it.
+    rig.ok(&["create", "var", "LATER=1", "-a", "web.blue"]);
+    let ran = rig.run(&["diff", "release", "web.blue", "-o", "json"]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &document["from"], &document["to"]), (1, &json!(2), &json!(3)));
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or("-").to_owned();
+    let row =
+        |one: &Value| ["kind", "name", "change", "before", "after"].map(|name| text(one, name)).join(" ");
+    let changes: Vec<_> = document["changes"].as_array().unwrap().iter().map(row).collect();
+    assert_eq!(changes.len(), 4, "{changes:?}");
+    assert_eq!(changes[0], "build  added - true");
+    assert!(changes[1].starts_with("secret KEY changed ") && !changes[1].contains("two"), "{changes:?}");
+    assert_eq!(changes[2..], ["variable COLOR changed red blue", "variable SHARED removed 1 -"]);
+    let ran = rig.run(&["diff", "release", "web.blue", "3", "1"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stdout.contains("COLOR") && ran.stdout.lines().count() == 4, "{}", ran.stdout);
+    rig.run(&["diff", "release", "web.blue", "1", "9"])
+        .fails(3, "rig: app 'web' has no release 9\n  see `rig list releases`\n");
 }

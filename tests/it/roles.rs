@@ -154,6 +154,8 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
         ("app:restart", DEPLOY, web.clone(), 0),
         ("app:scale", DEPLOY, with(json!({"instances": 1})), 0),
         ("release:list", READ, web.clone(), 0),
+        // There is none before.
+        ("release:diff", READ, web.clone(), 6),
         // It serves already.
         ("app:rollback", DEPLOY, with(json!({"to": 1})), 0),
         ("deploy:create", DEPLOY, with(deploy.clone()), 0),
@@ -185,7 +187,7 @@ fn requests() -> Vec<(&'static str, usize, Value, i32)> {
 }
 
 /// What is asked for otherwise in [`every_cell`].
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "session:show",
     "network:create",
     "network:list",
@@ -193,6 +195,7 @@ const OTHERS: [&str; 14] = [
     "trash:list",
     "trash:delete",
     "deploy:status",
+    "deploy:cancel",
     "webhook:delete",
     "exec:list",
     "exec:delete",
@@ -275,6 +278,8 @@ fn cells(world: &World, caller: Caller, deploy: u64, lasting: &Value) {
     let mut making = deploy_of(&new);
     making["create"] = json!(true);
     ask("deploy:create", making, may(ADMIN, 0));
+    let begun = world.made("dan", "deploy:create", deploy_of("web"))["id"].clone();
+    ask("deploy:cancel", json!({"id": begun}), may(DEPLOY, 0));
     // What one sees is what there is, but for other networks.
     ask("session:show", json!({}), 0);
     ask("deploy:status", json!({"id": deploy}), 0);

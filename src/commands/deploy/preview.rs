@@ -2,16 +2,14 @@
 //! has to be logged in.
 
 use super::check;
-use crate::archive::walk::{Cause, Kind, Left, Tree, explain as judge, walk};
+use crate::archive::walk::{Cause, Kind, explain as judge, walk};
 use crate::commands::tell;
-use crate::error::{Error, Result};
-use crate::packed::packed;
+use crate::error::Result;
 use crate::session::Session;
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, items, record, table};
-use miniserde::json::{Number, Object, Value};
-use std::path::{Component, Path, PathBuf};
-use std::{env, io};
+use miniserde::json::{Array, Number, Object, Value};
+use std::path::{Path, is_separator};
 
 /// How many of the largest files are told.
 const LARGEST: usize = 10;
@@ -47,27 +45,56 @@ pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
     if let Err(error) = &welcome {
         output.note(&format!("not checked against Max's limits: {}", error.message()));
     }
-    let of = |wanted: fn(&Kind) -> bool| {
-        number(tree.entries.iter().filter(|entry| wanted(&entry.kind)).count() as u64)
-    };
-    let values = vec![
-        path(directory),
-        of(|kind| matches!(kind, Kind::File(_))),
-        of(|kind| matches!(kind, Kind::Directory)),
-        of(|kind| matches!(kind, Kind::Link(_))),
-        number(tree.bytes),
-        largest(&tree),
-        left_out(&tree),
-        Value::Bool(welcome.is_ok()),
-    ];
-    let document = object("directory files directories links bytes largest left_out checked", values);
+    let (mut files, mut directories, mut links) = (0, 0, 0);
+    let mut found: Vec<(u64, &Path)> = Vec::new();
+    for entry in &tree.entries {
+        match entry.kind {
+            Kind::Directory => directories += 1,
+            Kind::Link(_) => links += 1,
+            Kind::File(size) => {
+                files += 1;
+                let at = found.iter().position(|known| known.0 < size).unwrap_or(found.len());
+                found.insert(at, (size, &entry.path));
+                found.truncate(LARGEST);
+            }
+        }
+    }
+    let (mut largest, mut left_out) = (Array::new(), Array::new());
+    for (size, path) in found {
+        let mut row = Object::new();
+        text(&mut row, "path", &path.to_string_lossy());
+        number(&mut row, "bytes", size);
+        largest.push(Value::Object(row));
+    }
+    for left in &tree.left {
+        let mut row = Object::new();
+        cause(&mut row, Some(&left.cause));
+        number(&mut row, "directories", left.directories);
+        number(&mut row, "files", left.files);
+        // Nobody has looked into the directories.
+        match left.files {
+            0 => put(&mut row, "bytes", Value::Null),
+            _ => number(&mut row, "bytes", left.bytes),
+        }
+        left_out.push(Value::Object(row));
+    }
+    let mut all = Object::new();
+    text(&mut all, "directory", &directory.to_string_lossy());
+    number(&mut all, "files", files);
+    number(&mut all, "directories", directories);
+    number(&mut all, "links", links);
+    number(&mut all, "bytes", tree.bytes);
+    put(&mut all, "largest", Value::Array(largest));
+    put(&mut all, "left_out", Value::Array(left_out));
+    put(&mut all, "checked", Value::Bool(welcome.is_ok()));
+    let all = Value::Object(all);
     if output.json {
-        output.document(&document)?;
+        output.document(&all)?;
     } else {
-        output.write(&record(output, &document, ALL, session.now()))?;
+        output.write(&record(output, &all, ALL, session.now()))?;
         let columns = terminal::width().filter(|_| output.terminal);
         for (path, fields) in TABLES {
-            let rows = items(&document, path);
+            let rows = items(&all, path);
             if !rows.is_empty() {
                 output.write("\n")?;
                 output.write(&table(output, rows, fields, columns, session.now()))?;
@@ -77,89 +104,49 @@ pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
     welcome.map_or(Ok(()), |welcome| check(&tree, &welcome))
 }
 
-fn largest(tree: &Tree) -> Value {
-    let mut found: Vec<(u64, &Path)> = Vec::new();
-    for entry in &tree.entries {
-        if let Kind::File(size) = entry.kind {
-            let at = found.iter().position(|known| known.0 < size).unwrap_or(found.len());
-            found.insert(at, (size, &entry.path));
-            found.truncate(LARGEST);
-        }
-    }
-    let row = |(size, file)| object("path bytes", vec![path(file), number(size)]);
-    Value::Array(found.into_iter().map(row).collect())
-}
-
-fn left_out(tree: &Tree) -> Value {
-    let row = |left: &Left| {
-        let mut values = cause(Some(&left.cause));
-        // Nobody has looked into the directories.
-        let bytes = if left.files > 0 { number(left.bytes) } else { Value::Null };
-        values.extend([number(left.directories), number(left.files), bytes]);
-        object("file line pattern directories files bytes", values)
-    };
-    Value::Array(tree.left.iter().map(row).collect())
-}
-
 /// `--explain`.
 pub fn explain(session: &Session, directory: &Path, given: &str) -> Result<()> {
-    let outside = || {
-        let directory = directory.to_string_lossy();
-        Error::usage(format!("'{given}' is not in '{directory}'")).hint(packed!("name it as seen from here"))
-    };
-    let (root, whole) = (clean(directory), clean(Path::new(given)));
-    let (Ok(root), Ok(whole)) = (root, whole) else { return Err(outside()) };
-    let below = whole.strip_prefix(&root).ok().filter(|below| !below.as_os_str().is_empty());
-    let below = below.ok_or_else(outside)?;
-    let verdict = judge(directory, below, given.ends_with(std::path::is_separator))?;
-    let matched = if verdict.cause.is_some() { path(&verdict.at) } else { Value::Null };
-    let mut values = vec![path(below), Value::Bool(verdict.sent), Value::Bool(verdict.exists), matched];
-    values.extend(cause(verdict.cause.as_ref()));
-    let document = object("path sent exists matched file line pattern", values);
+    let verdict = judge(directory, Path::new(given), given.ends_with(is_separator))?;
+    let mut all = Object::new();
+    text(&mut all, "path", given);
+    put(&mut all, "sent", Value::Bool(verdict.sent));
+    put(&mut all, "exists", Value::Bool(verdict.exists));
+    cause(&mut all, verdict.cause.as_ref());
+    put(&mut all, "matched", Value::Null);
+    if verdict.cause.is_some() {
+        text(&mut all, "matched", &verdict.at.to_string_lossy());
+    }
     let lines = match (verdict.sent, &verdict.cause) {
         (true, None) => "'{path}' would be sent: no rule matches it",
         (true, Some(_)) => "'{path}' would be sent: {file}:{line}: {pattern}",
-        (false, Some(Cause { file: None, .. })) => "'{path}' is never sent: {pattern}",
+        (false, Some(cause)) if cause.file.is_empty() => "'{path}' is never sent: {pattern}",
         (false, _) => "'{path}' would not be sent: {file}:{line}: {pattern}",
     };
-    tell(session, &document, lines)
-}
-
-/// A path from the root, without `.` and `..`.
-pub(super) fn clean(path: &Path) -> io::Result<PathBuf> {
-    let mut out = PathBuf::new();
-    for part in env::current_dir()?.join(path).components() {
-        match part {
-            Component::ParentDir => drop(out.pop()),
-            part => out.push(part),
-        }
-    }
-    Ok(out)
+    tell(session, &Value::Object(all), lines)
 }
 
 /// Its file, line and pattern.
-fn cause(cause: Option<&Cause>) -> Vec<Value> {
-    let Some(cause) = cause else { return vec![Value::Null, Value::Null, Value::Null] };
-    let pattern = Value::String(cause.pattern.clone());
-    match &cause.file {
-        Some(file) => vec![path(file), number(cause.line), pattern],
-        None => vec![Value::Null, Value::Null, pattern],
+fn cause(row: &mut Object, cause: Option<&Cause>) {
+    for name in ["file", "line", "pattern"] {
+        put(row, name, Value::Null);
+    }
+    let Some(cause) = cause else { return };
+    text(row, "pattern", &cause.pattern);
+    if !cause.file.is_empty() {
+        text(row, "file", &cause.file);
+        number(row, "line", cause.line);
     }
 }
 
-fn object(names: &str, values: Vec<Value>) -> Value {
-    let mut object = Object::new();
-    // One by one: to collect them would bring code that sorts.
-    for (name, value) in names.split(' ').zip(values) {
-        object.insert(name.to_owned(), value);
-    }
-    Value::Object(object)
+fn text(row: &mut Object, name: &str, text: &str) {
+    put(row, name, Value::String(text.to_owned()));
 }
 
-fn number(number: u64) -> Value {
-    Value::Number(Number::U64(number))
+fn number(row: &mut Object, name: &str, number: u64) {
+    put(row, name, Value::Number(Number::U64(number)));
 }
 
-fn path(path: &Path) -> Value {
-    Value::String(path.to_string_lossy().into_owned())
+#[inline(never)]
+fn put(row: &mut Object, name: &str, value: Value) {
+    row.insert(name.to_owned(), value);
 }

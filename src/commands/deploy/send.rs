@@ -1,6 +1,6 @@
 //! Sends the source of a deploy: of a tree what Max does not have, or an archive as it is.
 
-use super::preview::clean;
+use super::follow::look;
 use crate::api::decode;
 use crate::archive::contents::Contents;
 use crate::archive::index::Index;
@@ -19,8 +19,8 @@ use miniserde::json::Value;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use std::{env, thread};
 
 /// How often in a row it is tried again without getting any further.
 const TRIES: u32 = 8;
@@ -66,26 +66,35 @@ pub fn whole(session: &Session, deploy: &Value, tree: Tree, deadline: Option<Ins
     send(session, &text(deploy, "upload_path"), Pack::new(tree)?, total, deadline).map(drop)
 }
 
-/// Sends an archive that somebody has made; `-` is standard input.
-pub fn archive(session: &Session, deploy: &Value, path: &str) -> Result<()> {
-    let failed = |error| Error::io("read", path, &error);
-    let mut start = [0; 2];
-    let mut stdin = io::stdin().lock();
-    let mut file;
-    let source: &mut dyn Read = match path {
-        "-" => &mut stdin,
-        _ => {
-            file = File::open(path).map_err(failed)?;
-            &mut file
+/// An archive that somebody has made.
+pub struct Archive {
+    /// What was read of it to tell what it is.
+    start: [u8; 2],
+    rest: Box<dyn Read>,
+}
+
+impl Archive {
+    /// Opens the one at `path`; `-` is standard input.
+    pub fn open(path: &str) -> Result<Archive> {
+        let failed = |error| Error::io("read", path, &error);
+        let mut rest: Box<dyn Read> = match path {
+            "-" => Box::new(io::stdin()),
+            _ => Box::new(File::open(path).map_err(failed)?),
+        };
+        let mut start = [0; 2];
+        rest.read_exact(&mut start).map_err(failed)?;
+        match start {
+            [0x1f, 0x8b] => Ok(Archive { start, rest }),
+            _ => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
+                .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`")),
         }
-    };
-    source.read_exact(&mut start).map_err(failed)?;
-    if start != [0x1f, 0x8b] {
-        return Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
-            .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`"));
     }
-    let mut body = start.as_slice().chain(source);
-    session.max()?.upload(&text(deploy, "upload_path"), "application/gzip", &mut body).map(drop)
+
+    /// Sends it as it is.
+    pub fn send(self, session: &Session, deploy: &Value) -> Result<()> {
+        let mut body = self.start.as_slice().chain(self.rest);
+        session.max()?.upload(&text(deploy, "upload_path"), "application/gzip", &mut body).map(drop)
+    }
 }
 
 /// Sends what Max does not have of a tree that was walked at `began`: its manifest, then the
@@ -182,8 +191,7 @@ impl Sending<'_> {
                 Err(error) => error,
             };
             if error.kind() == Kind::Conflict && error.field_name().is_none() {
-                let request = format!("{{\"id\":{}}}", text(self.deploy, "id"));
-                let now: Value = decode(&self.session.max()?.ask("deploy:status", request)?)?;
+                let now = look(self.session, self.deploy)?;
                 return match &*text(&now, "state") {
                     "uploading" | "failed" => Err(error),
                     _ => Ok(None),
@@ -230,7 +238,7 @@ fn unclear() -> Error {
 
 /// Where the index of what was deployed from a directory to an app is kept.
 fn index_file(deploy: &Value, url: &str, root: &Path) -> Option<PathBuf> {
-    let root = clean(root).ok()?;
+    let root: PathBuf = env::current_dir().ok()?.join(root).components().collect();
     let mut hasher = Hasher::new();
     hasher.update([url, &*filled(deploy, "\0{network}\0{app}\0")].concat().as_bytes());
     hasher.update(files::bytes(&root).as_ref());

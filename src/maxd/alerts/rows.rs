@@ -143,7 +143,8 @@ pub fn deploys(t: &Transaction<'_>) -> Result<Vec<(i64, Option<String>)>> {
     let mut query = t
         .prepare(
             "SELECT a.id, d.id, d.state, d.phase, d.error FROM apps a JOIN deploys d ON d.id =
-                (SELECT id FROM deploys WHERE app = a.id AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1)
+                (SELECT id FROM deploys WHERE app = a.id AND finished_at IS NOT NULL AND (cancelled IS NULL OR state = 'live')
+                 ORDER BY id DESC LIMIT 1)
              ORDER BY a.id",
         )
         .map_err(explain)?;

@@ -55,6 +55,22 @@ fn rig_json_overrides_setting_by_setting() {
 }
 
 #[test]
+fn a_release_command_stands_in_rig_json_or_else_in_the_procfile() {
+    let page = ("index.html", "");
+    let file = ("Procfile", "release: ./migrate --all\nweb: ./run");
+    for (files, expected) in [
+        (&[page][..], None),
+        (&[page, ("rig.json", r#"{"release":null}"#)], None),
+        (&[page, ("rig.json", r#"{"release":"make up"}"#)], Some("make up")),
+        (&[file], Some("./migrate --all")),
+        (&[("Procfile", "release:\nweb: ./run")], None),
+        (&[file, ("rig.json", r#"{"release":"make up"}"#)], Some("make up")),
+    ] {
+        assert_eq!(plan(files).unwrap().release.as_deref(), expected, "{files:?}");
+    }
+}
+
+#[test]
 fn node_projects_are_recognised() {
     for (package, others, expected) in [
         (
@@ -214,6 +230,7 @@ fn a_setting_of_the_wrong_type_is_named() {
     for (text, key, wanted) in [
         (r#"{"run": 1}"#, "run", "a command"),
         (r#"{"run": " "}"#, "run", "a command"),
+        (r#"{"release": ["x"]}"#, "release", "a command"),
         (r#"{"build": {}}"#, "build", "a command, or a list of commands"),
         (r#"{"build": ["a", 1]}"#, "build", "a command, or a list of commands"),
         (r#"{"health": "/up"}"#, "health", r#"an object such as {"path": "/up", "timeout": "30s"}"#),

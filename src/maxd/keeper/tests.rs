@@ -160,8 +160,14 @@ impl Stage {
     fn release(number: u64) -> Release {
         let health = Health { path: None, timeout: Duration::from_millis(300) };
         let run = Run::Command("act".to_owned());
-        let plan =
-            Plan { kind: "procfile".to_owned(), build: Vec::new(), run, health, limits: Limits::default() };
+        let plan = Plan {
+            kind: "procfile".to_owned(),
+            build: Vec::new(),
+            release: None,
+            run,
+            health,
+            limits: Limits::default(),
+        };
         Release { network: 1, app: 1, number, dir: PathBuf::from("/"), plan, env: Default::default() }
     }
 

@@ -262,10 +262,11 @@ fn told(own: &[Variable], inherited: &[Variable], staged: &[variable::Difference
 }
 
 fn document(plan: Plan) -> wire::Plan {
-    let Plan { kind, build, run, health, limits } = plan;
+    let Plan { kind, build, release, run, health, limits } = plan;
     wire::Plan {
         kind,
         build,
+        release,
         run: match run {
             Run::Command(line) => Some(line),
             Run::Static => None,

@@ -261,22 +261,27 @@ fn effective(t: &Transaction<'_>, row: &AppRow) -> Result<Items> {
         Some(release) => Plan::recorded(t, row.id, release)?,
         None => None,
     };
-    if let Some(Plan { kind, build, run, health, limits }) = plan {
-        items.extend([item("kind", "", kind)]);
-        items.extend([item("health_timeout", "", format!("{} ms", health.timeout.as_millis()))]);
-        let run = match run {
-            Run::Command(line) => Some(line),
-            Run::Static => None,
-        };
-        let limit = |value: Option<u64>| value.map(|value| value.to_string());
-        let more = [
-            ("build", Some(build.join("; ")).filter(|build| !build.is_empty())),
-            ("run", run),
-            ("health", health.path),
-            ("memory", limit(limits.memory)),
-            ("cpu", limit(limits.cpu)),
-        ];
-        items.extend(more.into_iter().filter_map(|(kind, value)| Some(item(kind, "", value?))));
-    }
+    items.extend(plan.map(of_plan).unwrap_or_default());
     Ok(items)
+}
+
+/// How a release is built and run.
+pub(super) fn of_plan(plan: Plan) -> Items {
+    let Plan { kind, build, release, run, health, limits } = plan;
+    let run = match run {
+        Run::Command(line) => Some(line),
+        Run::Static => None,
+    };
+    let limit = |value: Option<u64>| value.map(|value| value.to_string());
+    let all = [
+        ("kind", Some(kind)),
+        ("health_timeout", Some(format!("{} ms", health.timeout.as_millis()))),
+        ("build", Some(build.join("; ")).filter(|build| !build.is_empty())),
+        ("release", release),
+        ("run", run),
+        ("health", health.path),
+        ("memory", limit(limits.memory)),
+        ("cpu", limit(limits.cpu)),
+    ];
+    all.into_iter().filter_map(|(kind, value)| Some(item(kind, "", value?))).collect()
 }

@@ -29,6 +29,11 @@ impl Lifecycle {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has something done beside all requests, which ends by itself when maxd stops.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+    }
+
     /// Waits until all have ended, which they do by themselves when maxd stops.
     pub async fn ended(&self) {
         self.tasks.close();
