@@ -62,7 +62,7 @@ impl Max {
     }
 
     /// The server's words on joining `control`.
-    pub fn welcome<T: Deserialize>(&self) -> Result<T> {
+    pub fn welcome(&self) -> Result<Value> {
         decode(&self.link()?.welcome()?)
     }
 

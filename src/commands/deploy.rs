@@ -118,7 +118,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         created
     } else {
         let tree = walk(&directory)?;
-        let welcome: Value = session.max()?.welcome()?;
+        let welcome = session.max()?.welcome()?;
         check(&tree, &welcome)?;
         let created = create(session, matches, &name, (tree.bytes, tree.entries.len() as u64))?;
         match at(&welcome, "manifests") {

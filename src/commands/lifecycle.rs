@@ -10,7 +10,6 @@ use crate::session::{self, AppName, Session};
 use crate::term::on_interrupt;
 use crate::term::text::count;
 use crate::view::text;
-use crate::wire::Welcome;
 use crate::wire::app::{Scale, Select};
 use miniserde::Serialize;
 use miniserde::json::{self, Value};
@@ -166,7 +165,7 @@ fn change(
 pub fn ask(session: &Session, event: &str, request: String, late: &str, see: &str) -> Result<Value> {
     let (limit, max) = (session.limit.unwrap_or(LIMIT), session.max()?);
     // Nothing goes on in a Max that can't be reached.
-    max.welcome::<Welcome>()?;
+    max.welcome()?;
     on_interrupt(&format!("that goes on in Max; see {see}"));
     let began = Instant::now();
     let answer = max.ask_within(limit, event, request).map_err(|error| {

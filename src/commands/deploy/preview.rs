@@ -2,6 +2,7 @@
 //! has to be logged in.
 
 use super::check;
+use crate::api::Max;
 use crate::archive::walk::{Cause, Kind, explain as judge, walk};
 use crate::commands::tell;
 use crate::error::Result;
@@ -41,7 +42,7 @@ const TABLES: [(&str, &[Field]); 2] = [
 pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
     let tree = walk(directory)?;
     let output = &session.output;
-    let welcome = session.max().and_then(|max| max.welcome::<Value>());
+    let welcome = session.max().and_then(Max::welcome);
     if let Err(error) = &welcome {
         output.note(&format!("not checked against Max's limits: {}", error.message()));
     }
