@@ -1,8 +1,14 @@
-//! From a directory to an archive (rig), and safely back (maxd).
+//! From a directory to an archive (rig), and safely back from an archive or a manifest (maxd).
 
+#[cfg(feature = "server")]
+mod disk;
 pub mod gzip;
+#[cfg(feature = "server")]
+mod listing;
 pub mod pack;
 mod rules;
+#[cfg(feature = "server")]
+mod tree;
 #[cfg(feature = "server")]
 mod unpack;
 pub mod walk;
@@ -11,4 +17,40 @@ pub mod walk;
 mod git_tests;
 
 #[cfg(feature = "server")]
-pub use unpack::{Limits, Unpacked, unpack};
+pub use disk::lay_out;
+#[cfg(feature = "server")]
+pub use listing::{read_changes, read_stored};
+#[cfg(feature = "server")]
+pub use tree::{Tree, shown};
+#[cfg(feature = "server")]
+pub use unpack::unpack;
+
+/// What an archive or a manifest may hold at most.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// The files' contents together, in bytes.
+    pub bytes: u64,
+    /// Files, directories and links together.
+    pub entries: u64,
+}
+
+/// The name and the size of a regular file, from a block with its header (POSIX, ustar). Why
+/// not, where it is another thing or nothing at all.
+#[cfg(feature = "server")]
+pub fn entry_of_contents(block: &[u8]) -> Result<(Vec<u8>, u64), String> {
+    let header = tar::Header::from_byte_slice(block);
+    let sum = block.iter().enumerate().map(|(at, byte)| match at {
+        148..156 => u32::from(b' '),
+        _ => u32::from(*byte),
+    });
+    if header.cksum().ok() != Some(sum.sum()) {
+        return Err("a header's sum is wrong".to_owned());
+    }
+    let name = header.path_bytes().into_owned();
+    match (header.entry_type().is_file(), header.entry_size()) {
+        (true, Ok(size)) => Ok((name, size)),
+        (true, Err(_)) => Err(format!("'{}' has no size", shown(&name))),
+        (false, _) => Err(format!("'{}' is no regular file", shown(&name))),
+    }
+}

@@ -95,6 +95,8 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("GET /socket/websocket", Some(Read)),
     ("ANY /socket/longpoll", Some(Read)),
     ("PUT /api/v1/deploys/{id}/source", Some(Deploy)),
+    ("PUT /api/v1/deploys/{id}/manifest", Some(Deploy)),
+    ("PUT /api/v1/deploys/{id}/contents", Some(Deploy)),
     ("POST /api/v1/auth/revoke", Some(Read)),
     ("POST /api/v1/auth/exchange", None),
     ("POST /api/v1/auth/refresh", None),

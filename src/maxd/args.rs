@@ -3,6 +3,7 @@
 use super::auth::ACCESS;
 use super::detect::parse_size;
 use super::logs::Keep;
+use super::releases::{ALWAYS, Retention};
 use super::runtime::process::Isolation;
 use crate::error::{Error, Result};
 use crate::time::parse_duration;
@@ -35,6 +36,8 @@ Flags of `maxd serve`:
   --tls-self-signed     serve TLS with a private authority of its own (DIR/tls/ca.pem)
   --ready-file F        once ready, write {\"url\":…,\"apps_url\":…} to this file
   --source-limit SIZE   the largest source of a deploy (1GiB)
+  --keep-releases N     how many releases of an app are kept, those that served (10) …
+  --keep-bytes SIZE     … as long as they take no more than this together (5GiB)
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
   --trash TIME          how long what is deleted can be restored (7d); 0 deletes at once
   --log-keep TIME       how long log lines are kept (7d)
@@ -90,6 +93,8 @@ pub struct Serve {
     pub ready_file: Option<PathBuf>,
     /// `--source-limit`, in bytes.
     pub source_limit: u64,
+    /// `--keep-…`.
+    pub releases: Retention,
     /// `--access-lifetime`.
     pub access_lifetime: Duration,
     /// `--trash`.
@@ -134,6 +139,8 @@ struct Given {
     own: bool,
     ready_file: Option<PathBuf>,
     source_limit: Option<u64>,
+    keep_releases: Option<u64>,
+    keep_bytes: Option<u64>,
     access_lifetime: Option<Duration>,
     trash: Option<Duration>,
     keep: Keep,
@@ -160,6 +167,8 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("tls-self-signed") => given.own = true,
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
+            Arg::Long("keep-releases") => given.keep_releases = Some(releases(&text(&mut parser)?)?),
+            Arg::Long("keep-bytes") => given.keep_bytes = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
             Arg::Long("trash") => given.trash = Some(trash(&text(&mut parser)?)?),
             Arg::Long("log-keep") => given.keep.time = keep(&text(&mut parser)?)?,
@@ -201,6 +210,10 @@ fn command(given: Given) -> Result<Command> {
                 tls,
                 ready_file: given.ready_file,
                 source_limit: given.source_limit.unwrap_or(1 << 30),
+                releases: Retention {
+                    releases: given.keep_releases.unwrap_or(10),
+                    bytes: given.keep_bytes.unwrap_or(5 << 30),
+                },
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
                 trash: given.trash.unwrap_or(TRASH),
                 keep: given.keep,
@@ -257,6 +270,13 @@ fn address(parser: &mut Parser, flag: &str) -> Result<SocketAddr> {
 fn lifetime(text: &str) -> Result<Duration> {
     parse_duration(text).filter(|time| time.as_secs() > 0).ok_or_else(|| {
         Error::usage(format!("'{text}' is no lifetime")).hint("for instance `--access-lifetime 15m`")
+    })
+}
+
+fn releases(text: &str) -> Result<u64> {
+    text.parse().ok().filter(|releases| *releases >= ALWAYS).ok_or_else(|| {
+        Error::usage(format!("'{text}' is no number of releases"))
+            .hint("at least 2, the one that serves and the one before it; for instance `--keep-releases 10`")
     })
 }
 

@@ -1,27 +1,22 @@
 //! The HTTP side of the API: health, sessions, uploads, and the door to the socket.
 
 use super::access::Access;
-use super::deploys::Upload;
 use super::metrics::expose;
 use super::platform::Platform;
 use super::ready::Ready;
-use super::store::disk;
 use super::{longpoll, ws};
 use crate::error::{Error, Kind, Result};
 use crate::wire::Failure;
 use crate::wire::auth::{Exchange, Refresh};
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
-use axum::{Router, body};
-use futures_util::StreamExt;
 use miniserde::{Deserialize, Serialize, json};
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 
 /// The largest JSON body.
 const MAX_JSON: usize = 64 * 1024;
@@ -48,6 +43,8 @@ pub fn router(platform: Arc<Platform>, door: expose::Door) -> Router {
         .route("/api/v1/auth/refresh", post(refresh))
         .route("/api/v1/auth/revoke", post(revoke))
         .route("/api/v1/deploys/{id}/source", put(source).layer(DefaultBodyLimit::disable()))
+        .route("/api/v1/deploys/{id}/manifest", put(manifest).layer(DefaultBodyLimit::disable()))
+        .route("/api/v1/deploys/{id}/contents", put(contents).layer(DefaultBodyLimit::disable()))
         .route("/socket/websocket", get(ws::upgrade))
         .route("/socket/longpoll", any(longpoll::handle))
         .fallback(|| async { Fault(Error::new(Kind::NotFound, "there is nothing at this path")) })
@@ -132,6 +129,10 @@ async fn bearer(platform: &Platform, headers: &HeaderMap, what: &str) -> Result<
     platform.auth.check(token, SystemTime::now()).await?.asks(what)
 }
 
+fn deploy(id: &str) -> Result<u64> {
+    id.parse().map_err(|_| Error::new(Kind::NotFound, format!("deploy {id} does not exist")))
+}
+
 async fn source(
     State(platform): Shared,
     Path(id): Path<String>,
@@ -139,43 +140,27 @@ async fn source(
     body: Body,
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/source").await?;
-    let id = id.parse().map_err(|_| Error::new(Kind::NotFound, format!("deploy {id} does not exist")))?;
-    let upload = platform.begin_upload(&who, id).await;
-    let upload = platform.witness(&who, upload).await?;
-    let announced: Option<u64> =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let received = match announced {
-        Some(length) if length > upload.limit => Err(over(upload.limit)),
-        _ => receive(body, &upload).await,
-    };
-    match received {
-        Ok(()) => Ok(document(StatusCode::ACCEPTED, &platform.finish_upload(upload).await?)),
-        Err(error) => {
-            platform.fail_upload(upload, &error).await;
-            Err(error.into())
-        }
-    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let deploy = platform.take_source(&who, deploy(&id)?, length, body).await?;
+    Ok(document(StatusCode::ACCEPTED, &deploy))
 }
 
-fn over(limit: u64) -> Error {
-    Error::new(Kind::TooLarge, format!("the archive has more than {limit} bytes"))
+async fn manifest(
+    State(platform): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Fault> {
+    let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/manifest").await?;
+    Ok(document(StatusCode::OK, &platform.take_manifest(&who, deploy(&id)?, body).await?))
 }
 
-/// Writes the body to its file, at constant memory.
-async fn receive(body: body::Body, upload: &Upload) -> Result<()> {
-    let failed = |error: std::io::Error| disk("write", &upload.path, &error);
-    let mut file = File::create(&upload.path).await.map_err(failed)?;
-    let mut chunks = body.into_data_stream();
-    let mut size = 0;
-    while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| Error::new(Kind::Failed, "the upload ended early").hint("deploy again"))?;
-        size += chunk.len() as u64;
-        if size > upload.limit {
-            return Err(over(upload.limit));
-        }
-        file.write_all(&chunk).await.map_err(failed)?;
-    }
-    file.flush().await.map_err(failed)?;
-    file.sync_all().await.map_err(failed)
+async fn contents(
+    State(platform): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Fault> {
+    let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/contents").await?;
+    Ok(document(StatusCode::OK, &platform.take_contents(&who, deploy(&id)?, body).await?))
 }

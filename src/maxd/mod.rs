@@ -25,6 +25,7 @@ pub mod auth;
 pub mod build;
 mod config;
 pub mod console;
+pub mod contents;
 pub mod control;
 pub mod dashboard;
 pub mod deploys;

@@ -22,6 +22,7 @@ use super::access::{Access, Level, SEEN, admit};
 use super::alerts::Alerts;
 use super::auth::{Auth, Identity};
 use super::config;
+use super::contents::Contents;
 use super::deploys::Deploys;
 use super::exec::Execs;
 use super::line::NewLine;
@@ -31,6 +32,7 @@ use super::metrics::Metrics;
 use super::near;
 use super::once::Once;
 use super::plan::Run;
+use super::releases::Retention;
 use super::router::Routes;
 use super::runtime::Runtime;
 use super::secrets::Vault;
@@ -97,6 +99,10 @@ pub struct Platform {
     pub metrics: Arc<Metrics>,
     /// The deploys under way.
     pub deploys: Deploys,
+    /// What deploys consist of.
+    pub contents: Arc<Contents>,
+    /// Which releases stay.
+    pub keep: Retention,
     /// What starts, stops and scales apps at the moment.
     pub lifecycle: Lifecycle,
     /// Commands and shells.
@@ -146,7 +152,7 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             domain: self.address.domain.clone(),
             limits: self.limits.clone(),
-            manifests: None,
+            manifests: Some(true),
         }
     }
 

@@ -4,13 +4,23 @@ use super::store::{explain, held};
 use crate::error::Result;
 use crate::time::rfc3339;
 use crate::wire::release::Release;
+use rusqlite::types::FromSql;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::time::{Duration, SystemTime};
 
-/// How many releases of an app are kept.
-const KEEP: i64 = 5;
+/// So many stay whatever they take: the one that serves and the one before it.
+pub const ALWAYS: u64 = 2;
 /// How many are listed.
 const LISTED: i64 = 1000;
+
+/// Which releases of an app stay on the disk.
+#[derive(Clone, Copy)]
+pub struct Retention {
+    /// So many of those that served last …
+    pub releases: u64,
+    /// … as long as they take no more than this together, in bytes.
+    pub bytes: u64,
+}
 
 /// A release has the app's traffic from now on; who gave it that, unless maxd did by itself. False
 /// when the app was deleted.
@@ -69,11 +79,54 @@ pub fn fails(t: &Transaction<'_>, app: i64, release: u64, error: &str) -> Result
 
 /// The numbers of the releases of an app that stay on the disk: that which serves, and those that
 /// have served last.
-pub fn kept(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
-    let query = "SELECT release FROM deploys WHERE app = ?1 AND served_at IS NOT NULL
+pub fn kept(t: &Transaction<'_>, app: i64, keep: Retention) -> Result<Vec<u64>> {
+    Ok(stay(t, app, keep)?.into_iter().map(|release| release.0).collect())
+}
+
+/// Those with the names of their manifests.
+fn stay(t: &Transaction<'_>, app: i64, keep: Retention) -> Result<Vec<(u64, Option<String>)>> {
+    let query =
+        "SELECT release, ifnull(bytes, 0), manifest FROM deploys WHERE app = ?1 AND served_at IS NOT NULL
          ORDER BY release = (SELECT release FROM all_apps WHERE id = ?1) DESC, since DESC, id DESC LIMIT ?2";
+    let mut query = t.prepare_cached(query).map_err(explain)?;
+    let row = |row: &Row<'_>| Ok(((row.get(0)?, row.get(2)?), row.get::<_, u64>(1)?));
+    let rows = query.query_map(params![app, held(keep.releases.max(ALWAYS))], row);
+    let rows = rows.and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>).map_err(explain)?;
+    let mut bytes = 0_u64;
+    let within = (0..).zip(rows).take_while(|(at, (_, takes))| {
+        bytes = bytes.saturating_add(*takes);
+        *at < ALWAYS || bytes <= keep.bytes
+    });
+    Ok(within.map(|(_, (release, _))| release).collect())
+}
+
+/// The releases that have served and of which it is not known what they take on the disk: those
+/// of a former maxd.
+pub fn unmeasured(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
+    let query = "SELECT release FROM deploys WHERE app = ?1 AND served_at IS NOT NULL AND bytes IS NULL";
+    column(t, query, app)
+}
+
+/// What a release takes.
+pub fn measured(t: &Transaction<'_>, app: i64, release: u64, bytes: u64) -> Result<()> {
+    let set = "UPDATE deploys SET bytes = ?3 WHERE app = ?1 AND release = ?2";
+    t.execute(set, params![app, release, held(bytes)]).map(drop).map_err(explain)
+}
+
+/// The names of the manifests that a network's releases and the deploys under way need.
+pub fn needed_manifests(t: &Transaction<'_>, network: i64, keep: Retention) -> Result<Vec<String>> {
+    let under_way = "SELECT d.manifest FROM deploys d JOIN all_apps a ON a.id = d.app
+                     WHERE a.network = ?1 AND d.finished_at IS NULL AND d.manifest IS NOT NULL";
+    let mut names = column(t, under_way, network)?;
+    for app in column(t, "SELECT id FROM all_apps WHERE network = ?1", network)? {
+        names.extend(stay(t, app, keep)?.into_iter().filter_map(|release| release.1));
+    }
+    Ok(names)
+}
+
+fn column<T: FromSql>(t: &Transaction<'_>, query: &str, key: i64) -> Result<Vec<T>> {
     let mut query = t.prepare(query).map_err(explain)?;
-    let rows = query.query_map(params![app, KEEP], |row| row.get(0));
+    let rows = query.query_map([key], |row| row.get(0));
     rows.and_then(Iterator::collect).map_err(explain)
 }
 
@@ -82,9 +135,10 @@ pub fn kept(t: &Transaction<'_>, app: i64) -> Result<Vec<u64>> {
 pub fn list(
     t: &Transaction<'_>,
     app: i64,
+    keep: Retention,
     state: impl Fn(u64, bool) -> &'static str,
 ) -> Result<Vec<Release>> {
-    let kept = kept(t, app)?;
+    let kept = kept(t, app, keep)?;
     let query =
         "SELECT d.release, d.since, d.served_at, d.since_from, d.since_by, d.id, d.kind, u.name, d.error
          FROM deploys d JOIN users u ON u.id = d.user

@@ -4,6 +4,7 @@ use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
 use super::audit;
 use super::auth::Auth;
+use super::contents::{Contents, collect_now_and_then};
 use super::deploys::{Deploys, fail_unfinished};
 use super::exec;
 use super::http;
@@ -89,6 +90,7 @@ pub async fn serve(args: Serve) -> Result<()> {
         tokio::spawn(keep_house(Arc::clone(&platform))),
         tokio::spawn(alerts::watch(Arc::clone(&platform))),
         tokio::spawn(deliver(Arc::clone(&platform))),
+        tokio::spawn(collect_now_and_then(Arc::clone(&platform))),
     ];
 
     let apps_url =
@@ -231,6 +233,7 @@ async fn assemble(
     let auth = Auth::new(Arc::clone(&store), args.access_lifetime);
     let deploys = Deploys::default();
     let trial = &sockets.trial;
+    let contents = Arc::new(Contents::new(data.join("contents"), trial.grace));
     let settings = alerts::Settings {
         pace: alerts::Pace { fixed: trial.alerts },
         disk: trial.disk.map(|mebibytes| u64::from(mebibytes) << 20),
@@ -249,6 +252,8 @@ async fn assemble(
         metrics,
         execs: Default::default(),
         deploys,
+        contents,
+        keep: args.releases,
         lifecycle: Default::default(),
         alerts,
         webhooks,
@@ -276,6 +281,7 @@ async fn recover(platform: &Arc<Platform>) -> Result<()> {
     // What can't be removed is no reason not to serve.
     let report = |error: Error| say!("cannot clear up: {error}");
     remove_strays(&platform.data.join("apps"), &known).unwrap_or_else(report);
+    platform.contents.retain(&networks).unwrap_or_else(report);
     platform.metrics.retain(&known).unwrap_or_else(report);
     platform.logs.retain(&known, &networks).unwrap_or_else(report);
     for network in networks {
@@ -284,7 +290,11 @@ async fn recover(platform: &Arc<Platform>) -> Result<()> {
     for (row, network, name) in apps {
         let directory = platform.app_directory(row.id);
         if directory.exists() {
-            let kept = platform.store.run(|t| releases::kept(t, row.id))?;
+            for number in platform.store.run(|t| releases::unmeasured(t, row.id))? {
+                let bytes = sweep::size(&directory.join(number.to_string()));
+                platform.store.run(|t| releases::measured(t, row.id, number, bytes))?;
+            }
+            let kept = platform.store.run(|t| releases::kept(t, row.id, platform.keep))?;
             sweep::prune(&directory, &kept).unwrap_or_else(report);
         }
         match platform.release_of(&row).await {

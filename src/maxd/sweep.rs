@@ -32,6 +32,22 @@ pub fn prune(directory: &Path, kept: &[u64]) -> Result<()> {
     Ok(())
 }
 
+/// What a directory takes: the sizes of its files together, in bytes. What can't be looked at
+/// takes nothing.
+pub fn size(directory: &Path) -> u64 {
+    let (mut rest, mut bytes) = (vec![directory.to_path_buf()], 0_u64);
+    while let Some(directory) = rest.pop() {
+        for item in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            match item.metadata() {
+                Ok(data) if data.is_dir() => rest.push(item.path()),
+                Ok(data) => bytes = bytes.saturating_add(data.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
 /// Lets the owner change every directory of the tree.
 fn open(directory: &Path) -> io::Result<()> {
     let mut rest = vec![directory.to_path_buf()];

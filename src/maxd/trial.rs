@@ -20,7 +20,7 @@ pub struct Trial {
     /// How long a poll waits for messages. A session that is not polled for one and a
     /// half of it ends.
     pub window: Duration,
-    /// A WebSocket on which nothing comes for so long is closed.
+    /// A WebSocket or an upload on which nothing comes for so long is closed.
     pub idle: Duration,
     /// Connections of one user at a time.
     pub sockets: usize,
@@ -37,6 +37,8 @@ pub struct Trial {
     pub probation: Duration,
     /// Whether control groups may be made.
     pub groups: bool,
+    /// How long stays what no deploy needs.
+    pub grace: Duration,
 }
 
 impl Default for Trial {
@@ -52,6 +54,7 @@ impl Default for Trial {
             check: Pace::default().check,
             probation: Duration::from_secs(60),
             groups: true,
+            grace: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -68,6 +71,7 @@ impl Trial {
                 ("window", Some(number)) => trial.window = Duration::from_millis(number.into()),
                 ("idle", Some(number)) => trial.idle = Duration::from_millis(number.into()),
                 ("ungrouped", None) if value.is_empty() => trial.groups = false,
+                ("grace", Some(number)) => trial.grace = Duration::from_millis(number.into()),
                 ("check", Some(number)) => trial.check = Duration::from_millis(number.into()),
                 ("probation", Some(number)) => trial.probation = Duration::from_millis(number.into()),
                 ("sockets", Some(number)) => trial.sockets = number as usize,
@@ -100,8 +104,8 @@ mod tests {
 
     #[test]
     fn each_word_changes_one_thing_and_others_are_refused() {
-        let words =
-            "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,probation=6,ungrouped";
+        let words = "topics,window=500,idle=20,sockets=3,alerts=7,disk=9,second=10,check=8,probation=6,\
+                     ungrouped,grace=5";
         let trial = Trial::parse(Some(words)).unwrap();
         let millis = Duration::from_millis;
         let (window, idle, alerts, second) = (millis(500), millis(20), Some(millis(7)), millis(10));
@@ -116,6 +120,7 @@ mod tests {
             check: millis(8),
             probation: millis(6),
             groups: false,
+            grace: millis(5),
         };
         assert_eq!(trial, expected);
         for text in ["topic", "topics=1", "window", "window=x", "idle=-1", "topics,,x", "disk", "alerts=1s"] {

@@ -97,7 +97,7 @@ fn a_rollback_that_is_not_healthy_exits_7_and_leaves_what_serves() {
 
 #[test]
 fn what_is_gone_names_what_is_kept() {
-    let max = Max::start();
+    let max = Max::with(&["--keep-releases", "5"]);
     let rig = owned(&max);
     rig.ok(&["create", "app", "web.blue"]);
     let none = rig.run(&["list", "releases", "web.blue"]);

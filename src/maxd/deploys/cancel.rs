@@ -43,6 +43,16 @@ pub(super) fn goes_on(t: &Transaction<'_>, id: u64) -> Result<bool> {
     t.query_row(query, [id], |row| row.get(0)).map_err(explain)
 }
 
+/// Why a deploy that has ended did so, where nothing else is known of it.
+pub(super) fn over(t: &Transaction<'_>, id: u64) -> Result<Error> {
+    Ok(cancelled(t, id)?.unwrap_or_else(deleted))
+}
+
+/// Refuses what belongs to a deploy that somebody has ended.
+pub(super) fn check(t: &Transaction<'_>, id: u64) -> Result<()> {
+    if goes_on(t, id)? { Ok(()) } else { Err(over(t, id)?) }
+}
+
 pub(super) fn deleted() -> Error {
     Error::new(Kind::NotFound, "the app was deleted")
 }

@@ -8,9 +8,11 @@ use crate::wire::deploy::{Deploy, State};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::time::SystemTime;
 
-/// Fails every deploy that a former maxd left unfinished.
+/// Fails every deploy that a former maxd left unfinished; but one whose contents are being sent
+/// goes on.
 pub fn fail_unfinished(t: &Transaction<'_>) -> Result<()> {
-    fail(t, "state NOT IN ('live', ?1)", &word(State::Failed), "maxd was restarted during this deploy")
+    let condition = "state NOT IN ('live', ?1) AND NOT (state = 'uploading' AND manifest IS NOT NULL)";
+    fail(t, condition, &word(State::Failed), "maxd was restarted during this deploy")
 }
 
 /// Fails what is under way of an app that is deleted.
@@ -68,7 +70,7 @@ pub(super) fn word(state: State) -> String {
     miniserde::json::to_string(&state).trim_matches('"').to_owned()
 }
 
-fn state(word: &str) -> State {
+pub(super) fn state(word: &str) -> State {
     miniserde::json::from_str(&format!("\"{word}\"")).unwrap_or(State::Failed)
 }
 

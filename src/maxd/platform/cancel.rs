@@ -21,6 +21,7 @@ impl Platform {
             platform.deploy_status(&who, id).await?;
             let reason = format!("cancelled by {}", who.name);
             platform.store.with(move |t| cancel(t, id, &reason)).await.map(|_| platform.deploys.changed())?;
+            platform.deploys.end_upload(id).await;
             let deploy = platform.ended_deploy(&who, id).await?;
             platform.store.with(move |t| once.run(t, || Ok((deploy, ())))).await.map(|done| done.0)
         };

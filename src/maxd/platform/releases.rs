@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::maxd::access::Access;
 use crate::maxd::detect::detect;
 use crate::maxd::plan::Plan;
-use crate::maxd::releases;
+use crate::maxd::releases::{self, Retention};
 use crate::maxd::supervisor::Release;
 use crate::maxd::variables;
 use crate::wire::app::Select;
@@ -22,7 +22,7 @@ impl Platform {
         let read = move |t: &Transaction<'_>| {
             let Select { network, app } = request;
             let row = find_app(t, &who, &network, &app)?;
-            let releases = known(t, &row, &platform.app_directory(row.id))?;
+            let releases = known(t, &row, platform.keep, &platform.app_directory(row.id))?;
             Ok(release::List { network, app, releases })
         };
         self.store.with(read).await
@@ -33,9 +33,10 @@ impl Platform {
     pub(super) async fn former(&self, row: &AppRow, to: Option<u64>) -> Result<(Release, Vec<i64>)> {
         let (network, app, vault) = (row.network_id, row.id, Arc::clone(&self.vault));
         let (name, serving, directory) = (row.name.clone(), row.release, self.app_directory(app));
+        let keep = self.keep;
         let read = move |t: &Transaction<'_>| {
             let Some(row) = super::app_in_row(t, app)? else { return Err(gone()) };
-            let all = known(t, &row, &directory)?;
+            let all = known(t, &row, keep, &directory)?;
             let number = wanted(&name, serving, &all, to)?;
             let wanted = variables::wanted(t, network, app)?;
             let env = variables::environment(t, &vault, network, &wanted)?;
@@ -66,11 +67,18 @@ impl Platform {
 }
 
 /// The releases of an app whose files are in this directory.
-fn known(t: &Transaction<'_>, row: &AppRow, directory: &Path) -> Result<Vec<release::Release>> {
-    releases::list(t, row.id, |number, kept| match kept && directory.join(number.to_string()).is_dir() {
-        true if row.release == Some(number) => "serving",
-        true => "kept",
-        false => "gone",
+fn known(
+    t: &Transaction<'_>,
+    row: &AppRow,
+    keep: Retention,
+    directory: &Path,
+) -> Result<Vec<release::Release>> {
+    releases::list(t, row.id, keep, |number, kept| {
+        match kept && directory.join(number.to_string()).is_dir() {
+            true if row.release == Some(number) => "serving",
+            true => "kept",
+            false => "gone",
+        }
     })
 }
 

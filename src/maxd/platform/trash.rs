@@ -8,7 +8,7 @@ use crate::maxd::alerts;
 use crate::maxd::auth::Identity;
 use crate::maxd::deploys::fail_those_of;
 use crate::maxd::once::Once;
-use crate::maxd::releases;
+use crate::maxd::releases::{self, Retention};
 use crate::maxd::store::{disk, explain, held};
 use crate::maxd::supervisor;
 use crate::maxd::sweep;
@@ -107,7 +107,7 @@ impl Doomed {
     }
 
     /// What goes with it, but for what runs.
-    fn contents(&self, t: &Transaction<'_>) -> Result<Contents> {
+    fn contents(&self, t: &Transaction<'_>, keep: Retention) -> Result<Contents> {
         let (of_network, app) = (self.is_network(), Some(self.id).filter(|_| !self.is_network()));
         let count = |what: &str| {
             let query = format!("SELECT count(*) FROM {what}");
@@ -119,7 +119,7 @@ impl Doomed {
         };
         let mut releases = 0;
         for app in &self.apps {
-            releases += releases::kept(t, *app)?.len() as u64;
+            releases += releases::kept(t, *app, keep)?.len() as u64;
         }
         let variables =
             "variables WHERE until IS NULL AND network = ?1 AND (?2 IS NULL OR app = ?2) AND sealed IS";
@@ -322,11 +322,12 @@ impl Platform {
         find: impl FnOnce(&Transaction<'_>) -> Result<Doomed> + Send + 'static,
     ) -> Result<Item> {
         if preview {
+            let keep = self.keep;
             let (doomed, contents) = self
                 .store
                 .with(move |t| {
                     let doomed = find(t)?;
-                    let contents = doomed.contents(t)?;
+                    let contents = doomed.contents(t, keep)?;
                     Ok((doomed, contents))
                 })
                 .await?;
@@ -364,6 +365,7 @@ impl Platform {
     /// Ends what ran of something that is in the trash now or has no rows any more, and says so.
     pub(super) async fn put_out(&self, who: &Access, doomed: &Doomed, running: &[supervisor::Doomed]) {
         self.route(doomed.network).await;
+        self.deploys.end_uploads(&doomed.live).await;
         if doomed.is_network() {
             self.execs.forget_network(doomed.id);
         }
@@ -390,7 +392,7 @@ impl Platform {
     /// removed now is removed at the next start.
     async fn wipe(&self, network: i64, apps: &[i64], whole: bool) {
         apps.iter().for_each(|app| self.metrics.forget(*app));
-        let (logs, apps) = (Arc::clone(&self.logs), apps.to_vec());
+        let (logs, contents, apps) = (Arc::clone(&self.logs), Arc::clone(&self.contents), apps.to_vec());
         let directories: Vec<_> = apps.iter().map(|app| self.app_directory(*app)).collect();
         let removed = tokio::task::spawn_blocking(move || {
             let report = |error: Error| say!("cannot remove all of what was deleted: {error}");
@@ -404,8 +406,14 @@ impl Platform {
             }
             let streams = apps.into_iter().map(Some).chain(whole.then_some(None));
             streams.for_each(|app| logs.forget(network, app).unwrap_or_else(report));
+            if whole {
+                contents.forget(network).unwrap_or_else(report);
+            }
         });
         let _ = removed.await;
+        if !whole {
+            self.collect(network, Duration::ZERO).await;
+        }
     }
 
     /// Removes for good what has been in the trash for long enough.
