@@ -292,13 +292,14 @@ fn two_releases_differ_in_what_they_were_deployed_with() {
     rig.ok(&["create", "var", "SHARED=1", "-n", "blue"]);
     rig.ok(&["create", "secret", "KEY", "--value", "one", "-a", "web.blue"]);
     page(&rig, "one");
-    page(&rig, "two");
+    page(&rig, "one");
     let same = rig.run(&["diff", "release", "web.blue", "1", "2"]);
     assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{}", same.stderr);
     rig.ok(&["create", "var", "COLOR=blue", "-a", "web.blue"]);
     rig.ok(&["delete", "var", "SHARED", "-n", "blue"]);
     rig.ok(&["create", "secret", "KEY", "--value", "two", "-a", "web.blue"]);
-    let dir = project(&[("index.html", "three"), ("rig.json", r#"{"build":"true"}"#)]);
+    let build = r#"{"build":"true"}"#;
+    let dir = project(&[("index.html", "three"), ("a/b.txt", ""), ("rig.json", build)]);
     rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
     // What is set later is none of it.
     rig.ok(&["create", "var", "LATER=1", "-a", "web.blue"]);
@@ -313,9 +314,20 @@ fn two_releases_differ_in_what_they_were_deployed_with() {
     assert_eq!(changes[0], "build  added - true");
     assert!(changes[1].starts_with("secret KEY changed ") && !changes[1].contains("two"), "{changes:?}");
     assert_eq!(changes[2..], ["variable COLOR changed red blue", "variable SHARED removed 1 -"]);
+    let file = |path: &str, change: &str, before: Option<u64>, after: Option<u64>| json!({"path": path, "change": change, "before": before, "after": after});
+    let files = json!([
+        file("a/b.txt", "added", None, Some(0)),
+        file("index.html", "changed", Some(3), Some(5)),
+        file("rig.json", "added", None, Some(16)),
+    ]);
+    assert_eq!((&document["files"], &document["more"]), (&files, &json!(0)));
     let ran = rig.run(&["diff", "release", "web.blue", "3", "1"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stdout.contains("COLOR") && ran.stdout.lines().count() == 4, "{}", ran.stdout);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines[..2], ["- build: true", &*lines[1]]);
+    assert_eq!(lines[2..4], ["~ variable COLOR: blue -> red", "+ variable SHARED: 1"]);
+    assert!(lines[6].split_whitespace().eq(["index.html", "changed", "5", "B", "3", "B"]), "{lines:?}");
+    assert_eq!(lines.len(), 8, "{lines:?}");
     rig.run(&["diff", "release", "web.blue", "1", "9"])
         .fails(3, "rig: app 'web' has no release 9\n  see `rig list releases`\n");
 }
