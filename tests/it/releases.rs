@@ -1,7 +1,7 @@
 //! Releases: which there are, and the way back to one.
 
 use crate::harness::{Max, Rig, project, signal, site, wait_for};
-use crate::lifecycle::{events, moody, under_load};
+use crate::lifecycle::{events, moody, pids, under_load};
 use crate::visitor::{HOST, deploy, lab_with};
 use serde_json::{Value, json};
 use std::fs;
@@ -177,12 +177,9 @@ fn a_release_that_ends_again_and_again_is_returned_from() {
     // A restart of maxd changes nothing of that.
     max.kill();
     max.serve();
+    wait_for("it to serve", || (max.get(HOST, "/") == (200, "two\n".to_owned())).then_some(()));
     fs::write(two.join("bad"), "").unwrap();
-    let kill = || {
-        let status = rig.json(&["status", "app", "lab.blue"]);
-        status["instances"][0]["pid"].as_u64().map(|pid| signal(u32::try_from(pid).unwrap(), "KILL"))
-    };
-    wait_for("it to run", kill);
+    signal(u32::try_from(pids(&rig)[0]).unwrap(), "KILL");
     let back = || (listed(&rig, "lab.blue")[1] == row(1, "serving", "returned", Some(2))).then_some(());
     wait_for("the return", back);
     assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
