@@ -132,7 +132,7 @@ impl Platform {
             .await?;
         self.deploys.changed();
         if let Some(row) = created.flatten() {
-            self.app_created(who, &row).await;
+            self.apps_created(who, &[row]).await;
         }
         Ok(deploy)
     }
