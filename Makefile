@@ -49,7 +49,7 @@ test-proxies: build ## the main job through tinyproxy, microsocks and nginx (Deb
 
 # RUNS=10000000 for a long one; FUZZ=frame for one target; SANITIZER=none is several times
 # as fast, but can't limit a single allocation. Stable Rust will do.
-FUZZ      ?= frame client_events longpoll http_head args ignore untar
+FUZZ      ?= frame client_events longpoll http_head args ignore untar manifest
 RUNS      ?= 200000
 SANITIZER ?= address
 CARGO_FUZZ = RUSTC_BOOTSTRAP=1 $(CARGO) fuzz

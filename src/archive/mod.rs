@@ -27,7 +27,7 @@ pub use disk::lay_out;
 #[cfg(feature = "server")]
 pub use listing::{read_changes, read_stored};
 #[cfg(feature = "server")]
-pub use tree::{Tree, shown};
+pub use tree::{Node, Tree, shown};
 #[cfg(feature = "server")]
 pub use unpack::unpack;
 

@@ -61,8 +61,9 @@ pub const DEPLOY: Command = Command {
             until the new release is healthy, and prints its URL. What was cut off goes on where it \
             broke off, also with the next `rig deploy`. When anything fails the old release goes on serving \
             and the exit code is 7. A rig.json in the directory may hold \"app\" and \
-            \"network\", so that `rig deploy` alone suffices, and \"build\", \"run\", \
-            \"health\" and \"limits\". --timeout limits the whole deploy. Ctrl-C \
+            \"network\", so that `rig deploy` alone suffices, and \"build\", \"release\" (which \
+            runs once before the traffic), \"run\", \"health\" and \"limits\". --timeout limits the \
+            whole deploy. Ctrl-C \
             asks whether to cancel it; what was sent goes on without rig. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
             they mean to git. --explain takes a path below the directory."

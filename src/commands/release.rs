@@ -10,7 +10,7 @@ use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::packed::packed;
 use crate::session::{self, AppName, Session};
-use crate::view::{Field, Show, field, items};
+use crate::view::{Field, Show, at, field, filled, items, table, text};
 use crate::wire::app::Select;
 use miniserde::json::Value;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub const DIFF: Command = Command {
     summary: packed!("Compare two releases of an app"),
     about: packed!(
         "What is different in release M from what is in N: the configuration with which they were \
-            deployed, and how they are built and run. Without M the one that serves, without N the one \
+            deployed, how they are built and run, and the files that were sent. Without M the one that serves, without N the one \
             before it. Of secrets fingerprints are compared. The exit code is 1 when there is a \
             difference."
     ),
@@ -90,6 +90,13 @@ const FIELDS: &[Field] = &[
     field("deploy", "deploy", Show::Plain),
     field("kind", "kind", Show::Plain),
     field("error", "error", Show::Brief),
+];
+
+const FILES: &[Field] = &[
+    field("file", "path", Show::Plain),
+    field("change", "change", Show::Plain),
+    field("before", "before", Show::Bytes),
+    field("after", "after", Show::Bytes),
 ];
 
 fn releases(session: &Session, matches: &Matches) -> Result<()> {
@@ -125,12 +132,22 @@ fn diff(session: &Session, matches: &Matches) -> Result<()> {
     }
     request.push('}');
     let answer: Value = decode(&session.max()?.ask("release:diff", request)?)?;
-    let changes = items(&answer, "changes");
-    if !changes.is_empty() {
+    let (changes, files) = (items(&answer, "changes"), items(&answer, "files"));
+    if !changes.is_empty() || !files.is_empty() {
         session.exit_code.set(1);
     }
     if session.output.json {
         return session.output.document(&answer);
     }
-    changes.iter().try_for_each(|one| session.output.line(&described(one)))
+    changes.iter().try_for_each(|one| session.output.line(&described(one)))?;
+    if !files.is_empty() {
+        session.output.write(&table(&session.output, files, FILES, None, session.now()))?;
+    }
+    let note = match (at(&answer, "files"), text(&answer, "more").as_str()) {
+        (None | Some(Value::Null), _) => "the files are not compared: they are not kept of both",
+        (_, "0") => return Ok(()),
+        _ => "and {more} more files",
+    };
+    session.output.note(&filled(&answer, note));
+    Ok(())
 }

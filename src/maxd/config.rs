@@ -235,7 +235,7 @@ fn forget_old(t: &Transaction<'_>, scope: Scope) -> Result<()> {
     let forget = "DELETE FROM history WHERE network = ?1 AND app IS ?2 AND number <
              (SELECT min(max(number), max(max(number) - ?3, ifnull(?4, 0))) FROM history WHERE network = ?1 AND app IS ?2)";
     t.execute(forget, params![network, app, held(KEPT), large]).map_err(explain)?;
-    variables::forget_unused(t, network)
+    variables::forget_unused(t, scope)
 }
 
 /// The changes of a scope with a lower number than `before`, the newest first, and whether there

@@ -29,7 +29,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,14 +91,15 @@ pub struct Pool {
     busy: Mutex<HashSet<String>>,
     /// The number of the newest of them.
     number: AtomicU64,
-    /// Something may not be on the disk yet. At the start that is not known.
-    unsynced: AtomicBool,
+    /// Something may not be on the disk yet; at the start that is not known. Held while contents
+    /// become visible and while they are brought to the disk, so that who sees one waits for that.
+    unsynced: Mutex<bool>,
 }
 
 impl Pool {
     fn new(root: PathBuf) -> Pool {
         let (busy, number) = (Mutex::default(), AtomicU64::new(0));
-        Pool { root, lock: Mutex::default(), busy, number, unsynced: AtomicBool::new(true) }
+        Pool { root, lock: Mutex::default(), busy, number, unsynced: Mutex::new(true) }
     }
 
     /// See above. Taken before the database, never within.
@@ -167,14 +168,13 @@ impl Pool {
     /// What is there will also be after a crash of the machine. All at once, since that takes
     /// a fraction of the time that a thousand small files would take one by one.
     pub fn sync(&self) -> Result<()> {
-        if !self.unsynced.swap(false, Ordering::SeqCst) || !self.root.exists() {
-            return Ok(());
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *unsynced && self.root.exists() {
+            let synced = File::open(&self.root).and_then(|root| Ok(syncfs(root)?));
+            synced.map_err(|error| disk("write", &self.root, &error))?;
+            *unsynced = false;
         }
-        let synced = File::open(&self.root).and_then(|root| Ok(syncfs(root)?));
-        synced.map_err(|error| {
-            self.unsynced.store(true, Ordering::SeqCst);
-            disk("write", &self.root, &error)
-        })
+        Ok(())
     }
 
     /// Writes a content into a file and checks it by the way. One that is damaged goes.
@@ -239,7 +239,9 @@ fn hash_start(file: &File, bytes: u64) -> io::Result<Option<Hasher>> {
 fn names(directory: &Path) -> Result<Vec<String>> {
     let failed = |error: io::Error| disk("read", directory, &error);
     match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
         items => {
             let names = items.map_err(failed)?.map(|item| item.map(|item| item.file_name()));
             let names: Vec<_> = names.collect::<io::Result<_>>().map_err(failed)?;

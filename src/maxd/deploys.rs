@@ -27,7 +27,7 @@ use rusqlite::{OptionalExtension, params};
 use std::fs;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::task::TaskTracker;
 use upload::{Source, Uploads};
 use work::{Served, Work};
@@ -68,6 +68,11 @@ impl Deploys {
     /// Tells so.
     pub fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// A place to read manifests, once there is one.
+    pub async fn reader(&self) -> Option<SemaphorePermit<'_>> {
+        self.readers.acquire().await.ok()
     }
 
     /// Ends the uploads of apps that are deleted.
@@ -127,7 +132,7 @@ impl Platform {
             .await?;
         self.deploys.changed();
         if let Some(row) = created.flatten() {
-            self.app_created(who, &row).await;
+            self.apps_created(who, &[row]).await;
         }
         Ok(deploy)
     }

@@ -209,15 +209,20 @@ impl Platform {
             })
             .await?;
         if let Some(row) = created {
-            self.app_created(who, &row).await;
+            self.apps_created(who, &[row]).await;
         }
         Ok(app)
     }
 
-    /// What follows from a new app.
-    pub async fn app_created(&self, who: &Access, row: &AppRow) {
-        self.route(row.network_id).await;
-        self.event(row.network_id, Some(row.id), format!("app {} created by {}", row.name, who.name)).await;
+    /// What follows from new apps of one network.
+    pub async fn apps_created(&self, who: &Access, rows: &[AppRow]) {
+        if let Some(first) = rows.first() {
+            self.route(first.network_id).await;
+        }
+        for row in rows {
+            let text = format!("app {} created by {}", row.name, who.name);
+            self.event(row.network_id, Some(row.id), text).await;
+        }
     }
 
     /// `app:list`.

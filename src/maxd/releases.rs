@@ -50,13 +50,14 @@ pub fn before(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<u64>
 }
 
 /// What [`compared`] finds of a release: the newest change of the configuration it was deployed
-/// with, when that is known, and from which release it took the traffic.
-pub type Compared = (Option<u64>, Option<u64>);
+/// with, when that is known, from which release it took the traffic, and the name of its manifest.
+pub type Compared = (Option<u64>, Option<u64>, Option<String>);
 
 /// A release of an app; none when it has none of this number.
 pub fn compared(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<Compared>> {
-    let query = "SELECT config, since_from FROM deploys WHERE app = ?1 AND release = ?2";
-    let found = t.query_row(query, params![app, held(release)], |row| Ok((row.get(0)?, row.get(1)?)));
+    let query = "SELECT config, since_from, manifest FROM deploys WHERE app = ?1 AND release = ?2";
+    let found =
+        t.query_row(query, params![app, held(release)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     found.optional().map_err(explain)
 }
 

@@ -51,7 +51,8 @@ pub enum State {
     /// The new release serves.
     #[serde(rename = "live")]
     Live,
-    /// It ended at `phase` because of `error`; the old release goes on serving.
+    /// It ended at `phase` because of `error`; the old release goes on serving. Behind `live` when
+    /// the new one did not stay healthy.
     #[serde(rename = "failed")]
     Failed,
 }

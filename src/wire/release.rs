@@ -79,4 +79,22 @@ pub struct Difference {
     /// What is different in the configuration with which they were deployed, and in how they are
     /// built and run.
     pub changes: Vec<Change>,
+    /// Which files are different in what was sent, at most 1000, by path; null when that is not
+    /// kept of one of them.
+    pub files: Option<Vec<File>>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// A file, or a link, that is different between two releases.
+#[derive(Serialize, Deserialize)]
+pub struct File {
+    /// Its path.
+    pub path: String,
+    /// `added`, `changed` or `removed`.
+    pub change: String,
+    /// Its bytes in the one release; null when it was not there.
+    pub before: Option<u64>,
+    /// Its bytes in the other; likewise.
+    pub after: Option<u64>,
 }

@@ -195,7 +195,7 @@ fn it_keeps_its_files_over_any_number_of_deploys() {
     let rig = world(&max);
     let id = detached(&rig, &["until [ -e go ]; do sleep 0.02; done; cat data.txt"]);
     let site = crate::harness::site("new");
-    for _ in 0..7 {
+    for _ in 0..12 {
         rig.ok(&["deploy", site.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
     }
     let releases = max.data().join("apps/1");

@@ -57,6 +57,11 @@ fn documents_have_the_documented_members() {
     check("Releases", &releases);
     check("Release", &releases["releases"][0]);
     check("Release difference", &rig.json(&["diff", "release", "web.blue", "1", "1"]));
+    let other = site("y");
+    rig.ok(&["deploy", other.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
+    let ran = rig.run(&["diff", "release", "web.blue", "-o", "json"]);
+    assert_eq!(ran.code, 1);
+    check("File", &serde_json::from_str::<Value>(&ran.stdout).unwrap()["files"][0]);
     check("App", &rig.json(&["rollback", "app", "web.blue", "--to", "1"]));
     variables(&rig);
     let status = rig.json(&["status", "network", "blue"]);

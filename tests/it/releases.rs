@@ -1,7 +1,7 @@
 //! Releases: which there are, and the way back to one.
 
 use crate::harness::{Max, Rig, project, signal, site, wait_for};
-use crate::lifecycle::{events, moody, under_load};
+use crate::lifecycle::{events, moody, pids, under_load};
 use crate::visitor::{HOST, deploy, lab_with};
 use serde_json::{Value, json};
 use std::fs;
@@ -177,12 +177,9 @@ fn a_release_that_ends_again_and_again_is_returned_from() {
     // A restart of maxd changes nothing of that.
     max.kill();
     max.serve();
+    wait_for("it to serve", || (max.get(HOST, "/") == (200, "two\n".to_owned())).then_some(()));
     fs::write(two.join("bad"), "").unwrap();
-    let kill = || {
-        let status = rig.json(&["status", "app", "lab.blue"]);
-        status["instances"][0]["pid"].as_u64().map(|pid| signal(u32::try_from(pid).unwrap(), "KILL"))
-    };
-    wait_for("it to run", kill);
+    signal(u32::try_from(pids(&rig)[0]).unwrap(), "KILL");
     let back = || (listed(&rig, "lab.blue")[1] == row(1, "serving", "returned", Some(2))).then_some(());
     wait_for("the return", back);
     assert_eq!(max.get(HOST, "/"), (200, "one\n".to_owned()));
@@ -292,13 +289,14 @@ fn two_releases_differ_in_what_they_were_deployed_with() {
     rig.ok(&["create", "var", "SHARED=1", "-n", "blue"]);
     rig.ok(&["create", "secret", "KEY", "--value", "one", "-a", "web.blue"]);
     page(&rig, "one");
-    page(&rig, "two");
+    page(&rig, "one");
     let same = rig.run(&["diff", "release", "web.blue", "1", "2"]);
     assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{}", same.stderr);
     rig.ok(&["create", "var", "COLOR=blue", "-a", "web.blue"]);
     rig.ok(&["delete", "var", "SHARED", "-n", "blue"]);
     rig.ok(&["create", "secret", "KEY", "--value", "two", "-a", "web.blue"]);
-    let dir = project(&[("index.html", "three"), ("rig.json", r#"{"build":"true"}"#)]);
+    let build = r#"{"build":"true"}"#;
+    let dir = project(&[("index.html", "three"), ("a/b.txt", ""), ("rig.json", build)]);
     rig.ok(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
     // What is set later is none of it.
     rig.ok(&["create", "var", "LATER=1", "-a", "web.blue"]);
@@ -313,9 +311,20 @@ fn two_releases_differ_in_what_they_were_deployed_with() {
     assert_eq!(changes[0], "build  added - true");
     assert!(changes[1].starts_with("secret KEY changed ") && !changes[1].contains("two"), "{changes:?}");
     assert_eq!(changes[2..], ["variable COLOR changed red blue", "variable SHARED removed 1 -"]);
+    let file = |path: &str, change: &str, before: Option<u64>, after: Option<u64>| json!({"path": path, "change": change, "before": before, "after": after});
+    let files = json!([
+        file("a/b.txt", "added", None, Some(0)),
+        file("index.html", "changed", Some(3), Some(5)),
+        file("rig.json", "added", None, Some(16)),
+    ]);
+    assert_eq!((&document["files"], &document["more"]), (&files, &json!(0)));
     let ran = rig.run(&["diff", "release", "web.blue", "3", "1"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stdout.contains("COLOR") && ran.stdout.lines().count() == 4, "{}", ran.stdout);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "- build: true");
+    assert_eq!(lines[2..4], ["~ variable COLOR: blue -> red", "+ variable SHARED: 1"]);
+    assert!(lines[6].split_whitespace().eq(["index.html", "changed", "5", "B", "3", "B"]), "{lines:?}");
+    assert_eq!(lines.len(), 8, "{lines:?}");
     rig.run(&["diff", "release", "web.blue", "1", "9"])
         .fails(3, "rig: app 'web' has no release 9\n  see `rig list releases`\n");
 }

@@ -345,11 +345,15 @@ fn cells(world: &World, caller: Caller, deploy: u64, lasting: &Value) {
     topic("dashboard", &json!({"network": "blue", "follow": false}), 0);
     topic("deploy:1", &json!({"credit": 100}), 0);
     // The source of a deploy comes from who began it.
-    let others = put_source(world, &rig, deploy);
+    for what in ["manifest", "contents"] {
+        let own = user == "dan" && scope >= DEPLOY;
+        assert_eq!(put(world, &rig, deploy, what) == 403, !own, "{name} {what}");
+    }
+    let others = put(world, &rig, deploy, "source");
     assert_eq!(others, if user == "dan" && scope >= DEPLOY { others } else { 403 }, "{name}");
     if member {
         let own = world.made(user, "deploy:create", deploy_of("web"))["id"].as_u64().unwrap();
-        assert_eq!(put_source(world, &rig, own), if scope >= DEPLOY { 202 } else { 403 }, "{name}");
+        assert_eq!(put(world, &rig, own, "source"), if scope >= DEPLOY { 202 } else { 403 }, "{name}");
     }
 }
 
@@ -364,12 +368,12 @@ fn the_network_itself(world: &World) {
 }
 
 /// The status of an upload that has nothing to say.
-fn put_source(world: &World, rig: &Rig, deploy: u64) -> u16 {
+fn put(world: &World, rig: &Rig, deploy: u64, what: &str) -> u16 {
     let body = json!({"token": rig.get("RIG_TOKEN"), "brief": true}).to_string();
     let session = http(&world.max, "POST /api/v1/auth/exchange", "", &body);
     let session: Value = serde_json::from_str(session.split_once("\r\n\r\n").unwrap().1).unwrap();
     let access = session["access_token"].as_str().unwrap();
-    let answer = http(&world.max, &format!("PUT /api/v1/deploys/{deploy}/source"), access, "");
+    let answer = http(&world.max, &format!("PUT /api/v1/deploys/{deploy}/{what}"), access, "");
     answer.get(9..12).unwrap().parse().unwrap()
 }
 
@@ -433,7 +437,9 @@ fn a_network_that_one_is_no_member_of_looks_as_if_it_did_not_exist() {
             assert!(!world.api(rig, event, &json!({})).stdout.contains("blue"), "{event}");
         }
         assert!(!world.topic(rig, "dashboard", &json!({"follow": false})).stdout.contains("blue"));
-        assert_eq!(put_source(&world, rig, deploy), 404);
+        for what in ["source", "manifest", "contents"] {
+            assert_eq!(put(&world, rig, deploy, what), 404);
+        }
     }
 }
 

@@ -139,9 +139,36 @@ fn a_value_is_in_the_programs_that_get_it_and_nowhere_else() {
         &["logs", "network", "blue", "-o", "json"],
         &["list", "audit", "-o", "json"],
         &["rotate", "key", "-n", "blue", "-o", "json"],
+        &["details", "app", "lab.blue", "-o", "json"],
+        &["list", "history", "-a", "lab.blue", "-o", "json"],
+        &["export", "app", "lab.blue"],
+        &["export", "network", "blue"],
+        &["rename", "app", "lab.blue", "shop"],
+        &["rename", "network", "blue", "red"],
+        &["delete", "app", "shop.red", "--yes", "-o", "json"],
+        &["list", "trash", "-o", "json"],
+        &["restore", "app", "shop.red", "--as", "lab", "-o", "json"],
+        &["rename", "network", "red", "blue"],
+        &["create", "secret", "API_KEY", "--from-file", "-", "-a", "lab.blue", "--stage"],
+        &["rollback", "config", "-a", "lab.blue", "--to", "2", "--yes", "-o", "json"],
+    ] {
+        let ran = rig.run_with(args, "another");
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        said.extend([ran.stdout, ran.stderr]);
+    }
+    assert_eq!(found(&rig, "API_KEY"), VALUE);
+    let dir = crate::harness::project(&[("web.json", &rig.ok(&["export", "app", "lab.blue"]))]);
+    let file = dir.path().join("web.json").to_str().unwrap().to_owned();
+    for args in [
+        &["import", &file, "-a", "copy.blue", "--yes", "-o", "json"][..],
+        &["diff", &file, "-o", "json"],
+        &["validate", &file],
     ] {
         said.push(rig.ok(args));
     }
+    let ran = rig.run(&["delete", "secret", "API_KEY", "-a", "lab.blue", "--if-version", "1"]);
+    assert_eq!(ran.code, 6);
+    said.push(ran.stderr);
     is_clean("what was said", said.concat().as_bytes(), VALUE);
     is_clean("/metrics", &metrics(&max), VALUE);
     is_clean("maxd's own log", max.log().as_bytes(), VALUE);

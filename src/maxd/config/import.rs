@@ -102,9 +102,9 @@ impl Import<'_> {
                 outcome.webhooks.push(webhooks::insert(t, scope.network, &create)?);
             }
         }
-        variables::check_limits(t, scope)?;
         outcome.changes = differences(&before, &present(t, scope)?, target);
         if !outcome.changes.is_empty() {
+            variables::check_limits(t, scope)?;
             record(t, scope, self.user, "imported")?;
         }
         Ok(outcome)

@@ -137,6 +137,7 @@ impl Writing {
         }
         let path = pool.path(&self.hash);
         let failed = |error: io::Error| disk("write", &path, &error);
+        let mut unsynced = pool.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
         let placed = match fs::rename(&partial, &path) {
             // Not above: the network may be gone.
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -150,7 +151,7 @@ impl Writing {
             placed => placed,
         };
         placed.map_err(failed)?;
-        pool.unsynced.store(true, Ordering::SeqCst);
+        *unsynced = true;
         Ok(Verdict::Good)
     }
 }

@@ -223,7 +223,9 @@ impl Platform {
         let upload = self.witness(who, claimed).await?;
         let limit = self.limits.source_bytes.saturating_add(ARCHIVE_SLACK);
         let mut incoming = upload.incoming(body, limit, "contents");
+        let place = self.deploys.readers.acquire().await;
         let mut receiving = blocking(move || Receiving::begin(upload)).await?;
+        drop(place);
         while let Some(chunk) = incoming.next().await.map_err(resumable)? {
             receiving = blocking(move || {
                 receiving.receiver.push(&chunk)?;

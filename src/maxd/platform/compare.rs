@@ -2,18 +2,25 @@
 
 use super::transfer::of_plan;
 use super::{AppRow, Platform, find_app};
+use crate::archive::{Node, Tree, shown};
 use crate::error::{Error, Kind, Result};
+use crate::manifest::{order, parse_hex};
 use crate::maxd::access::Access;
 use crate::maxd::config::{self, Items};
 use crate::maxd::plan::Plan;
 use crate::maxd::releases::{self, Compared};
 use crate::maxd::variables::{self, Scope};
-use crate::wire::release::{Diff, Difference};
+use crate::wire::release::{Diff, Difference, File};
 use rusqlite::Transaction;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// So many files are listed.
+const LISTED: usize = 1000;
 
 impl Platform {
     /// `release:diff`.
-    pub async fn diff_releases(&self, who: &Access, request: Diff) -> Result<Difference> {
+    pub async fn diff_releases(self: &Arc<Self>, who: &Access, request: Diff) -> Result<Difference> {
         let who = who.clone();
         let read = move |t: &Transaction<'_>| {
             let Diff { network, app, from, to } = request;
@@ -33,9 +40,25 @@ impl Platform {
                 after.extend(configuration(t, &row, second)?);
             }
             let changes = config::differences(&before, &after, None);
-            Ok(Difference { network, app, from, to, changes })
+            let manifests = first.2.zip(second.2);
+            let answer = Difference { network, app, from, to, changes, files: None, more: 0 };
+            Ok((answer, row.network_id, manifests))
         };
-        self.store.with(read).await
+        let (mut answer, network, manifests) = self.store.with(read).await?;
+        let Some((first, second)) = manifests else { return Ok(answer) };
+        let _place = self.deploys.reader().await;
+        let pool = self.contents.pool(network);
+        let found = tokio::task::spawn_blocking(move || {
+            let tree = |name: &str| parse_hex(name.as_bytes()).map_or(Ok(None), |name| pool.manifest(&name));
+            Ok(tree(&first)?.zip(tree(&second)?).map(|(first, second)| files(&first, &second)))
+        });
+        let found = found
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at its manifests")));
+        if let Some((files, more)) = found? {
+            (answer.files, answer.more) = (Some(files), more);
+        }
+        Ok(answer)
     }
 }
 
@@ -65,4 +88,47 @@ fn configuration(t: &Transaction<'_>, row: &AppRow, then: u64) -> Result<Items> 
     let inherited: Vec<_> = inherited.into_iter().filter(|one| !is_own(&one.name)).collect();
     items.extend(config::items(&inherited).chain(config::items(&own)));
     Ok(items)
+}
+
+/// What of a file or link can be different: its permission bits, its bytes, and what is in it.
+/// Directories are what is in them.
+fn leaf(node: &Node) -> Option<(u32, u64, &[u8])> {
+    match node {
+        Node::File { mode, size, hash } => Some((*mode, *size, hash.as_slice())),
+        Node::Link { target } => Some((0, target.len() as u64, target.as_slice())),
+        Node::Dir { .. } => None,
+    }
+}
+
+/// The files that are different, and how many more than are listed.
+fn files(first: &Tree, second: &Tree) -> (Vec<File>, u64) {
+    let leaves = |tree| Tree::nodes(tree).filter_map(|(path, node)| Some((path, leaf(node)?)));
+    let (mut before, mut after) = (leaves(first).peekable(), leaves(second).peekable());
+    let (mut listed, mut more) = (Vec::new(), 0);
+    loop {
+        let which = match (before.peek(), after.peek()) {
+            (None, None) => return (listed, more),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => order(&one.0, &other.0),
+        };
+        let old = if which.is_le() { before.next() } else { None };
+        let new = if which.is_ge() { after.next() } else { None };
+        if old == new {
+            continue;
+        }
+        let change = match (&old, &new) {
+            (Some(_), Some(_)) => "changed",
+            (None, _) => "added",
+            (_, None) => "removed",
+        };
+        let size = |one: &Option<(_, (_, u64, _))>| one.as_ref().map(|one| one.1.1);
+        let (before, after, path) = (size(&old), size(&new), old.or(new).map(|one| shown(&one.0)));
+        match listed.len() < LISTED {
+            true => {
+                listed.push(File { path: path.unwrap_or_default(), change: change.to_owned(), before, after })
+            }
+            false => more += 1,
+        }
+    }
 }

@@ -165,9 +165,7 @@ impl Platform {
             for (doomed, running) in made.removed.iter().zip(&running) {
                 platform.put_out(&who, doomed, std::slice::from_ref(running)).await;
             }
-            for row in &made.created {
-                platform.app_created(&who, row).await;
-            }
+            platform.apps_created(&who, &made.created).await;
             if let Some(said) = made.said {
                 let later = if how.stage { ", staged" } else { "" };
                 platform.event(made.scope.network, made.scope.app, format!("{said}{later}")).await;

@@ -132,7 +132,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Variable> {
 }
 
 fn rows(t: &Transaction<'_>, filter: &str, values: impl rusqlite::Params) -> Result<Vec<Variable>> {
-    let mut query = t.prepare(&format!("{COLUMNS} {filter} ORDER BY v.name")).map_err(explain)?;
+    let mut query = t.prepare_cached(&format!("{COLUMNS} {filter} ORDER BY v.name")).map_err(explain)?;
     let rows = query.query_map(values, read);
     rows.and_then(Iterator::collect).map_err(explain)
 }
@@ -158,8 +158,11 @@ pub fn changed_at(t: &Transaction<'_>, scope: Scope, number: u64) -> Result<(Vec
 
 /// What an app shall run with, by name: its own and, of other names, its network's.
 pub fn wanted(t: &Transaction<'_>, network: i64, app: i64) -> Result<Vec<Variable>> {
-    let filter = "WHERE v.network = ?1 AND v.until IS NULL AND (v.app = ?2 OR v.app IS NULL AND NOT EXISTS
-         (SELECT 1 FROM variables o WHERE o.app = ?2 AND o.name = v.name AND o.until IS NULL))";
+    // Apart, so that neither looks at the variables of other apps.
+    let filter = "WHERE v.id IN (
+         SELECT id FROM variables WHERE network = ?1 AND app = ?2 AND until IS NULL UNION ALL
+         SELECT s.id FROM variables s WHERE s.network = ?1 AND s.app IS NULL AND s.until IS NULL AND NOT EXISTS
+             (SELECT 1 FROM variables o WHERE o.app = ?2 AND o.name = s.name AND o.until IS NULL))";
     rows(t, filter, params![network, app])
 }
 
@@ -191,13 +194,12 @@ pub fn apply(t: &Transaction<'_>, app: i64, variables: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Forgets the network's former values that neither its history tells of nor an instance runs
-/// with.
-pub fn forget_unused(t: &Transaction<'_>, network: i64) -> Result<()> {
-    let unused = "DELETE FROM variables WHERE network = ?1 AND until <=
-             (SELECT min(number) FROM history h WHERE h.network = ?1 AND h.app IS variables.app)
-         AND id NOT IN (SELECT variable FROM applied)";
-    t.execute(unused, [network]).map(drop).map_err(explain)
+/// Forgets the scope's former values that neither its history tells of nor an instance runs with.
+pub fn forget_unused(t: &Transaction<'_>, scope: Scope) -> Result<()> {
+    let unused = "DELETE FROM variables WHERE network = ?1 AND app IS ?2 AND until <=
+             (SELECT min(number) FROM history WHERE network = ?1 AND app IS ?2)
+         AND NOT EXISTS (SELECT 1 FROM applied WHERE variable = variables.id)";
+    t.execute(unused, params![scope.network, scope.app]).map(drop).map_err(explain)
 }
 
 /// As a program of the network finds them.
