@@ -12,7 +12,7 @@ use crate::net::link::{Memory, Transport};
 use crate::net::tls;
 use crate::net::trust::Pin;
 use crate::net::url::Url;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::redact::Secret;
 use crate::store::config::{self, Config, Context};
 use crate::store::project::{self, Project};
@@ -31,14 +31,18 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// `--network`.
 pub const NETWORK: Flag = Flag {
-    long: "network",
+    long: word("network"),
     short: Some('n'),
-    value: "NETWORK",
+    value: word("NETWORK"),
     help: packed!("the network (else APP.NETWORK, else rig.json)"),
 };
 /// `--app`.
-pub const APP: Flag =
-    Flag { long: "app", short: Some('a'), value: "APP", help: packed!("the app (else rig.json)") };
+pub const APP: Flag = Flag {
+    long: word("app"),
+    short: Some('a'),
+    value: word("APP"),
+    help: packed!("the app (else rig.json)"),
+};
 
 /// One run of rig.
 pub struct Session {

@@ -8,7 +8,7 @@ const WIDTH: usize = 80;
 
 /// The help on the command `words`, or on all that begin with them.
 pub fn help(commands: &[Command], words: &str) -> String {
-    match commands.iter().find(|command| command.words == words) {
+    match commands.iter().find(|command| command.words.text() == words) {
         Some(command) => one(command),
         None => overview(commands, words),
     }
@@ -27,9 +27,10 @@ fn overview(commands: &[Command], prefix: &str) -> String {
     let rows = commands
         .iter()
         .filter(|command| {
-            prefix.is_empty() || command.words.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(' '))
+            prefix.is_empty()
+                || command.words.text().strip_prefix(prefix).is_some_and(|rest| rest.starts_with(' '))
         })
-        .map(|command| (command.words.to_owned(), command.summary.text()));
+        .map(|command| (command.words.text().to_owned(), command.summary.text()));
     columns(&mut out, rows.collect());
     out.push_str("\nFlags of every command:\n");
     columns(&mut out, GLOBAL.iter().map(|flag| (flag_usage(flag), flag.help.text())).collect());
@@ -59,7 +60,10 @@ fn one(command: &Command) -> String {
     }
     if !command.args.is_empty() {
         out.push_str("\nArguments:\n");
-        columns(&mut out, command.args.iter().map(|arg| (arg.name.to_owned(), arg.help.text())).collect());
+        columns(
+            &mut out,
+            command.args.iter().map(|arg| (arg.name.text().to_owned(), arg.help.text())).collect(),
+        );
     }
     out.push_str("\nFlags:\n");
     let own = |flag: &&&Flag| !command.flags.iter().any(|own| own.long == flag.long);
@@ -79,10 +83,10 @@ fn one(command: &Command) -> String {
 /// `rig create app NAME [FLAGS]`.
 fn usage(command: &Command) -> String {
     let mut out = String::from("rig ");
-    out.push_str(command.words);
+    out.push_str(command.words.text());
     for arg in command.args {
         out.push_str(if arg.required { " " } else { " [" });
-        out.push_str(arg.name);
+        out.push_str(arg.name.text());
         if !arg.required {
             out.push(']');
         }
@@ -102,10 +106,11 @@ fn flag_usage(flag: &Flag) -> String {
         None => out.push_str("    "),
     }
     out.push_str("--");
-    out.push_str(flag.long);
-    if !flag.value.is_empty() {
+    out.push_str(flag.long.text());
+    let value = flag.value.text();
+    if !value.is_empty() {
         out.push(' ');
-        out.push_str(flag.value);
+        out.push_str(value);
     }
     out
 }
@@ -151,7 +156,7 @@ pub fn markdown(commands: &[Command]) -> String {
     out.push_str("```\n");
     for command in commands {
         out.push_str("\n## rig ");
-        out.push_str(command.words);
+        out.push_str(command.words.text());
         out.push_str("\n\n```text\n");
         out.push_str(&one(command));
         out.push_str("```\n");

@@ -6,18 +6,18 @@ pub mod help;
 pub mod parse;
 
 use crate::error::Result;
-use crate::packed::{Packed, packed};
+use crate::packed::{Packed, Word, packed, word};
 use crate::session::Session;
 
 /// A flag. Flags are shared: a name takes a value or not in every command that has it. A
 /// command's own one takes the place of a global one of that name.
 pub struct Flag {
     /// Its name without the hyphens.
-    pub long: &'static str,
+    pub long: Word,
     /// Its one-letter name.
     pub short: Option<char>,
     /// The name of its value in help; empty for a switch.
-    pub value: &'static str,
+    pub value: Word,
     /// What it does, in one line.
     pub help: Packed,
 }
@@ -25,7 +25,7 @@ pub struct Flag {
 /// A positional argument.
 pub struct Arg {
     /// Its name in help.
-    pub name: &'static str,
+    pub name: Word,
     /// What it is, in one line.
     pub help: Packed,
     /// Whether the command can do without it.
@@ -44,7 +44,7 @@ pub const MINUS: &str = "[-]";
 /// A command.
 pub struct Command {
     /// The words that call it: `create network`.
-    pub words: &'static str,
+    pub words: Word,
     /// Other words that call it.
     pub aliases: &'static [&'static str],
     /// What it does, in one line.
@@ -63,55 +63,59 @@ pub struct Command {
 
 /// `-o json`.
 pub const OUTPUT: Flag = Flag {
-    long: "output",
+    long: word("output"),
     short: Some('o'),
-    value: "FORMAT",
+    value: word("FORMAT"),
     help: packed!("answer as `text` (the default) or `json`"),
 };
 /// `--url`.
 pub const URL: Flag = Flag {
-    long: "url",
+    long: word("url"),
     short: None,
-    value: "URL",
+    value: word("URL"),
     help: packed!("the Max server (else RIG_URL, else your login's)"),
 };
 /// `--timeout`.
 pub const TIMEOUT: Flag = Flag {
-    long: "timeout",
+    long: word("timeout"),
     short: None,
-    value: "TIME",
+    value: word("TIME"),
     help: packed!("how long to wait for an answer (else 10s)"),
 };
 /// `--ca`.
-pub const CA: Flag =
-    Flag { long: "ca", short: None, value: "FILE", help: packed!("also trust this PEM file (else RIG_CA)") };
+pub const CA: Flag = Flag {
+    long: word("ca"),
+    short: None,
+    value: word("FILE"),
+    help: packed!("also trust this PEM file (else RIG_CA)"),
+};
 /// `--context`.
 pub const CONTEXT: Flag = Flag {
-    long: "context",
+    long: word("context"),
     short: None,
-    value: "NAME",
+    value: word("NAME"),
     help: packed!("the login to use (else RIG_CONTEXT)"),
 };
 /// `--transport`.
 pub const TRANSPORT: Flag = Flag {
-    long: "transport",
+    long: word("transport"),
     short: None,
-    value: "WAY",
+    value: word("WAY"),
     help: packed!("`websocket` or `longpoll` (else whichever works)"),
 };
 /// `--pin`.
 pub const PIN: Flag = Flag {
-    long: "pin",
+    long: word("pin"),
     short: None,
-    value: "SHA256",
+    value: word("SHA256"),
     help: packed!("trust this certificate alone (else RIG_PIN)"),
 };
 /// `--help`.
 pub const HELP: Flag =
-    Flag { long: "help", short: Some('h'), value: "", help: packed!("show what a command does") };
+    Flag { long: word("help"), short: Some('h'), value: word(""), help: packed!("show what a command does") };
 /// `--version`.
 pub const VERSION: Flag =
-    Flag { long: "version", short: Some('V'), value: "", help: packed!("show rig's version") };
+    Flag { long: word("version"), short: Some('V'), value: word(""), help: packed!("show rig's version") };
 
 /// The flags every command has.
 pub const GLOBAL: &[&Flag] = &[&OUTPUT, &CONTEXT, &URL, &TIMEOUT, &CA, &PIN, &TRANSPORT, &HELP, &VERSION];
@@ -122,7 +126,7 @@ pub struct Matches {
     pub args: Vec<String>,
     /// What stands behind `--`, of a command that has an argument for it.
     pub rest: Option<Vec<String>>,
-    pub(super) flags: Vec<(&'static str, String)>,
+    pub(super) flags: Vec<(Word, String)>,
 }
 
 impl Matches {

@@ -3,7 +3,7 @@
 
 use super::{Arg, Command, Flag, GLOBAL, HELP, MINUS, MORE, Matches, OUTPUT, REST, VERSION};
 use crate::error::{Error, Result};
-use crate::packed::packed;
+use crate::packed::{Word, packed};
 use crate::suggest;
 use lexopt::Arg as Token;
 use std::ffi::{OsStr, OsString};
@@ -33,8 +33,8 @@ pub fn parse(commands: &'static [Command], args: Vec<OsString>) -> Result<Invoca
     let found = find(commands, &words);
     if helping {
         return match found {
-            Some((command, _)) => Ok(Invocation::Help(command.words.to_owned())),
-            None if commands.iter().any(|command| starts_with(command.words, &words)) => {
+            Some((command, _)) => Ok(Invocation::Help(command.words.text().to_owned())),
+            None if commands.iter().any(|command| starts_with(command.words.text(), &words)) => {
                 Ok(Invocation::Help(words.join(" ")))
             }
             None => Err(unknown(commands, &words)),
@@ -44,7 +44,7 @@ pub fn parse(commands: &'static [Command], args: Vec<OsString>) -> Result<Invoca
     let mut matches = Matches { args: words.split_off(used), rest: None, flags };
     if let Some(rest) = rest {
         let rest = rest.into_iter().map(text).collect::<Result<Vec<_>>>()?;
-        match command.args.iter().any(|arg| arg.name.starts_with(REST)) {
+        match command.args.iter().any(|arg| arg.name.text().starts_with(REST)) {
             true => matches.rest = Some(rest),
             false => matches.args.extend(rest),
         }
@@ -81,7 +81,7 @@ pub fn wants_json(args: &[OsString]) -> bool {
     false
 }
 
-type Flags = Vec<(&'static str, String)>;
+type Flags = Vec<(Word, String)>;
 
 fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<String>, Flags)> {
     let mut parser = lexopt::Parser::from_args(args);
@@ -94,14 +94,15 @@ fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<Stri
                 continue;
             }
             Token::Short(short) => flags_for(commands, &words).find(|flag| flag.short == Some(short)),
-            Token::Long(long) => flags_for(commands, &words).find(|flag| flag.long == long),
+            Token::Long(long) => flags_for(commands, &words).find(|flag| flag.long.text() == long),
         };
         let Some(flag) = flag else { return Err(unknown_flag(commands, &token, &words)) };
-        let value = if flag.value.is_empty() {
+        let name = flag.long.text();
+        let wanted = flag.value.text();
+        let value = if wanted.is_empty() {
             String::new()
         } else {
-            let missing =
-                || Error::usage(format!("--{} needs a value: --{} {}", flag.long, flag.long, flag.value));
+            let missing = || Error::usage(format!("--{name} needs a value: --{name} {wanted}"));
             if let Some(value) = parser.optional_value() {
                 text(value)?
             } else {
@@ -109,9 +110,9 @@ fn tokens(commands: &'static [Command], args: Vec<OsString>) -> Result<(Vec<Stri
                 let next = parser.raw_args().map_err(malformed)?;
                 if let Some([b'-', second, ..]) = next.peek().map(OsStr::as_encoded_bytes)
                     && !second.is_ascii_digit()
-                    && (*second == b'-' || !flag.value.starts_with(MINUS))
+                    && (*second == b'-' || !wanted.starts_with(MINUS))
                 {
-                    return Err(missing().hint(format!("write --{}=VALUE if it begins so", flag.long)));
+                    return Err(missing().hint(format!("write --{name}=VALUE if it begins so")));
                 }
                 text(parser.value().map_err(|_| missing())?)?
             }
@@ -145,7 +146,9 @@ fn find(commands: &'static [Command], words: &[String]) -> Option<(&'static Comm
         return None;
     }
     let all = commands.iter().flat_map(|command| {
-        std::iter::once(&command.words).chain(command.aliases).map(move |name| (command, *name))
+        std::iter::once(command.words.text())
+            .chain(command.aliases.iter().copied())
+            .map(move |name| (command, name))
     });
     all.filter(|(_, name)| {
         let mut given = words.iter();
@@ -161,31 +164,33 @@ fn starts_with(name: &str, words: &[String]) -> bool {
 }
 
 fn check(command: &'static Command, matches: &Matches) -> Result<()> {
-    let hint = || format!("see `rig {} --help`", command.words);
+    let words = command.words.text();
+    let hint = || format!("see `rig {words} --help`");
     for (long, value) in &matches.flags {
         if !GLOBAL.iter().chain(command.flags).any(|flag| flag.long == *long) {
-            return Err(Error::usage(format!("`rig {}` has no flag --{long}", command.words)).hint(hint()));
+            return Err(Error::usage(format!("`rig {words}` has no flag --{}", long.text())).hint(hint()));
         }
         if *long == OUTPUT.long && value != "json" && value != "text" {
             return Err(Error::usage(format!("'{value}' is no output format"))
                 .hint(packed!("use `-o text` or `-o json`")));
         }
     }
-    let most = command.args.iter().filter(|arg| !arg.name.starts_with(REST)).count();
-    let many = command.args.iter().any(|arg| arg.name.ends_with(MORE) && !arg.name.starts_with(REST));
+    let most = command.args.iter().filter(|arg| !arg.name.text().starts_with(REST)).count();
+    let many =
+        command.args.iter().any(|arg| arg.name.text().ends_with(MORE) && !arg.name.text().starts_with(REST));
     if let Some(extra) = matches.args.get(most).filter(|_| !many) {
-        return Err(Error::usage(format!("`rig {}` does not take '{extra}'", command.words)).hint(hint()));
+        return Err(Error::usage(format!("`rig {words}` does not take '{extra}'")).hint(hint()));
     }
-    let mut required = command.args.iter().filter(|arg| arg.required).map(|arg: &Arg| arg.name);
+    let mut required = command.args.iter().filter(|arg| arg.required).map(|arg: &Arg| arg.name.text());
     if let Some(missing) = required.nth(matches.args.len()) {
-        return Err(Error::usage(format!("`rig {}` needs {missing}", command.words)).hint(hint()));
+        return Err(Error::usage(format!("`rig {words}` needs {missing}")).hint(hint()));
     }
     Ok(())
 }
 
 fn unknown(commands: &'static [Command], words: &[String]) -> Error {
     let first = words.first().map_or("", String::as_str);
-    let verbs = || commands.iter().map(|command| command.words.split(' ').next().unwrap_or(""));
+    let verbs = || commands.iter().map(|command| command.words.text().split(' ').next().unwrap_or(""));
     if !verbs().any(|verb| verb == first) {
         let error = Error::usage(format!("there is no command `rig {first}`"));
         return match suggest::nearest(first, verbs()) {
@@ -193,8 +198,9 @@ fn unknown(commands: &'static [Command], words: &[String]) -> Error {
             None => error.hint("see `rig --help`"),
         };
     }
-    let nouns =
-        || commands.iter().filter_map(move |command| command.words.strip_prefix(first)?.strip_prefix(' '));
+    let nouns = || {
+        commands.iter().filter_map(move |command| command.words.text().strip_prefix(first)?.strip_prefix(' '))
+    };
     let list = nouns().collect::<Vec<_>>().join(", ");
     let Some(second) = words.get(1) else {
         return Error::usage(format!("`rig {first}` what? One of: {list}"))
@@ -215,11 +221,12 @@ fn unknown_flag(commands: &'static [Command], token: &Token<'_>, words: &[String
     };
     let error = Error::usage(format!("there is no flag {shown}"));
     let command = find(commands, words).map(|(command, _)| command);
-    let known = GLOBAL.iter().chain(command.map_or(&[][..], |command| command.flags)).map(|flag| flag.long);
+    let known =
+        GLOBAL.iter().chain(command.map_or(&[][..], |command| command.flags)).map(|flag| flag.long.text());
     match suggest::nearest(long, known) {
         Some(flag) => error.hint(format!("did you mean --{flag}?")),
         None => error.hint(match command {
-            Some(command) => format!("see `rig {} --help`", command.words),
+            Some(command) => format!("see `rig {} --help`", command.words.text()),
             None => "see `rig --help`".to_owned(),
         }),
     }

@@ -5,16 +5,20 @@ use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::net::link::Event;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::Session;
 use std::io::Read;
 
-const TOPIC: Flag =
-    Flag { long: "topic", short: None, value: "TOPIC", help: packed!("join this topic (with --listen)") };
-const LISTEN: Flag = Flag {
-    long: "listen",
+const TOPIC: Flag = Flag {
+    long: word("topic"),
     short: None,
-    value: "",
+    value: word("TOPIC"),
+    help: packed!("join this topic (with --listen)"),
+};
+const LISTEN: Flag = Flag {
+    long: word("listen"),
+    short: None,
+    value: word(""),
     help: packed!("print the topic's events, one JSON object a line"),
 };
 
@@ -23,7 +27,7 @@ const MAX_PAYLOAD: u64 = 4_000_000;
 
 /// `rig api`.
 pub const API: Command = Command {
-    words: "api",
+    words: word("api"),
     aliases: &[],
     summary: packed!("Send one request of the Max API, or listen to a topic"),
     about: packed!(
@@ -33,12 +37,12 @@ pub const API: Command = Command {
     ),
     args: &[
         Arg {
-            name: "EVENT",
+            name: word("EVENT"),
             help: packed!("the request, such as app:list (not with --listen)"),
             required: false,
         },
         Arg {
-            name: "JSON",
+            name: word("JSON"),
             help: packed!("its payload ({} by default; - reads it from standard input)"),
             required: false,
         },

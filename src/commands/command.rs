@@ -10,7 +10,7 @@ use crate::api::exec::Remote;
 use crate::cli::{self, Arg, Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::net::base64;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::view::filled;
 use crate::wire::exec::{Create, Exit, Variable};
@@ -19,55 +19,55 @@ use std::io::{self, Write};
 use std::path::Path;
 
 const ENV: Flag = Flag {
-    long: "env",
+    long: word("env"),
     short: Some('e'),
-    value: "KEY=VALUE",
+    value: word("KEY=VALUE"),
     help: packed!("a further variable (repeat it)"),
 };
 const WORKDIR: Flag = Flag {
-    long: "workdir",
+    long: word("workdir"),
     short: Some('w'),
-    value: "DIR",
+    value: word("DIR"),
     help: packed!("where to run it (else the app's directory)"),
 };
 /// Of the program, not of Max's answers.
 const LIMIT: Flag =
     Flag { help: packed!("end it, and all it started, when it takes longer"), ..cli::TIMEOUT };
 const TTY: Flag = Flag {
-    long: "tty",
+    long: word("tty"),
     short: Some('t'),
-    value: "",
+    value: word(""),
     help: packed!("give it a terminal: rig's own, or one nobody sees"),
 };
 const NO_STDIN: Flag = Flag {
-    long: "no-stdin",
+    long: word("no-stdin"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("give it nothing to read, and read nothing"),
 };
 const DETACH: Flag = Flag {
-    long: "detach",
+    long: word("detach"),
     short: Some('d'),
-    value: "",
+    value: word(""),
     help: packed!("print its number, and let it go on without rig"),
 };
 /// `--instance`.
 pub const INSTANCE: Flag = Flag {
-    long: "instance",
+    long: word("instance"),
     short: None,
-    value: "N",
+    value: word("N"),
     help: packed!("beside this instance: its PORT is set"),
 };
 const ALL: Flag = Flag {
-    long: "all-instances",
+    long: word("all-instances"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("once beside each instance, all at the same time"),
 };
 
 /// `rig command`.
 pub const COMMAND: Command = Command {
-    words: "command",
+    words: word("command"),
     aliases: &[],
     summary: packed!("Run a command in an app and return its output and exit code"),
     about: packed!(
@@ -81,9 +81,13 @@ pub const COMMAND: Command = Command {
             each line has the instance's number in front, and the largest exit code is rig's."
     ),
     args: &[
-        Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false },
-        Arg { name: "LINE", help: packed!("a line for the shell"), required: false },
-        Arg { name: "-- PROG ARGS...", help: packed!("the program and its arguments"), required: false },
+        Arg { name: word("APP"), help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false },
+        Arg { name: word("LINE"), help: packed!("a line for the shell"), required: false },
+        Arg {
+            name: word("-- PROG ARGS..."),
+            help: packed!("the program and its arguments"),
+            required: false,
+        },
     ],
     flags: &[&session::NETWORK, &ENV, &WORKDIR, &LIMIT, &TTY, &NO_STDIN, &INSTANCE, &ALL, &DETACH],
     examples: packed![
@@ -120,7 +124,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
     let limit = session::limit(matches)?;
     let alone = [&TTY, &INSTANCE, &DETACH].into_iter().find(|flag| matches.has(flag));
     if let Some(flag) = alone.filter(|_| matches.has(&ALL)) {
-        let message = format!("--all-instances and --{} exclude each other", flag.long);
+        let message = format!("--all-instances and --{} exclude each other", flag.long.text());
         return Err(Error::usage(message).hint("leave one of them out"));
     }
     let terminal = matches.has(&TTY);

@@ -7,7 +7,7 @@ use super::list::{self, BEFORE, LIMIT};
 use super::variable::{IF_VERSION, STAGE, agree, flags, if_version, outcome, place, scope};
 use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::term::prompt::possible;
 use crate::view::{Field, Show, at, field, items, number};
@@ -16,7 +16,7 @@ use miniserde::json;
 
 /// `rig list history`.
 pub const HISTORY: Command = Command {
-    words: "list history",
+    words: word("list history"),
     aliases: &[],
     summary: packed!("List the changes of an app's or a network's configuration"),
     about: packed!(
@@ -35,7 +35,7 @@ pub const HISTORY: Command = Command {
 
 /// `rig rollback config`.
 pub const ROLLBACK: Command = Command {
-    words: "rollback config",
+    words: word("rollback config"),
     aliases: &[],
     summary: packed!("Make a configuration what it was behind a change"),
     about: packed!(
@@ -51,8 +51,12 @@ pub const ROLLBACK: Command = Command {
 };
 
 /// `--to`.
-pub const TO: Flag =
-    Flag { long: "to", short: None, value: "N", help: packed!("the change's number (`rig list history`)") };
+pub const TO: Flag = Flag {
+    long: word("to"),
+    short: None,
+    value: word("N"),
+    help: packed!("the change's number (`rig list history`)"),
+};
 
 const FIELDS: &[Field] = &[
     field("change", "number", Show::Plain),

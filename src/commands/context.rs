@@ -3,7 +3,7 @@
 use super::login::forget;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{Session, find_context};
 use crate::store::config;
 use crate::sys::terminal;
@@ -11,11 +11,11 @@ use crate::view::{Field, Show, field, table};
 use miniserde::Serialize;
 use miniserde::json::{Array, Object, Value};
 
-const NAME: &[Arg] = &[Arg { name: "NAME", help: packed!("the context's name"), required: true }];
+const NAME: &[Arg] = &[Arg { name: word("NAME"), help: packed!("the context's name"), required: true }];
 
 /// `rig context list`.
 pub const LIST: Command = Command {
-    words: "context list",
+    words: word("context list"),
     aliases: &["list contexts"],
     summary: packed!("List your logins"),
     about: packed!(
@@ -30,7 +30,7 @@ pub const LIST: Command = Command {
 
 /// `rig context use`.
 pub const USE: Command = Command {
-    words: "context use",
+    words: word("context use"),
     aliases: &[],
     summary: packed!("Use another login from now on"),
     about: packed!(""),
@@ -42,7 +42,7 @@ pub const USE: Command = Command {
 
 /// `rig context delete`.
 pub const DELETE: Command = Command {
-    words: "context delete",
+    words: word("context delete"),
     aliases: &[],
     summary: packed!("Log out of a context and forget it"),
     about: packed!(""),

@@ -6,7 +6,7 @@ use super::tell;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::Name;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::view::filled;
 use crate::wire::{app, member, network, token, webhook};
@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// `rig create network`.
 pub const NETWORK: Command = Command {
-    words: "create network",
+    words: word("create network"),
     aliases: &[],
     summary: packed!("Create a network for apps"),
     about: packed!(
@@ -22,7 +22,7 @@ pub const NETWORK: Command = Command {
             name has 1 to 63 of a-z, 0-9 and -, and starts with a letter. Without one Max \
             assigns one."
     ),
-    args: &[Arg { name: "NAME", help: packed!("the network's name"), required: false }],
+    args: &[Arg { name: word("NAME"), help: packed!("the network's name"), required: false }],
     flags: &[],
     examples: packed![
         ("Apps answer under APP.blue.DOMAIN", "rig create network blue"),
@@ -33,14 +33,14 @@ pub const NETWORK: Command = Command {
 
 /// `rig create app`.
 pub const APP: Command = Command {
-    words: "create app",
+    words: word("create app"),
     aliases: &[],
     summary: packed!("Create an app in a network"),
     about: packed!(
         "Its name becomes its host name: APP.NETWORK.DOMAIN. `rig deploy --create` does it \
             too."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app's name, or APP.NETWORK"), required: true }],
+    args: &[Arg { name: word("APP"), help: packed!("the app's name, or APP.NETWORK"), required: true }],
     flags: &[&session::NETWORK],
     examples: packed![("An app `web` in the network `blue`", "rig create app web --network blue")],
     run: app,
@@ -48,7 +48,7 @@ pub const APP: Command = Command {
 
 /// `rig create webhook`.
 pub const WEBHOOK: Command = Command {
-    words: "create webhook",
+    words: word("create webhook"),
     aliases: &[],
     summary: packed!("Have a network's alerts posted to a URL"),
     about: packed!(
@@ -56,7 +56,7 @@ pub const WEBHOOK: Command = Command {
             while the receiver is down. Each message is signed with a secret that is shown only \
             now. docs/webhooks.md says how to check it."
     ),
-    args: &[Arg { name: "URL", help: packed!("where to, http:// or https://"), required: true }],
+    args: &[Arg { name: word("URL"), help: packed!("where to, http:// or https://"), required: true }],
     flags: &[&session::NETWORK],
     examples: packed![
         ("Tell a receiver of your own", "rig create webhook https://hooks.example.com/ -n blue"),
@@ -67,7 +67,7 @@ pub const WEBHOOK: Command = Command {
 
 /// `rig create token`.
 pub const TOKEN: Command = Command {
-    words: "create token",
+    words: word("create token"),
     aliases: &[],
     summary: packed!("Make an API token, for a script or another person's machine"),
     about: packed!(
@@ -85,25 +85,29 @@ pub const TOKEN: Command = Command {
 };
 
 const TOKEN_NAME: Flag =
-    Flag { long: "name", short: None, value: "NAME", help: packed!("a word for people") };
+    Flag { long: word("name"), short: None, value: word("NAME"), help: packed!("a word for people") };
 const SCOPE: Flag = Flag {
-    long: "scope",
+    long: word("scope"),
     short: None,
-    value: "SCOPE",
+    value: word("SCOPE"),
     help: packed!("read, deploy or admin (read by default)"),
 };
-const TOKEN_NETWORK: Flag =
-    Flag { long: "network", short: Some('n'), value: "NETWORK", help: packed!("only for this network") };
+const TOKEN_NETWORK: Flag = Flag {
+    long: word("network"),
+    short: Some('n'),
+    value: word("NETWORK"),
+    help: packed!("only for this network"),
+};
 const EXPIRES: Flag = Flag {
-    long: "expires",
+    long: word("expires"),
     short: None,
-    value: "TIME",
+    value: word("TIME"),
     help: packed!("it ends in `30d`, or then: RFC 3339"),
 };
 
 /// `rig create member`.
 pub const MEMBER: Command = Command {
-    words: "create member",
+    words: word("create member"),
     aliases: &[],
     summary: packed!("Let another user into a network, or give him another role"),
     about: packed!(
@@ -111,7 +115,7 @@ pub const MEMBER: Command = Command {
             runs commands and shells; an owner may everything. Who creates a network is its first owner. \
             A member whose role is lowered to viewer has what he runs ended."
     ),
-    args: &[Arg { name: "USER", help: packed!("the user's name"), required: true }],
+    args: &[Arg { name: word("USER"), help: packed!("the user's name"), required: true }],
     flags: &[&session::NETWORK, &ROLE],
     examples: packed![
         ("Somebody who may look", "rig create member bob --network blue"),
@@ -121,9 +125,9 @@ pub const MEMBER: Command = Command {
 };
 
 const ROLE: Flag = Flag {
-    long: "role",
+    long: word("role"),
     short: None,
-    value: "ROLE",
+    value: word("ROLE"),
     help: packed!("viewer, deployer or owner (a new member is a viewer)"),
 };
 

@@ -12,7 +12,7 @@ use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::net::link::{Event, Subscription};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{Session, environment};
 use crate::sys::terminal;
 use crate::term::output::Output;
@@ -24,26 +24,35 @@ use draw::Style;
 use miniserde::json::{Array, Value};
 
 const STATE: Flag = Flag {
-    long: "state",
+    long: word("state"),
     short: None,
-    value: "STATE",
+    value: word("STATE"),
     help: packed!("only apps in this state, or `problems`"),
 };
-const SORT: Flag =
-    Flag { long: "sort", short: None, value: "COLUMN", help: packed!("what comes first (`app`)") };
-const SHOWN: Flag = Flag {
-    long: "columns",
+const SORT: Flag = Flag {
+    long: word("sort"),
     short: None,
-    value: "LIST",
+    value: word("COLUMN"),
+    help: packed!("what comes first (`app`)"),
+};
+const SHOWN: Flag = Flag {
+    long: word("columns"),
+    short: None,
+    value: word("LIST"),
     help: packed!("only these columns, as `app,state,cpu`"),
 };
-const ONCE: Flag = Flag { long: "once", short: None, value: "", help: packed!("print it once and end") };
-const WATCH: Flag =
-    Flag { long: "watch", short: None, value: "", help: packed!("go on; with -o json one change a line") };
+const ONCE: Flag =
+    Flag { long: word("once"), short: None, value: word(""), help: packed!("print it once and end") };
+const WATCH: Flag = Flag {
+    long: word("watch"),
+    short: None,
+    value: word(""),
+    help: packed!("go on; with -o json one change a line"),
+};
 
 /// `rig status dashboard`.
 pub const DASHBOARD: Command = Command {
-    words: "status dashboard",
+    words: word("status dashboard"),
     aliases: &["dashboard"],
     summary: packed!("Show all your apps at a glance, live on a terminal"),
     about: packed!(
@@ -104,11 +113,11 @@ fn wish(matches: &Matches) -> Result<Wish> {
             Error::usage(format!("there is no column '{name}' for --{flag}")).hint(format!("one of {names}"))
         })
     };
-    let sort = column(SORT.long, matches.value(&SORT).unwrap_or("app"))?;
+    let sort = column(SORT.long.text(), matches.value(&SORT).unwrap_or("app"))?;
     let mut columns = Vec::new();
     if let Some(list) = matches.value(&SHOWN) {
         for name in list.split(',') {
-            columns.push(column(SHOWN.long, name.trim())?);
+            columns.push(column(SHOWN.long.text(), name.trim())?);
         }
     }
     Ok(Wish { state, sort, reverse: false, columns, filter: String::new() })

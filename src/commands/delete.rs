@@ -5,7 +5,7 @@ use super::{id, in_trash, members, names, tell};
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
-use crate::packed::{Packed, packed};
+use crate::packed::{Packed, packed, word};
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
 use crate::view::{at, filled, items, text};
@@ -13,11 +13,16 @@ use crate::wire::{deploy, exec, member, token, webhook};
 use miniserde::json::Value;
 
 /// `--yes`.
-pub const YES: Flag = Flag { long: "yes", short: Some('y'), value: "", help: packed!("do not ask") };
+pub const YES: Flag =
+    Flag { long: word("yes"), short: Some('y'), value: word(""), help: packed!("do not ask") };
 
 /// `--purge`.
-const PURGE: Flag =
-    Flag { long: "purge", short: None, value: "", help: packed!("for good: it can't be restored") };
+const PURGE: Flag = Flag {
+    long: word("purge"),
+    short: None,
+    value: word(""),
+    help: packed!("for good: it can't be restored"),
+};
 
 /// What is said of both.
 const ABOUT: Packed = packed!(
@@ -29,12 +34,12 @@ const ABOUT: Packed = packed!(
 
 /// `rig delete app`.
 pub const APP: Command = Command {
-    words: "delete app",
+    words: word("delete app"),
     aliases: &[],
     summary: packed!("Delete an app, at first into the trash"),
     about: ABOUT,
     args: &[Arg {
-        name: "APP",
+        name: word("APP"),
         help: packed!("the app, APP.NETWORK, or a number in the trash"),
         required: true,
     }],
@@ -49,11 +54,15 @@ pub const APP: Command = Command {
 
 /// `rig delete network`.
 pub const NETWORK: Command = Command {
-    words: "delete network",
+    words: word("delete network"),
     aliases: &[],
     summary: packed!("Delete a network with its apps, at first into the trash"),
     about: ABOUT,
-    args: &[Arg { name: "NETWORK", help: packed!("the network, or a number in the trash"), required: true }],
+    args: &[Arg {
+        name: word("NETWORK"),
+        help: packed!("the network, or a number in the trash"),
+        required: true,
+    }],
     flags: &[&PURGE, &YES],
     examples: packed![
         ("Ask first", "rig delete network blue"),
@@ -65,11 +74,11 @@ pub const NETWORK: Command = Command {
 
 /// `rig delete session`.
 pub const SESSION: Command = Command {
-    words: "delete session",
+    words: word("delete session"),
     aliases: &[],
     summary: packed!("End a command that runs in an app"),
     about: packed!("It gets SIGTERM, in a terminal SIGHUP too, and five seconds later SIGKILL."),
-    args: &[Arg { name: "ID", help: packed!("its number in `rig list sessions`"), required: true }],
+    args: &[Arg { name: word("ID"), help: packed!("its number in `rig list sessions`"), required: true }],
     flags: &[],
     examples: packed![("One of them", "rig delete session 12")],
     run: end_session,
@@ -77,13 +86,13 @@ pub const SESSION: Command = Command {
 
 /// `rig delete deploy`.
 pub const DEPLOY: Command = Command {
-    words: "delete deploy",
+    words: word("delete deploy"),
     aliases: &[],
     summary: packed!("Cancel a deploy that is under way"),
     about: packed!(
         "Whoever began it. What served goes on serving. One that serves already is not cancelled."
     ),
-    args: &[Arg { name: "ID", help: packed!("its number (`rig status app`)"), required: true }],
+    args: &[Arg { name: word("ID"), help: packed!("its number (`rig status app`)"), required: true }],
     flags: &[],
     examples: packed![("One of them", "rig delete deploy 12")],
     run: cancel,
@@ -91,11 +100,11 @@ pub const DEPLOY: Command = Command {
 
 /// `rig delete webhook`.
 pub const WEBHOOK: Command = Command {
-    words: "delete webhook",
+    words: word("delete webhook"),
     aliases: &[],
     summary: packed!("Delete a webhook with the messages that wait for it"),
     about: packed!("Asks first; without a terminal it needs --yes."),
-    args: &[Arg { name: "ID", help: packed!("its number in `rig list webhooks`"), required: true }],
+    args: &[Arg { name: word("ID"), help: packed!("its number in `rig list webhooks`"), required: true }],
     flags: &[&YES],
     examples: packed![("Ask first", "rig delete webhook 3"), ("In a script", "rig delete webhook 3 --yes")],
     run: webhook,
@@ -103,11 +112,11 @@ pub const WEBHOOK: Command = Command {
 
 /// `rig delete token`.
 pub const TOKEN: Command = Command {
-    words: "delete token",
+    words: word("delete token"),
     aliases: &[],
     summary: packed!("Delete an API token: the sessions it opened end at once"),
     about: packed!("Their open shells and followed logs end too; what was detached goes on."),
-    args: &[Arg { name: "ID", help: packed!("its number in `rig list tokens`"), required: true }],
+    args: &[Arg { name: word("ID"), help: packed!("its number in `rig list tokens`"), required: true }],
     flags: &[],
     examples: packed![("One of them", "rig delete token 7")],
     run: token,
@@ -115,11 +124,11 @@ pub const TOKEN: Command = Command {
 
 /// `rig delete member`.
 pub const MEMBER: Command = Command {
-    words: "delete member",
+    words: word("delete member"),
     aliases: &[],
     summary: packed!("Take a user out of a network"),
     about: packed!("What he runs there ends, and the logs he follows. The last owner stays."),
-    args: &[Arg { name: "USER", help: packed!("the user's name"), required: true }],
+    args: &[Arg { name: word("USER"), help: packed!("the user's name"), required: true }],
     flags: &[&session::NETWORK],
     examples: packed![("Take him out", "rig delete member bob --network blue")],
     run: member,

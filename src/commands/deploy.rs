@@ -9,7 +9,7 @@ use crate::archive::walk::{Tree, walk};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::commands::members;
 use crate::error::{Error, Kind, Result};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use crate::term::prompt;
@@ -21,38 +21,46 @@ use miniserde::json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-const CREATE: Flag =
-    Flag { long: "create", short: None, value: "", help: packed!("create the app when it does not exist") };
-const LINK: Flag =
-    Flag { long: "link", short: None, value: "", help: packed!("write app and network into a new rig.json") };
-const DRY_RUN: Flag = Flag {
-    long: "dry-run",
+const CREATE: Flag = Flag {
+    long: word("create"),
     short: None,
-    value: "",
+    value: word(""),
+    help: packed!("create the app when it does not exist"),
+};
+const LINK: Flag = Flag {
+    long: word("link"),
+    short: None,
+    value: word(""),
+    help: packed!("write app and network into a new rig.json"),
+};
+const DRY_RUN: Flag = Flag {
+    long: word("dry-run"),
+    short: None,
+    value: word(""),
     help: packed!("only show what would be sent, and what is left out"),
 };
 const EXPLAIN: Flag = Flag {
-    long: "explain",
+    long: word("explain"),
     short: None,
-    value: "FILE",
+    value: word("FILE"),
     help: packed!("only tell whether this is sent, and which rule says so"),
 };
 const DETACH: Flag = Flag {
-    long: "detach",
+    long: word("detach"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("do not wait: print its number once all is sent"),
 };
 const REPLACE: Flag = Flag {
-    long: "replace",
+    long: word("replace"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("cancel deploys of the app that are under way"),
 };
 
 /// `rig deploy`.
 pub const DEPLOY: Command = Command {
-    words: "deploy",
+    words: word("deploy"),
     aliases: &[],
     summary: packed!("Send source code, build it, and switch to it once healthy"),
     about: packed!(
@@ -69,7 +77,7 @@ pub const DEPLOY: Command = Command {
             they mean to git. --explain takes a path below the directory."
     ),
     args: &[Arg {
-        name: "PATH",
+        name: word("PATH"),
         help: packed!("the directory (else this one), or a .tar.gz; `-`: from standard input"),
         required: false,
     }],

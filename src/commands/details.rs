@@ -5,22 +5,22 @@ use super::status::show;
 use super::{secret, variable};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::view::{Field, Show, field};
 use crate::wire::config::Select;
 use std::path::Path;
 
 const AT: Flag = Flag {
-    long: "at",
+    long: word("at"),
     short: None,
-    value: "N",
+    value: word("N"),
     help: packed!("as it was behind that change (`rig list history`)"),
 };
 
 /// `rig details app`.
 pub const APP: Command = Command {
-    words: "details app",
+    words: word("details app"),
     aliases: &[],
     summary: packed!("Show everything that decides how an app runs"),
     about: packed!(
@@ -28,7 +28,11 @@ pub const APP: Command = Command {
             without, and who changed its configuration last. With --at what its release is does not \
             change: configuration and code have histories of their own."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: &[&session::NETWORK, &AT],
     examples: packed![
         ("An app", "rig details app web.blue"),
@@ -40,11 +44,11 @@ pub const APP: Command = Command {
 
 /// `rig details network`.
 pub const NETWORK: Command = Command {
-    words: "details network",
+    words: word("details network"),
     aliases: &[],
     summary: packed!("Show the configuration of a network and what its apps share"),
     about: packed!("With --at its apps are those that it has now."),
-    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
+    args: &[Arg { name: word("NETWORK"), help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &AT],
     examples: packed![("A network", "rig details network blue")],
     run: network,

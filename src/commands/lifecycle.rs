@@ -5,7 +5,7 @@ use super::variable::{IF_VERSION, if_version};
 use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::{Error, Kind, Result};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, AppName, Session};
 use crate::term::on_interrupt;
 use crate::term::text::count;
@@ -22,11 +22,11 @@ const LIMIT: Duration = Duration::from_secs(3600);
 
 /// The app that a command is about.
 pub const APP: &[Arg] =
-    &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }];
+    &[Arg { name: word("APP"), help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }];
 
 /// `rig start app`.
 pub const START: Command = Command {
-    words: "start app",
+    words: word("start app"),
     aliases: &[],
     summary: packed!("Start an app that was stopped"),
     about: packed!(
@@ -41,7 +41,7 @@ pub const START: Command = Command {
 
 /// `rig stop app`.
 pub const STOP: Command = Command {
-    words: "stop app",
+    words: word("stop app"),
     aliases: &[],
     summary: packed!("Stop an app until it is started again"),
     about: packed!(
@@ -57,7 +57,7 @@ pub const STOP: Command = Command {
 
 /// `rig restart app`.
 pub const RESTART: Command = Command {
-    words: "restart app",
+    words: word("restart app"),
     aliases: &[],
     summary: packed!("Put new instances in place of an app's, without a gap"),
     about: packed!(
@@ -73,7 +73,7 @@ pub const RESTART: Command = Command {
 
 /// `rig scale app`.
 pub const SCALE: Command = Command {
-    words: "scale app",
+    words: word("scale app"),
     aliases: &[],
     summary: packed!("Set how many instances of an app run"),
     about: packed!(
@@ -82,8 +82,8 @@ pub const SCALE: Command = Command {
             number stays for later deploys. --timeout limits the wait."
     ),
     args: &[
-        Arg { name: "APP", help: packed!("the app, or APP.NETWORK"), required: true },
-        Arg { name: "COUNT", help: packed!("how many, from 1 to 20"), required: true },
+        Arg { name: word("APP"), help: packed!("the app, or APP.NETWORK"), required: true },
+        Arg { name: word("COUNT"), help: packed!("how many, from 1 to 20"), required: true },
     ],
     flags: &[&session::NETWORK, &IF_VERSION],
     examples: packed![

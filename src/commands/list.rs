@@ -6,7 +6,7 @@ use crate::api::decode;
 use crate::cli::{Command, Flag, Matches};
 use crate::error::Result;
 use crate::name::{Name, split_app};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::view::{Field, Show, field, filled, items, table, text};
@@ -17,49 +17,65 @@ use miniserde::json::{self, Object, Value};
 use std::mem::ManuallyDrop;
 
 /// `--network`, where it only narrows.
-pub const ONLY: Flag =
-    Flag { long: "network", short: Some('n'), value: "NETWORK", help: packed!("only this network's apps") };
+pub const ONLY: Flag = Flag {
+    long: word("network"),
+    short: Some('n'),
+    value: word("NETWORK"),
+    help: packed!("only this network's apps"),
+};
 
-const OF_NETWORK: Flag =
-    Flag { long: "network", short: Some('n'), value: "NETWORK", help: packed!("only this network's") };
+const OF_NETWORK: Flag = Flag {
+    long: word("network"),
+    short: Some('n'),
+    value: word("NETWORK"),
+    help: packed!("only this network's"),
+};
 
 const ALL: Flag = Flag {
-    long: "all",
+    long: word("all"),
     short: Some('a'),
-    value: "",
+    value: word(""),
     help: packed!("those of the last 30 days that are over, too"),
 };
 
 /// `--where`.
 pub const WHERE: Flag = Flag {
-    long: "where",
+    long: word("where"),
     short: None,
-    value: "MEMBER=VALUE",
+    value: word("MEMBER=VALUE"),
     help: packed!("only those; `*` is any text; may be repeated"),
 };
 
 /// `--sort`.
 pub const SORT: Flag = Flag {
-    long: "sort",
+    long: word("sort"),
     short: None,
-    value: "[-]MEMBER",
+    value: word("[-]MEMBER"),
     help: packed!("by this column; with `-` the largest first"),
 };
 
 /// `--limit`, of a list that is whole without it.
-pub const PAGE: Flag =
-    Flag { long: "limit", short: None, value: "N", help: packed!("how many at most, up to 1000") };
+pub const PAGE: Flag = Flag {
+    long: word("limit"),
+    short: None,
+    value: word("N"),
+    help: packed!("how many at most, up to 1000"),
+};
 
 /// `--after`.
-pub const AFTER: Flag =
-    Flag { long: "after", short: None, value: "CURSOR", help: packed!("the page behind this one") };
+pub const AFTER: Flag = Flag {
+    long: word("after"),
+    short: None,
+    value: word("CURSOR"),
+    help: packed!("the page behind this one"),
+};
 
 /// What is said where a page is empty.
 const NOTHING: &str = "nothing was found";
 
 /// `rig list networks`.
 pub const NETWORKS: Command = Command {
-    words: "list networks",
+    words: word("list networks"),
     aliases: &[],
     summary: packed!("List your networks"),
     about: packed!(""),
@@ -75,7 +91,7 @@ pub const NETWORKS: Command = Command {
 
 /// `rig list apps`.
 pub const APPS: Command = Command {
-    words: "list apps",
+    words: word("list apps"),
     aliases: &[],
     summary: packed!("List your apps"),
     about: packed!(""),
@@ -92,7 +108,7 @@ pub const APPS: Command = Command {
 
 /// `rig list alerts`.
 pub const ALERTS: Command = Command {
-    words: "list alerts",
+    words: word("list alerts"),
     aliases: &[],
     summary: packed!("List what is wrong with your apps"),
     about: packed!(
@@ -112,7 +128,7 @@ pub const ALERTS: Command = Command {
 
 /// `rig list webhooks`.
 pub const WEBHOOKS: Command = Command {
-    words: "list webhooks",
+    words: word("list webhooks"),
     aliases: &[],
     summary: packed!("List where alerts are posted"),
     about: packed!(""),
@@ -159,7 +175,7 @@ const ALL_ALERT_FIELDS: &[Field] = &[
 
 /// `rig list sessions`.
 pub const SESSIONS: Command = Command {
-    words: "list sessions",
+    words: word("list sessions"),
     aliases: &[],
     summary: packed!("List the commands and shells that run in your apps"),
     about: packed!(
@@ -187,7 +203,7 @@ const SESSION_FIELDS: &[Field] = &[
 
 /// `rig list audit`.
 pub const AUDIT: Command = Command {
-    words: "list audit",
+    words: word("list audit"),
     aliases: &[],
     summary: packed!("List who did what: commands, logins, changes of access"),
     about: packed!(
@@ -207,29 +223,37 @@ pub const AUDIT: Command = Command {
 };
 
 const OF_APP: Flag = Flag {
-    long: "app",
+    long: word("app"),
     short: Some('a'),
-    value: "APP",
+    value: word("APP"),
     help: packed!("only in this app (APP or APP.NETWORK)"),
 };
 const WHAT: Flag = Flag {
-    long: "what",
+    long: word("what"),
     short: None,
-    value: "WHAT",
+    value: word("WHAT"),
     help: packed!("only these, such as `command` or `member_added`"),
 };
 const BEGAN_SINCE: Flag = Flag {
-    long: "since",
+    long: word("since"),
     short: None,
-    value: "TIME",
+    value: word("TIME"),
     help: packed!("only those since then: `24h` ago, or RFC 3339"),
 };
 /// `--limit`, of pages.
-pub const LIMIT: Flag =
-    Flag { long: "limit", short: None, value: "N", help: packed!("how many at most (50; up to 1000)") };
+pub const LIMIT: Flag = Flag {
+    long: word("limit"),
+    short: None,
+    value: word("N"),
+    help: packed!("how many at most (50; up to 1000)"),
+};
 /// `--before`, of pages.
-pub const BEFORE: Flag =
-    Flag { long: "before", short: None, value: "ID", help: packed!("only those with a lower number") };
+pub const BEFORE: Flag = Flag {
+    long: word("before"),
+    short: None,
+    value: word("ID"),
+    help: packed!("only those with a lower number"),
+};
 
 const AUDIT_FIELDS: &[Field] = &[
     field("id", "id", Show::Plain),
@@ -247,7 +271,7 @@ const AUDIT_FIELDS: &[Field] = &[
 
 /// `rig list tokens`.
 pub const TOKENS: Command = Command {
-    words: "list tokens",
+    words: word("list tokens"),
     aliases: &[],
     summary: packed!("List your API tokens; never the tokens themselves"),
     about: packed!(""),
@@ -262,7 +286,7 @@ pub const TOKENS: Command = Command {
 
 /// `rig list members`.
 pub const MEMBERS: Command = Command {
-    words: "list members",
+    words: word("list members"),
     aliases: &[],
     summary: packed!("List the members of a network and their roles"),
     about: packed!(""),

@@ -6,7 +6,7 @@ use crate::cli::{Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::net::dial::{Route, dial};
 use crate::net::url::Url;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::redact::Secret;
 use crate::session::Session;
 use crate::store::config::{self, Config, Context, Place};
@@ -19,27 +19,27 @@ use std::sync::Arc;
 use std::{env, fs};
 
 const TOKEN: Flag = Flag {
-    long: "token",
+    long: word("token"),
     short: None,
-    value: "TOKEN",
+    value: word("TOKEN"),
     help: packed!("the API token; others can see it: prefer --token-stdin"),
 };
 const TOKEN_STDIN: Flag = Flag {
-    long: "token-stdin",
+    long: word("token-stdin"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("read the API token from standard input"),
 };
 const STORE: Flag = Flag {
-    long: "store",
+    long: word("store"),
     short: None,
-    value: "PLACE",
+    value: word("PLACE"),
     help: packed!("keep the session in the `keyring` or in a `file`"),
 };
 
 /// `rig login`.
 pub const LOGIN: Command = Command {
-    words: "login",
+    words: word("login"),
     aliases: &[],
     summary: packed!("Log in: exchange an API token for a session"),
     about: packed!(
@@ -60,7 +60,7 @@ pub const LOGIN: Command = Command {
 
 /// `rig logout`.
 pub const LOGOUT: Command = Command {
-    words: "logout",
+    words: word("logout"),
     aliases: &[],
     summary: packed!("Log out: revoke the session and forget it"),
     about: packed!(""),
@@ -72,7 +72,7 @@ pub const LOGOUT: Command = Command {
 
 /// `rig whoami`.
 pub const WHOAMI: Command = Command {
-    words: "whoami",
+    words: word("whoami"),
     aliases: &[],
     summary: packed!("Show who you are, where, and until when"),
     about: packed!(""),

@@ -5,7 +5,7 @@ mod show;
 use crate::api::stream::{CREDIT, Item, Stream};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
-use crate::packed::{Packed, packed};
+use crate::packed::{Packed, Word, packed, word};
 use crate::session::{self, Session};
 use crate::term::text::safe;
 use crate::time::parse_duration;
@@ -15,27 +15,32 @@ use show::{Printer, Stamps, single};
 use std::path::Path;
 use std::time::Instant;
 
-const fn flag(long: &'static str, value: &'static str, help: Packed) -> Flag {
+const fn flag(long: Word, value: Word, help: Packed) -> Flag {
     Flag { long, short: None, value, help }
 }
 
 const FOLLOW: Flag = Flag {
     short: Some('f'),
-    ..flag("follow", "", packed!("go on with new lines (the default on a terminal)"))
+    ..flag(word("follow"), word(""), packed!("go on with new lines (the default on a terminal)"))
 };
-const NO_FOLLOW: Flag = flag("no-follow", "", packed!("end after the newest line"));
-const TAIL: Flag = flag("tail", "N", packed!("begin with the newest N lines (100; with --since all)"));
-const SINCE: Flag = flag("since", "TIME", packed!("only lines from then on: `5m` ago, `2h30m`, or RFC 3339"));
-const UNTIL: Flag = flag("until", "TIME", packed!("only lines before then; ends there"));
-const GREP: Flag = flag("grep", "TEXT", packed!("only lines that contain this text"));
-const REGEX: Flag = flag("regex", "PATTERN", packed!("only lines in which this regular expression matches"));
-const LEVEL: Flag = flag("level", "LEVEL", packed!("only lines of this level and above, such as `warn`"));
-const INSTANCE: Flag = flag("instance", "N", packed!("only lines of this instance"));
-const RELEASE: Flag = flag("release", "N", packed!("only lines of this release"));
-const STREAM: Flag = flag("stream", "NAME", packed!("only what it wrote to `stdout` or `stderr`"));
+const NO_FOLLOW: Flag = flag(word("no-follow"), word(""), packed!("end after the newest line"));
+const TAIL: Flag =
+    flag(word("tail"), word("N"), packed!("begin with the newest N lines (100; with --since all)"));
+const SINCE: Flag =
+    flag(word("since"), word("TIME"), packed!("only lines from then on: `5m` ago, `2h30m`, or RFC 3339"));
+const UNTIL: Flag = flag(word("until"), word("TIME"), packed!("only lines before then; ends there"));
+const GREP: Flag = flag(word("grep"), word("TEXT"), packed!("only lines that contain this text"));
+const REGEX: Flag =
+    flag(word("regex"), word("PATTERN"), packed!("only lines in which this regular expression matches"));
+const LEVEL: Flag =
+    flag(word("level"), word("LEVEL"), packed!("only lines of this level and above, such as `warn`"));
+const INSTANCE: Flag = flag(word("instance"), word("N"), packed!("only lines of this instance"));
+const RELEASE: Flag = flag(word("release"), word("N"), packed!("only lines of this release"));
+const STREAM: Flag =
+    flag(word("stream"), word("NAME"), packed!("only what it wrote to `stdout` or `stderr`"));
 const TIMESTAMPS: Flag =
-    flag("timestamps", "HOW", packed!("`none`, `relative`, `local` (on a terminal) or `utc`"));
-const RAW: Flag = flag("raw", "", packed!("the text as it is, also what drives a terminal"));
+    flag(word("timestamps"), word("HOW"), packed!("`none`, `relative`, `local` (on a terminal) or `utc`"));
+const RAW: Flag = flag(word("raw"), word(""), packed!("the text as it is, also what drives a terminal"));
 
 const FLAGS: &[&Flag] = &[
     &session::NETWORK,
@@ -76,7 +81,7 @@ const TAIL_DEFAULT: u64 = 100;
 
 /// `rig logs app`.
 pub const APP: Command = Command {
-    words: "logs app",
+    words: word("logs app"),
     aliases: &[],
     summary: packed!("Show what an app writes, as it writes it"),
     about: packed!(
@@ -85,7 +90,11 @@ pub const APP: Command = Command {
             and ends, unless --follow is given. What restricts the lines combines, and Max \
             does the searching."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: FLAGS,
     examples: packed![
         ("Follow the app of this directory", "rig logs app"),
@@ -99,11 +108,15 @@ pub const APP: Command = Command {
 
 /// `rig logs build`.
 pub const BUILD: Command = Command {
-    words: "logs build",
+    words: word("logs build"),
     aliases: &["logs build app"],
     summary: packed!("Show the output of an app's builds"),
     about: packed!(""),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: BUILD_FLAGS,
     examples: packed![
         ("The end of the newest build", "rig logs build web.blue --tail 50 --no-follow"),
@@ -114,14 +127,14 @@ pub const BUILD: Command = Command {
 
 /// `rig logs command`.
 pub const COMMAND: Command = Command {
-    words: "logs command",
+    words: word("logs command"),
     aliases: &[],
     summary: packed!("Show what a command writes that was begun with --detach"),
     about: packed!(
         "Follows on a terminal, and with --follow, until the command has ended. The last line says \
             how it did."
     ),
-    args: &[Arg { name: "ID", help: packed!("its number in `rig list sessions`"), required: true }],
+    args: &[Arg { name: word("ID"), help: packed!("its number in `rig list sessions`"), required: true }],
     flags: COMMAND_FLAGS,
     examples: packed![
         ("Follow it to its end", "rig logs command 12 --follow"),
@@ -132,11 +145,11 @@ pub const COMMAND: Command = Command {
 
 /// `rig logs network`.
 pub const NETWORK: Command = Command {
-    words: "logs network",
+    words: word("logs network"),
     aliases: &[],
     summary: packed!("Show what happens in a network: apps, requests, events"),
     about: packed!(""),
-    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
+    args: &[Arg { name: word("NETWORK"), help: packed!("the network (else rig.json)"), required: false }],
     flags: FLAGS,
     examples: packed![
         ("Follow everything in a network", "rig logs network blue"),

@@ -39,7 +39,9 @@ pub use carry::OURS;
 /// of rig looks like one of its codes, not even that the arguments are wrong.
 pub fn runs_elsewhere(args: &[OsString]) -> bool {
     let is_first = |arg: &&OsString| {
-        COMMANDS.iter().any(|command| command.words.split(' ').next().is_some_and(|word| **arg == *word))
+        COMMANDS
+            .iter()
+            .any(|command| command.words.text().split(' ').next().is_some_and(|word| **arg == *word))
     };
     args.iter().find(is_first).is_some_and(|word| word == "command" || word == "shell")
 }
@@ -158,7 +160,7 @@ fn in_trash(matches: &Matches) -> Option<String> {
 fn number(matches: &Matches, flag: &Flag, what: &str, example: &str) -> Result<Option<u64>> {
     let Some(text) = matches.value(flag) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| {
-        let long = flag.long;
+        let long = flag.long.text();
         Error::usage(format!("--{long} takes {what}, not '{text}'"))
             .hint(format!("for instance `--{long} {example}`"))
     })

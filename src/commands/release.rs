@@ -8,7 +8,7 @@ use super::{id, members, names, number, tell};
 use crate::api::decode;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, AppName, Session};
 use crate::view::{Field, Show, at, field, filled, items, table, text};
 use crate::wire::app::Select;
@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// `rig list releases`.
 pub const LIST: Command = Command {
-    words: "list releases",
+    words: word("list releases"),
     aliases: &[],
     summary: packed!("List the releases of an app that serve or have served"),
     about: packed!(
@@ -35,7 +35,7 @@ pub const LIST: Command = Command {
 
 /// `rig rollback app`.
 pub const ROLLBACK: Command = Command {
-    words: "rollback app",
+    words: word("rollback app"),
     aliases: &[],
     summary: packed!("Go back to a former release of an app, without a gap"),
     about: packed!(
@@ -56,7 +56,7 @@ pub const ROLLBACK: Command = Command {
 
 /// `rig diff release`.
 pub const DIFF: Command = Command {
-    words: "diff release",
+    words: word("diff release"),
     aliases: &[],
     summary: packed!("Compare two releases of an app"),
     about: packed!(
@@ -66,9 +66,9 @@ pub const DIFF: Command = Command {
             difference."
     ),
     args: &[
-        Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false },
-        Arg { name: "N", help: packed!("a release's number"), required: false },
-        Arg { name: "M", help: packed!("another one's"), required: false },
+        Arg { name: word("APP"), help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false },
+        Arg { name: word("N"), help: packed!("a release's number"), required: false },
+        Arg { name: word("M"), help: packed!("another one's"), required: false },
     ],
     flags: &[&session::NETWORK],
     examples: packed![

@@ -5,12 +5,12 @@ use crate::api::decode;
 use crate::cli::{Arg, Command, Matches};
 use crate::error::Result;
 use crate::json::push_string;
-use crate::packed::{Packed, packed};
+use crate::packed::{Packed, packed, word};
 use crate::session::{self, AppName, Session};
 use crate::store::project;
 use std::path::Path;
 
-const NEW: Arg = Arg { name: "NEW", help: packed!("the name it gets"), required: true };
+const NEW: Arg = Arg { name: word("NEW"), help: packed!("the name it gets"), required: true };
 
 /// What is said of both.
 const ABOUT: Packed = packed!(
@@ -20,11 +20,11 @@ const ABOUT: Packed = packed!(
 
 /// `rig rename app`.
 pub const APP: Command = Command {
-    words: "rename app",
+    words: word("rename app"),
     aliases: &[],
     summary: packed!("Give an app another name, and so another URL"),
     about: ABOUT,
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK"), required: true }, NEW],
+    args: &[Arg { name: word("APP"), help: packed!("the app, or APP.NETWORK"), required: true }, NEW],
     flags: &[&session::NETWORK],
     examples: packed![("An app", "rig rename app web.blue shop")],
     run: app,
@@ -32,11 +32,11 @@ pub const APP: Command = Command {
 
 /// `rig rename network`.
 pub const NETWORK: Command = Command {
-    words: "rename network",
+    words: word("rename network"),
     aliases: &[],
     summary: packed!("Give a network another name, and so its apps other URLs"),
     about: ABOUT,
-    args: &[Arg { name: "NETWORK", help: packed!("the network"), required: true }, NEW],
+    args: &[Arg { name: word("NETWORK"), help: packed!("the network"), required: true }, NEW],
     flags: &[],
     examples: packed![("A network", "rig rename network blue green")],
     run: network,

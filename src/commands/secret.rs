@@ -11,7 +11,7 @@ use crate::cli::{Arg, Command, Flag, Matches};
 use crate::dotenv;
 use crate::error::{Error, Kind, Result};
 use crate::net::{base64, hpke};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{hidden, possible, without_line_end};
@@ -20,12 +20,16 @@ use crate::view::{Field, Show, at, field, number, text};
 use crate::wire::secret::{Change, INFO, Sealed, about};
 use crate::wire::{network, variable::Select};
 
-const VALUE: Flag =
-    Flag { long: "value", short: None, value: "VALUE", help: packed!("the value; others may see it there") };
+const VALUE: Flag = Flag {
+    long: word("value"),
+    short: None,
+    value: word("VALUE"),
+    help: packed!("the value; others may see it there"),
+};
 
 /// `rig create secret`.
 pub const CREATE: Command = Command {
-    words: "create secret",
+    words: word("create secret"),
     aliases: &[],
     summary: packed!("Set a secret of an app, or of all apps of a network"),
     about: packed!(
@@ -34,7 +38,7 @@ pub const CREATE: Command = Command {
             leaves rig, opened only for programs that are started with it, and never shown again. \
             Otherwise a secret is a variable: see `rig create var`."
     ),
-    args: &[Arg { name: "KEY", help: packed!("its name"), required: true }],
+    args: &[Arg { name: word("KEY"), help: packed!("its name"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &FROM_SOURCE, &VALUE, &STAGE, &IF_VERSION],
     examples: packed![
         ("Type it in", "rig create secret API_KEY --app web.blue"),
@@ -48,7 +52,7 @@ const FROM_SOURCE: Flag = Flag { help: packed!("a file that holds it; `-` is sta
 
 /// `rig list secrets`.
 pub const LIST: Command = Command {
-    words: "list secrets",
+    words: word("list secrets"),
     aliases: &[],
     summary: packed!("List the secrets of an app or a network, without values"),
     about: packed!(
@@ -63,11 +67,11 @@ pub const LIST: Command = Command {
 
 /// `rig delete secret`.
 pub const DELETE: Command = Command {
-    words: "delete secret",
+    words: word("delete secret"),
     aliases: &[],
     summary: packed!("Delete secrets of an app or a network"),
     about: packed!("Running apps are restarted without them, as with `rig create var`."),
-    args: &[Arg { name: "KEY...", help: packed!("their names"), required: true }],
+    args: &[Arg { name: word("KEY..."), help: packed!("their names"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &STAGE, &IF_VERSION],
     examples: packed![("One of them", "rig delete secret API_KEY --app web.blue")],
     run: delete,
@@ -75,11 +79,11 @@ pub const DELETE: Command = Command {
 
 /// `rig import secrets`.
 pub const IMPORT: Command = Command {
-    words: "import secrets",
+    words: word("import secrets"),
     aliases: &[],
     summary: packed!("Set secrets from a dotenv file, asking first"),
     about: packed!("As `rig import vars`, but rig reads the file itself and seals each value."),
-    args: &[Arg { name: "FILE", help: packed!("the file; `-` is standard input"), required: true }],
+    args: &[Arg { name: word("FILE"), help: packed!("the file; `-` is standard input"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &IF_VERSION, &YES],
     examples: packed![("Ask first", "rig import secrets .env.secret --app web.blue")],
     run: import,
@@ -87,7 +91,7 @@ pub const IMPORT: Command = Command {
 
 /// `rig rotate key`.
 pub const ROTATE: Command = Command {
-    words: "rotate key",
+    words: word("rotate key"),
     aliases: &[],
     summary: packed!("Give a network a new key, and seal its secrets to that"),
     about: packed!(

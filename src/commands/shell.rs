@@ -6,7 +6,7 @@ use crate::api::exec::Remote;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::time::parse_duration;
 use crate::wire::exec::{Create, Exit};
@@ -14,27 +14,27 @@ use std::path::Path;
 use std::time::Duration;
 
 const KEEP: Flag = Flag {
-    long: "keep",
+    long: word("keep"),
     short: None,
-    value: "TIME",
+    value: word("TIME"),
     help: packed!("how long it waits for a lost connection (60s)"),
 };
 const ATTACH: Flag = Flag {
-    long: "attach",
+    long: word("attach"),
     short: None,
-    value: "ID",
+    value: word("ID"),
     help: packed!("come back to a session of `rig list sessions`"),
 };
 const NO_ESCAPE: Flag = Flag {
-    long: "no-escape",
+    long: word("no-escape"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("send everything, also what begins with ~"),
 };
 
 /// `rig shell`.
 pub const SHELL: Command = Command {
-    words: "shell",
+    words: word("shell"),
     aliases: &[],
     summary: packed!("Open a shell in an app, or a network's console"),
     about: packed!(
@@ -45,7 +45,11 @@ pub const SHELL: Command = Command {
             `rig command`. With --network alone, what opens is the network's console, in Max itself: \
             it lists apps, events and logs, restarts and scales; `help` there says the rest."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: &[&session::NETWORK, &INSTANCE, &KEEP, &ATTACH, &NO_ESCAPE],
     examples: packed![
         ("A shell beside the app of this directory", "rig shell"),

@@ -16,22 +16,26 @@ use std::path::Path;
 
 /// `--history`.
 const HISTORY: Flag = Flag {
-    long: "history",
+    long: word("history"),
     short: None,
-    value: "TIME",
+    value: word("TIME"),
     help: packed!("what it used and was asked, up to 30d back"),
 };
 
 /// `rig status app`.
 pub const APP: Command = Command {
-    words: "status app",
+    words: word("status app"),
     aliases: &[],
     summary: packed!("Show what an app does and why"),
     about: packed!(
         "CPU is that of the last two seconds, in percent of one core; requests are those of the last \
             minute. Of the health checks the newest stands last."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: &[&session::NETWORK, &HISTORY],
     examples: packed![
         ("The app of this directory's rig.json", "rig status app"),
@@ -44,11 +48,11 @@ pub const APP: Command = Command {
 
 /// `rig status network`.
 pub const NETWORK: Command = Command {
-    words: "status network",
+    words: word("status network"),
     aliases: &[],
     summary: packed!("Show a network and its apps"),
     about: packed!(""),
-    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
+    args: &[Arg { name: word("NETWORK"), help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK],
     examples: packed![("A network and what its apps do", "rig status network blue")],
     run: network,
@@ -56,11 +60,11 @@ pub const NETWORK: Command = Command {
 
 /// `rig status deploy`.
 pub const DEPLOY: Command = Command {
-    words: "status deploy",
+    words: word("status deploy"),
     aliases: &[],
     summary: packed!("Show where a deploy is, or how it ended"),
     about: packed!(""),
-    args: &[Arg { name: "ID", help: packed!("its number (`rig deploy --detach`)"), required: true }],
+    args: &[Arg { name: word("ID"), help: packed!("its number (`rig deploy --detach`)"), required: true }],
     flags: &[],
     examples: packed![
         ("One of them", "rig status deploy 12"),

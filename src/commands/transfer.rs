@@ -9,7 +9,7 @@ use super::variable::{PRUNE, STAGE, agree, described, in_file, outcome, place, r
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::document::{BYTES_MAX, check};
 use crate::error::{Error, Kind, Result};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::term::prompt::possible;
 use crate::term::text::count;
@@ -20,31 +20,41 @@ use miniserde::Serialize;
 use miniserde::json::{self, Value};
 use std::path::Path;
 
-const NO_SECRETS: Flag =
-    Flag { long: "no-secrets", short: None, value: "", help: packed!("leave the values of secrets out") };
+const NO_SECRETS: Flag = Flag {
+    long: word("no-secrets"),
+    short: None,
+    value: word(""),
+    help: packed!("leave the values of secrets out"),
+};
 const KEEP_SECRETS: Flag = Flag { help: packed!("leave secrets as they are"), ..NO_SECRETS };
 const DRY_RUN: Flag = Flag {
-    long: "dry-run",
+    long: word("dry-run"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("show what would change, and change nothing"),
 };
-const OFFLINE: Flag = Flag { long: "offline", short: None, value: "", help: packed!("ask no Max") };
+const OFFLINE: Flag =
+    Flag { long: word("offline"), short: None, value: word(""), help: packed!("ask no Max") };
 const TO_NETWORK: Flag = Flag { help: packed!("another network than the document's"), ..session::NETWORK };
 const TO_APP: Flag = Flag { help: packed!("another app than the document's"), ..session::APP };
 const PRUNE_ALL: Flag = Flag { help: packed!("remove what is not in the file"), ..PRUNE };
-const FILE: Arg = Arg { name: "FILE", help: packed!("the document; `-` is standard input"), required: true };
+const FILE: Arg =
+    Arg { name: word("FILE"), help: packed!("the document; `-` is standard input"), required: true };
 
 /// `rig export app`.
 pub const EXPORT_APP: Command = Command {
-    words: "export app",
+    words: word("export app"),
     aliases: &[],
     summary: packed!("Print the configuration of an app as a document"),
     about: packed!(
         "Variables, secrets and the number of instances; not its code. Secrets are in it as they \
             are sealed: only you can import them again, and only where Max has the same master key."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: &[&session::NETWORK, &NO_SECRETS],
     examples: packed![("A backup", "rig export app web.blue > web.json")],
     run: export_app,
@@ -52,11 +62,11 @@ pub const EXPORT_APP: Command = Command {
 
 /// `rig export network`.
 pub const EXPORT_NETWORK: Command = Command {
-    words: "export network",
+    words: word("export network"),
     aliases: &[],
     summary: packed!("Print the configuration of a network with its apps"),
     about: packed!("As `rig export app`, of all its apps, with what they share and its webhooks."),
-    args: &[Arg { name: "NETWORK", help: packed!("the network (else rig.json)"), required: false }],
+    args: &[Arg { name: word("NETWORK"), help: packed!("the network (else rig.json)"), required: false }],
     flags: &[&session::NETWORK, &NO_SECRETS],
     examples: packed![
         ("A backup", "rig export network blue > blue.json"),
@@ -67,7 +77,7 @@ pub const EXPORT_NETWORK: Command = Command {
 
 /// `rig import`.
 pub const IMPORT: Command = Command {
-    words: "import",
+    words: word("import"),
     aliases: &[],
     summary: packed!("Make a configuration what an exported document says"),
     about: packed!(
@@ -88,7 +98,7 @@ pub const IMPORT: Command = Command {
 
 /// `rig validate`.
 pub const VALIDATE: Command = Command {
-    words: "validate",
+    words: word("validate"),
     aliases: &[],
     summary: packed!("Check an exported document without importing it"),
     about: packed!(
@@ -103,7 +113,7 @@ pub const VALIDATE: Command = Command {
 
 /// `rig diff`.
 pub const DIFF: Command = Command {
-    words: "diff",
+    words: word("diff"),
     aliases: &[],
     summary: packed!("Compare a document with what there is, or two apps"),
     about: packed!(
@@ -113,11 +123,11 @@ pub const DIFF: Command = Command {
     ),
     args: &[
         Arg {
-            name: "FILE|APP1",
+            name: word("FILE|APP1"),
             help: packed!("a document (`-` is standard input), or an app"),
             required: true,
         },
-        Arg { name: "APP2", help: packed!("the app to compare it with"), required: false },
+        Arg { name: word("APP2"), help: packed!("the app to compare it with"), required: false },
     ],
     flags: &[&TO_APP, &TO_NETWORK],
     examples: packed![

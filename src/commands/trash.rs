@@ -6,14 +6,14 @@ use super::{in_trash, names, tell};
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::Result;
 use crate::json::push_string;
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::view::{Field, Show, field};
 use miniserde::json::Object;
 
 /// `rig list trash`.
 pub const TRASH: Command = Command {
-    words: "list trash",
+    words: word("list trash"),
     aliases: &[],
     summary: packed!("List the deleted apps and networks that can be restored"),
     about: packed!("An app that was deleted with its network comes back with that and is not listed."),
@@ -34,22 +34,22 @@ const FIELDS: &[Field] = &[
 ];
 
 const AS: Flag = Flag {
-    long: "as",
+    long: word("as"),
     short: None,
-    value: "NAME",
+    value: word("NAME"),
     help: packed!("the name it gets, if that it had is taken"),
 };
 
 /// `rig restore app`.
 pub const APP: Command = Command {
-    words: "restore app",
+    words: word("restore app"),
     aliases: &[],
     summary: packed!("Bring back an app that was deleted"),
     about: packed!(
         "With all it had. If it ran, it is started, and the answer comes once it is healthy. Of \
             several of one name that comes back which was deleted last."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, APP.NETWORK, or its number"), required: true }],
+    args: &[Arg { name: word("APP"), help: packed!("the app, APP.NETWORK, or its number"), required: true }],
     flags: &[&session::NETWORK, &AS],
     examples: packed![
         ("By its name", "rig restore app web.blue"),
@@ -60,14 +60,14 @@ pub const APP: Command = Command {
 
 /// `rig restore network`.
 pub const NETWORK: Command = Command {
-    words: "restore network",
+    words: word("restore network"),
     aliases: &[],
     summary: packed!("Bring back a network that was deleted, with its apps"),
     about: packed!(
         "With the apps that were deleted with it, its members and webhooks; not with API tokens that \
             were for it."
     ),
-    args: &[Arg { name: "NETWORK", help: packed!("the network, or its number"), required: true }],
+    args: &[Arg { name: word("NETWORK"), help: packed!("the network, or its number"), required: true }],
     flags: &[&AS],
     examples: packed![("By its name", "rig restore network blue")],
     run: network,

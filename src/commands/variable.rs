@@ -6,7 +6,7 @@ use super::lifecycle::ask;
 use super::list;
 use crate::cli::{Arg, Command, Flag, Matches};
 use crate::error::{Error, Kind, Result};
-use crate::packed::packed;
+use crate::packed::{packed, word};
 use crate::redact::Secret;
 use crate::session::{self, Session};
 use crate::term::prompt::{confirm, possible};
@@ -22,38 +22,46 @@ use std::path::Path;
 
 /// `--from-file`.
 pub const FROM_FILE: Flag = Flag {
-    long: "from-file",
+    long: word("from-file"),
     short: None,
-    value: "FILE",
+    value: word("FILE"),
     help: packed!("also those in this dotenv file; `-` is standard input"),
 };
 
 /// `--stage`.
 pub const STAGE: Flag = Flag {
-    long: "stage",
+    long: word("stage"),
     short: None,
-    value: "",
+    value: word(""),
     help: packed!("restart nothing: `rig apply` or the next deploy does"),
 };
 
 /// `--prune`.
-pub const PRUNE: Flag =
-    Flag { long: "prune", short: None, value: "", help: packed!("delete those that are not in the file") };
+pub const PRUNE: Flag = Flag {
+    long: word("prune"),
+    short: None,
+    value: word(""),
+    help: packed!("delete those that are not in the file"),
+};
 
 /// `--if-version`.
 pub const IF_VERSION: Flag = Flag {
-    long: "if-version",
+    long: word("if-version"),
     short: None,
-    value: "N",
+    value: word("N"),
     help: packed!("only if this still is the configuration's version"),
 };
 
-const OWN: Flag =
-    Flag { long: "own", short: None, value: "", help: packed!("without those of the app's network") };
+const OWN: Flag = Flag {
+    long: word("own"),
+    short: None,
+    value: word(""),
+    help: packed!("without those of the app's network"),
+};
 
 /// `rig create var`.
 pub const CREATE: Command = Command {
-    words: "create var",
+    words: word("create var"),
     aliases: &[],
     summary: packed!("Set variables of an app, or of all apps of a network"),
     about: packed!(
@@ -63,7 +71,7 @@ pub const CREATE: Command = Command {
             and the exit code is 1. A value has at most 64 KiB, those of an app together 256 KiB."
     ),
     args: &[Arg {
-        name: "KEY=VALUE...",
+        name: word("KEY=VALUE..."),
         help: packed!("variables, all set in one step; `-`: as --from-file"),
         required: false,
     }],
@@ -79,7 +87,7 @@ pub const CREATE: Command = Command {
 
 /// `rig list vars`.
 pub const LIST: Command = Command {
-    words: "list vars",
+    words: word("list vars"),
     aliases: &[],
     summary: packed!("List the variables of an app or a network"),
     about: packed!(
@@ -98,11 +106,11 @@ pub const LIST: Command = Command {
 
 /// `rig delete var`.
 pub const DELETE: Command = Command {
-    words: "delete var",
+    words: word("delete var"),
     aliases: &[],
     summary: packed!("Delete variables of an app or a network"),
     about: packed!("Running apps are restarted without them, as with `rig create var`."),
-    args: &[Arg { name: "KEY...", help: packed!("their names"), required: true }],
+    args: &[Arg { name: word("KEY..."), help: packed!("their names"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &STAGE, &IF_VERSION],
     examples: packed![("Two of them", "rig delete var MODE LEVEL --app web.blue")],
     run: delete,
@@ -110,7 +118,7 @@ pub const DELETE: Command = Command {
 
 /// `rig export vars`.
 pub const EXPORT: Command = Command {
-    words: "export vars",
+    words: word("export vars"),
     aliases: &[],
     summary: packed!("Print variables as a dotenv file"),
     about: packed!("Of an app also those it has from its network."),
@@ -125,7 +133,7 @@ pub const EXPORT: Command = Command {
 
 /// `rig import vars`.
 pub const IMPORT: Command = Command {
-    words: "import vars",
+    words: word("import vars"),
     aliases: &[],
     summary: packed!("Set variables from a dotenv file, asking first"),
     about: packed!(
@@ -133,7 +141,7 @@ pub const IMPORT: Command = Command {
             needs --yes. Quotes, escapes, `export`, comments and values of several lines are read; \
             `$` is an ordinary character."
     ),
-    args: &[Arg { name: "FILE", help: packed!("the file; `-` is standard input"), required: true }],
+    args: &[Arg { name: word("FILE"), help: packed!("the file; `-` is standard input"), required: true }],
     flags: &[&session::APP, &session::NETWORK, &PRUNE, &STAGE, &IF_VERSION, &YES],
     examples: packed![
         ("Ask first", "rig import vars .env --app web.blue"),
@@ -144,13 +152,17 @@ pub const IMPORT: Command = Command {
 
 /// `rig apply`.
 pub const APPLY: Command = Command {
-    words: "apply",
+    words: word("apply"),
     aliases: &[],
     summary: packed!("Restart apps with the variables that are staged"),
     about: packed!(
         "Does nothing where nothing is staged. --network without an app: all apps of the network."
     ),
-    args: &[Arg { name: "APP", help: packed!("the app, or APP.NETWORK (else rig.json)"), required: false }],
+    args: &[Arg {
+        name: word("APP"),
+        help: packed!("the app, or APP.NETWORK (else rig.json)"),
+        required: false,
+    }],
     flags: &[&session::NETWORK],
     examples: packed![("An app", "rig apply web.blue"), ("All of a network", "rig apply --network blue")],
     run: apply,

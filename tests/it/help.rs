@@ -22,7 +22,7 @@ fn every_command_has_help_with_examples_that_fits_80_columns() {
     let rig = Rig::new();
     fits(&rig.ok(&["--help"]));
     for command in COMMANDS {
-        let mut args: Vec<&str> = command.words.split(' ').collect();
+        let mut args: Vec<&str> = command.words.text().split(' ').collect();
         args.push("--help");
         let help = rig.ok(&args);
         assert!(help.contains("\nExamples:\n  # "), "{help}");
@@ -90,17 +90,18 @@ fn a_short_flag_is_the_one_its_command_names() {
     for command in COMMANDS {
         for flag in command.flags.iter().filter(|flag| !flag.value.is_empty()) {
             let Some(short) = flag.short else { continue };
-            let mut args: Vec<&str> = command.words.split(' ').collect();
+            let mut args: Vec<&str> = command.words.text().split(' ').collect();
             let short = format!("-{short}");
             args.push(&short);
-            let stderr = format!("rig: --{0} needs a value: --{0} {1}\n", flag.long, flag.value);
+            let stderr =
+                format!("rig: --{0} needs a value: --{0} {1}\n", flag.long.text(), flag.value.text());
             // Those whose exit code is a program's.
-            let code = if matches!(command.words, "command" | "shell") { 255 } else { 2 };
+            let code = if matches!(command.words.text(), "command" | "shell") { 255 } else { 2 };
             rig.run(&args).fails(code, &stderr);
         }
         for flag in command.flags.iter().filter(|flag| flag.value.is_empty()) {
             let Some(short) = flag.short else { continue };
-            let mut args: Vec<&str> = command.words.split(' ').collect();
+            let mut args: Vec<&str> = command.words.text().split(' ').collect();
             let short = format!("-{short}");
             args.extend([&short, "a", "b", "c"]);
             let stderr = rig.run(&args).stderr;
