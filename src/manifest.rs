@@ -164,7 +164,9 @@ fn push_mode(out: &mut Vec<u8>, word: &[u8], mode: u32) {
 
 fn push_hex(out: &mut Vec<u8>, hash: &Hash) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
-    out.extend(hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    for byte in hash {
+        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
 }
 
 /// A hash in hexadecimal.

@@ -34,6 +34,8 @@ pub struct Contents {
     pub numbers: Vec<u32>,
     /// The manifest's name.
     pub name: Hash,
+    /// The index proved all and has this manifest: another one would say no more.
+    pub proven: bool,
 }
 
 /// Files to hash, shared by threads.
@@ -55,6 +57,7 @@ impl Contents {
     pub fn new(tree: Tree, began: SystemTime, index: Option<Index>) -> Result<Contents> {
         let time = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let time = u64::try_from(time).unwrap_or(u64::MAX);
+        let base = index.as_ref().map(|index| index.base);
         let (hashes, wanted) = known(&tree, index);
         let (tree, done) = (Arc::new(tree), Mutex::new(Done { hashes, failed: None }));
         let work = Arc::new(Work { tree: Arc::clone(&tree), wanted, next: AtomicUsize::new(0), done });
@@ -78,10 +81,11 @@ impl Contents {
         let hashes = std::mem::take(&mut done.hashes);
         drop(done);
         let numbers = numbers(&tree, &hashes);
-        let mut contents = Contents { tree, hashes, time, numbers, name: [0; 32] };
+        let mut contents = Contents { tree, hashes, time, numbers, name: [0; 32], proven: false };
         let mut hasher = Hasher::new();
         contents.records(&mut |_, record| hasher.update(record));
         contents.name = hasher.finish();
+        contents.proven = work.wanted.is_empty() && base == Some(contents.name);
         Ok(contents)
     }
 
@@ -109,6 +113,9 @@ impl Contents {
 
     /// The manifest as it is sent: what is different from that of the index, or all of it.
     pub fn manifest(&self, mut index: Option<Index>) -> Result<Vec<u8>> {
+        if index.as_ref().is_some_and(|index| index.base == self.name) {
+            return self.known_manifest();
+        }
         let failed = |error: io::Error| Error::io("pack", "the manifest", &error);
         let (mut packed, mut out) = (Vec::new(), Vec::new());
         let mut body = Gzip::new(&mut packed).map_err(failed)?;

@@ -120,7 +120,7 @@ pub fn contents(
         }
         put => put,
     }?;
-    if let Some(index) = &index {
+    if let Some(index) = index.as_ref().filter(|_| !sending.contents.proven) {
         // Without one all is read again.
         let _ = atomic::write(index, &sending.contents.index());
     }

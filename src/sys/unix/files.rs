@@ -43,6 +43,11 @@ pub fn mode(data: &Metadata) -> u32 {
     data.permissions().mode() & 0o777
 }
 
+/// Whether a file can be read as sure as can be told without opening it: by everybody.
+pub fn readable(data: &Metadata) -> bool {
+    mode(data) & 0o444 == 0o444
+}
+
 /// What something is that is neither a file nor a directory nor a link.
 pub fn special(kind: FileType) -> &'static str {
     match () {

@@ -41,6 +41,11 @@ pub fn mode(_: &Metadata) -> u32 {
     0o755
 }
 
+/// Whether a file can be read as sure as can be told without opening it: never.
+pub fn readable(_: &Metadata) -> bool {
+    false
+}
+
 /// What something is that is neither a file nor a directory nor a link.
 pub fn special(_: FileType) -> &'static str {
     "a device"
