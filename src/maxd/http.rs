@@ -45,6 +45,7 @@ pub fn router(platform: Arc<Platform>, door: expose::Door) -> Router {
         .route("/api/v1/deploys/{id}/source", put(source).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/deploys/{id}/manifest", put(manifest).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/deploys/{id}/contents", put(contents).layer(DefaultBodyLimit::disable()))
+        .route("/api/v1/networks/{name}/manifest", put(look).layer(DefaultBodyLimit::disable()))
         .route("/socket/websocket", get(ws::upgrade))
         .route("/socket/longpoll", any(longpoll::handle))
         .fallback(|| async { Fault(Error::new(Kind::NotFound, "there is nothing at this path")) })
@@ -141,8 +142,9 @@ async fn source(
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/source").await?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let deploy = platform.take_source(&who, deploy(&id)?, length, body).await?;
-    Ok(document(StatusCode::ACCEPTED, &deploy))
+    let id = deploy(&id)?;
+    let work = |platform: Arc<Platform>| async move { platform.take_source(&who, id, length, body).await };
+    Ok(document(StatusCode::ACCEPTED, &platform.to_its_end(work).await?))
 }
 
 async fn manifest(
@@ -152,7 +154,20 @@ async fn manifest(
     body: Body,
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/manifest").await?;
-    Ok(document(StatusCode::OK, &platform.take_manifest(&who, deploy(&id)?, body).await?))
+    let id = deploy(&id)?;
+    let work = |platform: Arc<Platform>| async move { platform.take_manifest(&who, id, body).await };
+    Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
+}
+
+async fn look(
+    State(platform): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Fault> {
+    let who = bearer(&platform, &headers, "PUT /api/v1/networks/{name}/manifest").await?;
+    let work = |platform: Arc<Platform>| async move { platform.look_at_manifest(&who, name, body).await };
+    Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
 }
 
 async fn contents(
@@ -162,5 +177,7 @@ async fn contents(
     body: Body,
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/contents").await?;
-    Ok(document(StatusCode::OK, &platform.take_contents(&who, deploy(&id)?, body).await?))
+    let id = deploy(&id)?;
+    let work = |platform: Arc<Platform>| async move { platform.take_contents(&who, id, body).await };
+    Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
 }
