@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies test-ignore test-fullscreen soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-logs bench-remote clean
+.PHONY: help build test test-real test-proxies test-ignore test-fullscreen soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-deploys bench-logs bench-remote clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,11 @@ build: ## both programs: target/debug/rig and target/debug/maxd
 test: ## all tests that need only Rust, a C compiler and POSIX tools
 	$(CARGO) test --locked --features server
 
-test-real: ## deploy published projects (needs Node, Python and their package registries)
+test-real: static ## deploy published projects (needs Node, Python and their package registries)
 	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
 
-soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
-	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts::
+soak: build static ## thousands of commands, and deploys of a gibibyte, for some minutes
+	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts:: trees::
 
 # SEED=7 for other paths.
 test-ignore: ## what is left out against git, for a hundred thousand paths (Debian: git)
@@ -157,15 +157,21 @@ test-windows: build check-windows ## rig.exe and its unit tests under Wine, agai
 static-test: build ## the static binary in an empty chroot does the main job over TLS (root)
 	sh tests/chroot.sh
 
-bench: build static ## ratios against references measured in the same run
+bench: build static ## ratios against references measured in the same run (Debian: pigz, curl)
 	$(CARGO) bench --locked --bench startup
 	$(CARGO) bench --locked --bench link
 	$(CARGO) bench --locked --bench dashboard
 	$(CARGO) bench --locked --bench lists
+	$(CARGO) bench --locked --bench archive
 
 bench-frames: ## frames a second against phoenix.js (needs Node 20 and its package registry)
 	cd tests/interop && npm ci --no-audit --no-fund
 	$(CARGO) bench --locked --bench frames
+
+bench-deploys: static ## a second deploy of 20,000 files against tar, gzip and curl (Debian: curl)
+	@command -v curl >/dev/null || { echo "make bench-deploys needs curl (Debian: curl)" >&2; exit 1; }
+	$(CARGO) build --locked --profile server --features server --bin maxd
+	$(CARGO) bench --locked --bench deploys
 
 bench-logs: static ## lines through maxd to rig against a bare WebSocket and phoenix.js (needs Node 20 and its package registry)
 	cd tests/interop && npm ci --no-audit --no-fund

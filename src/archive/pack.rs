@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Compressed blocks on the way.
-const QUEUE: usize = 8;
+const QUEUE: usize = 2;
 /// So much of a file is read at a time.
 const BUFFER: usize = 64 * 1024;
 

@@ -69,6 +69,7 @@ mod tls;
 mod tokens;
 mod transfer;
 mod trash;
+mod trees;
 mod upload;
 mod vars;
 mod webhooks;
