@@ -34,6 +34,7 @@ mod history;
 mod hostile;
 mod ignore;
 mod instances;
+mod interrupted;
 mod isolation;
 mod json;
 mod lifecycle;

@@ -199,13 +199,7 @@ fn carry(mut server: TcpStream, mut client: TcpStream, state: &State) {
 }
 
 /// Copies what the client says, which begins with `start`, as far as it may.
-fn copy(
-    start: &[u8],
-    mut from: TcpStream,
-    mut to: TcpStream,
-    state: &State,
-    allowance: Option<&Allowance>,
-) {
+fn copy(start: &[u8], mut from: TcpStream, mut to: TcpStream, state: &State, allowance: Option<&Allowance>) {
     let (mut buffer, mut count) = ([0; 16 * 1024], start.len());
     buffer[..count].copy_from_slice(start);
     let mut left = allowance.map_or(u64::MAX, |allowance| allowance.bytes);
