@@ -70,7 +70,7 @@ struct Visits {
 
 impl World {
     fn new(seed: u64) -> World {
-        let max = Max::trial("grace=1");
+        let max = Max::start();
         let relay = Relay::new(&max.url);
         let mut rig = max.rig("ann");
         rig.ok(&["create", "network", "blue"]);
@@ -153,7 +153,7 @@ impl World {
 
     fn moment(&mut self) -> Moment {
         match self.random.generate_range(0..10_u8) {
-            0 => Moment::Sent("/manifest", self.random.generate_range(1..900)),
+            0 => Moment::Sent("/manifest", self.random.generate_range(1..500)),
             1 => Moment::Said(self.random.generate_range(1..4)),
             _ => Moment::Sent("/contents", self.random.generate_range(1..whole() * 98 / 100)),
         }
@@ -190,6 +190,10 @@ impl World {
                 self.rig.ok(&["delete", "deploy", &id.to_string()]);
             }
         }
+        // From here on it collects all the time.
+        self.max.stop();
+        self.max.retrial("grace=1");
+        self.max.serve();
         self.visits.over.store(true, Ordering::Relaxed);
         self.visitor.take().unwrap().join().unwrap();
         assert!(self.visits.answers.load(Ordering::Relaxed) > 20);
@@ -244,7 +248,7 @@ fn cuts(seed: u64, number: usize) {
             from = place;
         }
         if world.random.generate_range(0..4_u8) == 0 {
-            world.relay.allow("/manifest", world.random.generate_range(0..900));
+            world.relay.allow("/manifest", world.random.generate_range(0..500));
         }
         let before = world.relay.bytes();
         world.repeat();
