@@ -108,7 +108,8 @@ impl State {
         if self.ended.get() || error.kind() == io::ErrorKind::UnexpectedEof {
             return self.cut_short();
         }
-        self.wrong(&io_reason(error))
+        // The decoder quotes what it can't read.
+        self.wrong(&shown(io_reason(error).as_bytes()))
     }
 
     fn wrong(&self, why: &str) -> Error {

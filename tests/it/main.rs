@@ -10,6 +10,7 @@ mod visitor;
 mod alerts;
 mod api;
 mod apps;
+mod archives;
 mod audit;
 mod bytes;
 mod channels;
