@@ -102,7 +102,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         return preview::explain(session, &directory, file);
     }
     if matches.has(&DRY_RUN) {
-        return preview::dry_run(session, &directory);
+        return preview::dry_run(session, matches, &directory);
     }
     let given = matches.arg(0).unwrap_or(".");
     let is_archive = given == "-" || directory.is_file();

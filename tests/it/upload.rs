@@ -3,6 +3,7 @@
 use crate::harness::{Max, Rig, wait_for};
 use crate::relay::Relay;
 use nanorand::{Rng, WyRand};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -93,6 +94,34 @@ impl World {
         let tree = all(self.dir.path());
         assert!(release == tree, "{:?}\n{:?}", release.keys(), tree.keys());
     }
+}
+
+#[test]
+fn a_dry_run_tells_what_max_lacks_and_leaves_nothing() {
+    let world = World::new(30, 10_000);
+    let path = world.path();
+    let look = |more: &[&str]| world.rig.json(&[&["deploy", &path, "--dry-run"], more].concat());
+    let app = ["-a", "web", "-n", "blue"];
+    assert_eq!(look(&[])["missing"], Value::Null);
+    // Equal contents are sent once: each page is one of its own.
+    let all = json!({"files": 35, "bytes": look(&[])["bytes"]});
+    assert_eq!(look(&app)["missing"], all);
+    assert_eq!(look(&app)["missing"], all);
+    world.deploy();
+    assert_eq!(look(&app)["missing"], json!({"files": 0, "bytes": 0}));
+    fs::write(world.dir.path().join("nothing"), "start").unwrap();
+    fs::write(world.dir.path().join("new"), "12345678").unwrap();
+    // Another app of the network has what this one has.
+    for app in ["web", "other"] {
+        let shown = look(&["-a", app, "-n", "blue"]);
+        assert_eq!(shown["missing"], json!({"files": 1, "bytes": 8}));
+    }
+    let text = world.rig.ok(&["deploy", &path, "--dry-run", "-a", "web.blue"]);
+    assert!(text.contains("files Max lacks  1\ntheir size       8 B\n"), "{text}");
+    let ran = world.rig.run(&["deploy", &path, "--dry-run", "-a", "web.green"]);
+    assert_eq!((ran.code, &*ran.stderr), (0, "not known what Max has: network 'green' does not exist\n"));
+    assert_eq!(fs::read_dir(world.max.data().join("uploads")).unwrap().count(), 0);
+    assert_eq!(world.rig.json(&["list", "apps"])["apps"].as_array().unwrap().len(), 1);
 }
 
 #[test]

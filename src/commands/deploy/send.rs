@@ -6,10 +6,11 @@ use crate::archive::contents::Contents;
 use crate::archive::index::Index;
 use crate::archive::pack::{Pack, Part};
 use crate::archive::walk::{Kind as Entry, Tree};
+use crate::commands::members;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hasher, hex, parse_ranges};
 use crate::packed::packed;
-use crate::session::{Session, environment};
+use crate::session::{AppName, Session, environment};
 use crate::store::atomic;
 use crate::store::config::cache;
 use crate::sys::files;
@@ -121,25 +122,11 @@ pub fn contents(
 fn missing_of(
     session: &Session,
     deploy: &Value,
-    (tree, began): (Tree, SystemTime),
+    tree: (Tree, SystemTime),
     deadline: Option<Instant>,
 ) -> Result<()> {
-    let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
-    let known = || index.as_deref().and_then(Index::open);
-    let contents = Contents::new(tree, began, known())?;
-    let sending = Sending { session, deploy, contents, deadline };
-    let base = known();
-    let with_base = base.is_some();
-    let manifest = sending.contents.manifest(base)?;
-    let mut progress = match sending.keep_trying(|| sending.put(&manifest)) {
-        // Max does not know the one before: it was too long ago.
-        Err(error) if with_base && error.field_name() == Some("base") => {
-            let manifest = sending.contents.manifest(None)?;
-            sending.keep_trying(|| sending.put(&manifest))
-        }
-        put => put,
-    }?;
-    if let Some(index) = &index {
+    let (sending, mut progress) = Sending::begin(session, deploy, tree, (deadline, TRIES))?;
+    if let Some(index) = &sending.index {
         // Without one all is read again.
         let _ = atomic::write(index, &sending.contents.index());
     }
@@ -173,6 +160,17 @@ fn missing_of(
     Ok(())
 }
 
+/// What a deploy of a tree to an app would send: how many files, and how many bytes of them.
+pub fn lacking(session: &Session, name: &AppName, tree: (Tree, SystemTime)) -> Result<(u64, u64)> {
+    let (app, network) = (name.app.as_str(), name.network.as_str());
+    let path = format!("/api/v1/networks/{network}/source");
+    let place = members(&[("app", app), ("network", network), ("upload_path", &path)]) + "}";
+    let place = decode(&place)?;
+    let (sending, progress) = Sending::begin(session, &place, tree, (None, 0))?;
+    let (parts, total) = progress.map_or(Ok((Vec::new(), 0)), |now| sending.missing(&now))?;
+    Ok((parts.len() as u64, total))
+}
+
 /// Whether it may work when it is tried again.
 fn is_passing(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unreachable | Kind::TimedOut)
@@ -184,9 +182,37 @@ struct Sending<'a> {
     deploy: &'a Value,
     contents: Contents,
     deadline: Option<Instant>,
+    tries: u32,
+    /// Where what was sent is noted.
+    index: Option<PathBuf>,
 }
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    /// Reads the tree and sends its manifest: what is missing then; none when Max has all.
+    fn begin(
+        session: &'a Session,
+        deploy: &'a Value,
+        (tree, began): (Tree, SystemTime),
+        (deadline, tries): (Option<Instant>, u32),
+    ) -> Result<(Sending<'a>, Option<Value>)> {
+        let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
+        let known = || index.as_deref().and_then(Index::open);
+        let contents = Contents::new(tree, began, known())?;
+        let base = known();
+        let with_base = base.is_some();
+        let manifest = contents.manifest(base)?;
+        let sending = Sending { session, deploy, contents, deadline, tries, index };
+        let progress = match sending.keep_trying(|| sending.put(&manifest)) {
+            // Max does not know the one before: it was too long ago.
+            Err(error) if with_base && error.field_name() == Some("base") => {
+                let manifest = sending.contents.manifest(None)?;
+                sending.keep_trying(|| sending.put(&manifest))
+            }
+            put => put,
+        }?;
+        Ok((sending, progress))
+    }
+
     /// Where something of the deploy goes.
     fn path(&self, what: &str) -> String {
         let path = text(self.deploy, "upload_path");
@@ -217,7 +243,7 @@ impl Sending<'_> {
                 };
             }
             let late = self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
-            if !is_passing(&error) || late || tries == TRIES {
+            if !is_passing(&error) || late || tries >= self.tries {
                 return Err(error);
             }
             thread::sleep(pause);
