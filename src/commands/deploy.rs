@@ -121,9 +121,9 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
     let created = if is_archive {
-        let archive = send::Archive::open(given)?;
+        let archive = send::Archive::open(given, deadline)?;
         let created = create(session, matches, &name, (0, 0))?;
-        archive.send(session, &created)?;
+        archive.send(session, &created, deadline)?;
         created
     } else {
         let tree = walk(&directory)?;

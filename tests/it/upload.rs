@@ -6,6 +6,7 @@ use nanorand::{Rng, WyRand};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
@@ -263,5 +264,20 @@ fn an_archive_is_taken_as_it_is() {
         .rig
         .run(&[&["deploy", path, "--link"][..], &target].concat())
         .fails(2, "rig: --link is for directories\n  name the directory, or leave it out\n");
+    // Somebody who sends nothing, or nothing more, keeps it for --timeout and not longer.
+    for given in [&b""[..], b"\x1f\x8b"] {
+        let mut command = world.rig.command(&[&["deploy", "-", "--timeout", "1s"][..], &target].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(given).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            (ended.status.code(), &*said),
+            (Some(8), "rig: there was nothing to send in time\n  give it longer with --timeout\n")
+        );
+        drop(stdin);
+    }
     fs::remove_file(archive).unwrap();
 }
