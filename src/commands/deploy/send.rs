@@ -3,7 +3,7 @@
 use super::follow::{cancel, look};
 use crate::api::decode;
 use crate::archive::contents::Contents;
-use crate::archive::index::Index;
+use crate::archive::index::{self, Index};
 use crate::archive::pack::{Pack, Part, Reading};
 use crate::archive::walk::{Kind as Entry, Tree};
 use crate::commands::members;
@@ -142,6 +142,7 @@ fn missing_of(
     if let Some(index) = &sending.index {
         // Without one all is read again.
         let _ = atomic::write(index, &sending.contents.index());
+        index.parent().into_iter().for_each(index::prune);
     }
     let all = sending.contents.numbers.len() as u64;
     let again = sending.contents.known_manifest()?;
