@@ -4,6 +4,7 @@ use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
 use super::audit;
 use super::auth::Auth;
+use super::cache;
 use super::contents::{Contents, collect_now_and_then};
 use super::deploys::{Deploys, fail_unfinished};
 use super::exec;
@@ -254,6 +255,7 @@ async fn assemble(
         deploys,
         contents,
         keep: args.releases,
+        cache_bytes: args.cache_bytes,
         lifecycle: Default::default(),
         alerts,
         webhooks,
@@ -296,6 +298,7 @@ async fn recover(platform: &Arc<Platform>) -> Result<()> {
             }
             let kept = platform.store.run(|t| releases::kept(t, row.id, platform.keep))?;
             sweep::prune(&directory, &kept).unwrap_or_else(report);
+            cache::tidy(&directory, platform.cache_bytes).unwrap_or_else(report);
         }
         match platform.release_of(&row).await {
             Ok(None) => {}

@@ -12,6 +12,7 @@ mod api;
 mod apps;
 mod audit;
 mod bytes;
+mod cache;
 mod channels;
 mod chaos;
 mod command;
