@@ -259,9 +259,24 @@ impl Platform {
         self.deploys.changed();
         Ok(known)
     }
+
+    /// Does the work of a request to its end, also when its connection breaks: between two
+    /// steps it would be forgotten else.
+    pub async fn to_its_end<T, F>(self: Arc<Platform>, work: impl FnOnce(Arc<Platform>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let done = self.deploys.tasks.spawn(work(Arc::clone(&self))).await;
+        done.unwrap_or_else(|_| Err(step_failed()))
+    }
+}
+
+fn step_failed() -> Error {
+    Error::new(Kind::Internal, "the server failed at this step")
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the server failed at this step")))
+    done.unwrap_or_else(|_| Err(step_failed()))
 }

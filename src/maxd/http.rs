@@ -141,8 +141,9 @@ async fn source(
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/source").await?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let deploy = platform.take_source(&who, deploy(&id)?, length, body).await?;
-    Ok(document(StatusCode::ACCEPTED, &deploy))
+    let id = deploy(&id)?;
+    let work = |platform: Arc<Platform>| async move { platform.take_source(&who, id, length, body).await };
+    Ok(document(StatusCode::ACCEPTED, &platform.to_its_end(work).await?))
 }
 
 async fn manifest(
@@ -152,7 +153,9 @@ async fn manifest(
     body: Body,
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/manifest").await?;
-    Ok(document(StatusCode::OK, &platform.take_manifest(&who, deploy(&id)?, body).await?))
+    let id = deploy(&id)?;
+    let work = |platform: Arc<Platform>| async move { platform.take_manifest(&who, id, body).await };
+    Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
 }
 
 async fn contents(
@@ -162,5 +165,7 @@ async fn contents(
     body: Body,
 ) -> Result<Response, Fault> {
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/contents").await?;
-    Ok(document(StatusCode::OK, &platform.take_contents(&who, deploy(&id)?, body).await?))
+    let id = deploy(&id)?;
+    let work = |platform: Arc<Platform>| async move { platform.take_contents(&who, id, body).await };
+    Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
 }

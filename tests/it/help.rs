@@ -88,7 +88,7 @@ fn a_wrong_command_line_says_what_is_meant() {
 fn a_short_flag_is_the_one_its_command_names() {
     let rig = Rig::new();
     for command in COMMANDS {
-        for flag in command.flags.iter().filter(|flag| !flag.value.is_empty()) {
+        for flag in command.flags.iter().filter(|flag| !flag.value.text().is_empty()) {
             let Some(short) = flag.short else { continue };
             let mut args: Vec<&str> = command.words.text().split(' ').collect();
             let short = format!("-{short}");
@@ -99,13 +99,13 @@ fn a_short_flag_is_the_one_its_command_names() {
             let code = if matches!(command.words.text(), "command" | "shell") { 255 } else { 2 };
             rig.run(&args).fails(code, &stderr);
         }
-        for flag in command.flags.iter().filter(|flag| flag.value.is_empty()) {
+        for flag in command.flags.iter().filter(|flag| flag.value.text().is_empty()) {
             let Some(short) = flag.short else { continue };
             let mut args: Vec<&str> = command.words.text().split(' ').collect();
             let short = format!("-{short}");
             args.extend([&short, "a", "b", "c"]);
             let stderr = rig.run(&args).stderr;
-            assert!(stderr.contains("` does not take '"), "{short} of {}: {stderr}", command.words);
+            assert!(stderr.contains("` does not take '"), "{short} of {}: {stderr}", command.words.text());
         }
     }
 }

@@ -22,6 +22,11 @@ pub fn look(session: &Session, deploy: &Value) -> Result<Value> {
     ask(session, deploy, "deploy:status")
 }
 
+/// Ends a deploy before it serves.
+pub fn cancel(session: &Session, deploy: &Value) -> Result<Value> {
+    ask(session, deploy, "deploy:cancel")
+}
+
 fn ask(session: &Session, deploy: &Value, event: &str) -> Result<Value> {
     decode(&session.max()?.ask(event, format!("{{\"id\":{}}}", text(deploy, "id")))?)
 }
@@ -97,7 +102,7 @@ fn leave(session: &Session, deploy: &Value, goes_on: &str) -> Error {
     let question = filled(deploy, "cancel deploy {id}? else it goes on");
     let left = |what: String| Error::new(Kind::Interrupted, "interrupted").hint(what);
     match confirm(&session.output, &question, "") {
-        Ok(true) => match ask(session, deploy, "deploy:cancel") {
+        Ok(true) => match cancel(session, deploy) {
             Ok(_) => left(filled(deploy, "deploy {id} was cancelled")),
             Err(error) => error,
         },

@@ -1,6 +1,6 @@
 //! Sends the source of a deploy: of a tree what Max does not have, or an archive as it is.
 
-use super::follow::look;
+use super::follow::{cancel, look};
 use crate::api::decode;
 use crate::archive::contents::Contents;
 use crate::archive::index::Index;
@@ -8,6 +8,7 @@ use crate::archive::pack::{Pack, Part};
 use crate::archive::walk::{Kind as Entry, Tree};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hasher, hex, parse_ranges};
+use crate::packed::packed;
 use crate::session::{Session, environment};
 use crate::store::atomic;
 use crate::store::config::cache;
@@ -100,6 +101,24 @@ impl Archive {
 /// Sends what Max does not have of a tree that was walked at `began`: its manifest, then the
 /// contents that are missing. What a broken connection leaves is gone on with.
 pub fn contents(
+    session: &Session,
+    deploy: &Value,
+    tree: (Tree, SystemTime),
+    deadline: Option<Instant>,
+) -> Result<()> {
+    let sent = missing_of(session, deploy, tree, deadline);
+    let Err(error) = sent else { return sent };
+    if !is_passing(&error) {
+        // Nobody will send the rest.
+        let _ = cancel(session, deploy);
+    }
+    Err(match error.kind() {
+        Kind::Usage => error.hint(packed!("mend it, or leave it out: name it in '.rigignore'")),
+        _ => error,
+    })
+}
+
+fn missing_of(
     session: &Session,
     deploy: &Value,
     (tree, began): (Tree, SystemTime),

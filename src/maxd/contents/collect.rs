@@ -31,6 +31,15 @@ pub async fn collect_now_and_then(platform: Arc<Platform>) {
 }
 
 impl Platform {
+    /// Makes room in a network: what fills the disk does not stay to be gone on with.
+    pub async fn give_up_partials(&self, network: i64) {
+        let pool = self.contents.pool(network);
+        let work = move || pool.remove_partials(&|_, _| true);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+            say!("cannot make room: {error}");
+        }
+    }
+
     /// Removes what nobody needs in a network and is older than `grace`.
     pub async fn collect(&self, network: i64, grace: Duration) {
         let (contents, store, keep) = (Arc::clone(&self.contents), Arc::clone(&self.store), self.keep);
@@ -69,22 +78,12 @@ impl Pool {
             let changed = path.metadata().and_then(|data| data.modified()).ok();
             matches!((changed, since), (Some(changed), Some(since)) if changed <= since)
         };
-        let remove = |path: &Path| fs::remove_file(path).map_err(|error| disk("remove", path, &error));
-        for directory in names(&self.root)? {
+        self.remove_partials(&|of, path| {
+            let needed = of.is_some_and(|hash| contents.contains(&hash));
+            of.is_some_and(|hash| self.has(&hash)) || (!needed && old(path))
+        })?;
+        for directory in names(&self.root)?.into_iter().filter(|name| name != PARTIAL) {
             let inside = self.root.join(&directory);
-            if directory == PARTIAL {
-                // Nobody begins to write meanwhile.
-                let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-                for name in names(&inside)?.into_iter().filter(|name| !busy.contains(name)) {
-                    let path = inside.join(&name);
-                    let of = named(&name);
-                    let needed = of.is_some_and(|hash| contents.contains(&hash));
-                    if of.is_some_and(|hash| self.has(&hash)) || (!needed && old(&path)) {
-                        remove(&path)?;
-                    }
-                }
-                continue;
-            }
             for name in names(&inside)? {
                 let path = inside.join(&name);
                 let needed = match parse_hex(name.as_bytes()) {
@@ -103,4 +102,22 @@ impl Pool {
         }
         Ok(())
     }
+
+    /// Removes of what has come in part, and is not being written, what is `unneeded`.
+    fn remove_partials(&self, unneeded: &dyn Fn(Option<Hash>, &Path) -> bool) -> Result<()> {
+        let inside = self.root.join(PARTIAL);
+        // Nobody begins to write meanwhile.
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names(&inside)?.into_iter().filter(|name| !busy.contains(name)) {
+            let path = inside.join(&name);
+            if unneeded(named(&name), &path) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|error| disk("remove", path, &error))
 }

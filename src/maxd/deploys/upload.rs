@@ -22,7 +22,7 @@ use std::fs;
 use std::io::{BufReader, Seek};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// How long an upload may stay away, in SQLite's words.
@@ -198,7 +198,13 @@ impl Platform {
     pub async fn take_manifest(self: &Arc<Platform>, who: &Access, id: u64, body: Body) -> Result<Progress> {
         let claimed = self.claim(who, id, true).await;
         let upload = self.witness(who, claimed).await?;
-        let path = self.data.join("uploads").join(format!("{id}.manifest"));
+        let of = (upload.deploy.clone(), upload.app, upload.network);
+        let taken = self.receive_manifest(upload, body).await;
+        self.make_room(of, taken).await
+    }
+
+    async fn receive_manifest(self: &Arc<Platform>, upload: Upload, body: Body) -> Result<Progress> {
+        let path = self.data.join("uploads").join(format!("{}.manifest", upload.deploy.id));
         let stored = upload.incoming(body, MANIFEST_MAX, "manifest").store(&path).await;
         // Whatever happens from here on, nothing of it stays.
         let _ = tokio::fs::remove_file(&path).await;
@@ -221,6 +227,12 @@ impl Platform {
     pub async fn take_contents(self: &Arc<Platform>, who: &Access, id: u64, body: Body) -> Result<Progress> {
         let claimed = self.claim(who, id, true).await;
         let upload = self.witness(who, claimed).await?;
+        let of = (upload.deploy.clone(), upload.app, upload.network);
+        let taken = self.receive_contents(upload, body).await;
+        self.make_room(of, taken).await
+    }
+
+    async fn receive_contents(self: &Arc<Platform>, upload: Upload, body: Body) -> Result<Progress> {
         let limit = self.limits.source_bytes.saturating_add(ARCHIVE_SLACK);
         let mut incoming = upload.incoming(body, limit, "contents");
         let place = self.deploys.readers.acquire().await;
@@ -241,6 +253,22 @@ impl Platform {
         })
         .await?;
         self.proceed(upload, name, missing, partial).await
+    }
+
+    /// What has filled the disk does not stay to be gone on with: its deploy has failed, and what
+    /// no other needs is removed at once.
+    async fn make_room<T>(&self, (deploy, app, network): (Deploy, i64, i64), taken: Result<T>) -> Result<T> {
+        if let Err(error) = &taken
+            && error.kind() == Kind::NoSpace
+        {
+            // While the disk is full nothing can be recorded.
+            self.give_up_partials(network).await;
+            if let Err(error) = self.end(&deploy, State::Uploading, app, Err(error)).await {
+                say!("cannot record that deploy {} failed: {error}", deploy.id);
+            }
+            self.collect(network, Duration::ZERO).await;
+        }
+        taken
     }
 
     /// With nothing missing the deploy goes on.
