@@ -7,17 +7,19 @@
 //! ```
 //!
 //! Results are copied in and out, so that no release shares a file with another, and lie where
-//! builds do not reach. One becomes visible by a rename when all of it is on the disk.
+//! builds do not reach. One becomes visible by a rename when it is whole, and counts until the
+//! system is started again: so no build waits until thousands of files are on the disk.
 
 pub mod install;
 mod tree;
 
+use super::runtime::boot;
 use super::store::{disk, make_private};
 use super::sweep;
 use crate::error::{Error, Kind, Result};
-use rustix::fs::syncfs;
 use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -66,9 +68,10 @@ impl Cache {
     /// Puts the result with this key into a release, if there is one; tells the number of the
     /// release that it came from. After an error the release is as it was.
     pub async fn reuse(&self, key: &str, release: &Path, directory: &'static str) -> Result<Option<u64>> {
-        let (entry, to) = (self.app.join(INSTALLED).join(key), release.to_owned());
+        let (root, to) = (self.app.join(INSTALLED), release.to_owned());
+        let entry = root.join(key);
         self.blocking(move || {
-            let Some(info) = Info::read(&entry)? else { return Ok(None) };
+            let Some(info) = Info::read(&entry) else { return Ok(None) };
             let target = to.join(directory);
             if target.symlink_metadata().is_ok() {
                 return Ok(None);
@@ -76,7 +79,7 @@ impl Cache {
             if let Err(error) = info.lay_out(&entry, &to, &target) {
                 let _ = sweep::remove(&target);
                 // It may be damaged.
-                let _ = sweep::remove(&entry);
+                discard(&root, &entry)?;
                 return Err(error);
             }
             // The oldest go first.
@@ -94,15 +97,10 @@ impl Cache {
         self.blocking(move || {
             make_private(&root)?;
             let (entry, part) = (root.join(&key), root.join(&key).with_extension(PART));
-            let _ = sweep::remove(&part);
-            let _ = sweep::remove(&entry);
+            discard(&root, &entry)?;
             let kept = write(&part, &from, number, directory, limit);
             let kept = kept.and_then(|bytes| {
-                // A file that was not brought to the disk may be empty after a crash of the machine.
-                let failed = |error: std::io::Error| disk("write", &part, &error);
-                File::open(&part).and_then(|part| Ok(syncfs(part)?)).map_err(failed)?;
-                fs::rename(&part, &entry).map_err(failed)?;
-                File::open(&root).and_then(|root| root.sync_all()).map_err(failed)?;
+                fs::rename(&part, &entry).map_err(|error| disk("write", &entry, &error))?;
                 Ok(bytes)
             });
             if kept.is_err() {
@@ -159,26 +157,25 @@ fn place(release: &Path) -> Result<String> {
 impl Info {
     fn to_json(&self) -> String {
         let Info { release, path, mentions, bytes } = self;
-        json!({"release": release, "path": path, "mentions": mentions, "bytes": bytes}).to_string()
+        json!({"boot": boot(), "release": release, "path": path, "mentions": mentions, "bytes": bytes})
+            .to_string()
     }
 
-    /// None when there is no such result.
-    fn read(entry: &Path) -> Result<Option<Info>> {
-        let file = entry.join(INFO);
-        let Ok(text) = fs::read_to_string(&file) else { return Ok(None) };
-        let parse = || {
-            let value = serde_json::from_str::<Value>(&text).ok()?;
-            let mentions =
-                value.get("mentions")?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned));
-            Some(Info {
-                release: value.get("release")?.as_u64()?,
-                path: value.get("path")?.as_str()?.to_owned(),
-                mentions: mentions.collect::<Option<_>>()?,
-                bytes: value.get("bytes")?.as_u64()?,
-            })
-        };
-        let damaged = || Error::new(Kind::Failed, format!("'{}' is damaged", file.display()));
-        parse().map(Some).ok_or_else(damaged)
+    /// None when there is no such result, or the system was started since: after a crash of the
+    /// machine it may not be whole.
+    fn read(entry: &Path) -> Option<Info> {
+        let value = serde_json::from_str::<Value>(&fs::read_to_string(entry.join(INFO)).ok()?).ok()?;
+        let boot = Some(boot()).filter(|boot| !boot.is_empty());
+        if value.get("boot")?.as_str() != boot.as_deref() {
+            return None;
+        }
+        let mentions = value.get("mentions")?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned));
+        Some(Info {
+            release: value.get("release")?.as_u64()?,
+            path: value.get("path")?.as_str()?.to_owned(),
+            mentions: mentions.collect::<Option<_>>()?,
+            bytes: value.get("bytes")?.as_u64()?,
+        })
     }
 
     fn lay_out(&self, entry: &Path, release: &Path, target: &Path) -> Result<()> {
@@ -196,12 +193,11 @@ pub fn tidy(app: &Path, limit: u64) -> Result<()> {
     let mut results = Vec::new();
     for item in fs::read_dir(&root).into_iter().flatten().flatten() {
         let path = item.path();
-        // One that is not whole has no information.
-        let info = Info::read(&path).ok().flatten().filter(|_| path.extension().is_none());
+        let info = Info::read(&path).filter(|_| path.extension().is_none());
         let used = item.metadata().and_then(|data| data.modified());
         match (info, used) {
             (Some(info), Ok(used)) => results.push((used, path, info.bytes)),
-            _ => sweep::remove(&path).map_err(|error| disk("remove", &path, &error))?,
+            _ => discard(&root, &path)?,
         }
     }
     results.sort_by_key(|result| std::cmp::Reverse(result.0));
@@ -215,10 +211,25 @@ pub fn tidy(app: &Path, limit: u64) -> Result<()> {
     for (path, bytes) in all {
         match left.checked_sub(bytes).filter(|_| limit > 0) {
             Some(rest) => left = rest,
-            None => sweep::remove(&path).map_err(|error| disk("remove", &path, &error))?,
+            None => discard(&root, &path)?,
         }
     }
     Ok(())
+}
+
+/// Removes one of those, if it is there: as a whole, also when maxd is killed meanwhile.
+fn discard(root: &Path, path: &Path) -> Result<()> {
+    let part = root.join(path.file_name().unwrap_or_default()).with_extension(PART);
+    let gone = |done: std::io::Result<()>| match done {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(disk("remove", path, &error)),
+        _ => Ok(()),
+    };
+    if part != path {
+        make_private(root)?;
+        gone(sweep::remove(&part))?;
+        gone(fs::rename(path, &part))?;
+    }
+    gone(sweep::remove(&part))
 }
 
 #[cfg(test)]
@@ -253,6 +264,25 @@ mod tests {
         sweep::remove(&at(2).join("env")).unwrap();
         assert!(cache.reuse("k", &at(2), "env").await.is_err());
         assert!(!at(2).join("env").exists() && !temp.path().join("installed/k").exists());
+    }
+
+    #[tokio::test]
+    async fn a_result_counts_until_the_system_is_started_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = Cache::new(temp.path().to_owned(), 1 << 20, Arc::default());
+        let (release, next) = (temp.path().join("1"), temp.path().join("2"));
+        fs::create_dir_all(release.join("env")).unwrap();
+        fs::create_dir(&next).unwrap();
+        cache.keep("k", &release, 1, "env").await.unwrap();
+        cache.tidy().await.unwrap();
+        let file = temp.path().join("installed/k/info.json");
+        let text = fs::read_to_string(&file).unwrap();
+        for damaged in [text.replace(&boot(), "another"), String::new()] {
+            fs::write(&file, damaged).unwrap();
+            assert_eq!(cache.reuse("k", &next, "env").await.unwrap(), None);
+        }
+        cache.tidy().await.unwrap();
+        assert!(!temp.path().join("installed/k").exists());
     }
 
     #[tokio::test]
