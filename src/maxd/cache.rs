@@ -180,7 +180,11 @@ impl Info {
 
     fn lay_out(&self, entry: &Path, release: &Path, target: &Path) -> Result<()> {
         let place = place(release)?;
-        tree::copy(&entry.join(TREE), target, u64::MAX)?;
+        let bytes = tree::copy(&entry.join(TREE), target, u64::MAX)?;
+        // Somebody may have removed some of it.
+        if bytes != self.bytes {
+            return Err(Error::new(Kind::Failed, "it is not whole any more"));
+        }
         self.mentions.iter().try_for_each(|file| tree::rewrite(&target.join(file), &self.path, &place))
     }
 }
@@ -188,7 +192,7 @@ impl Info {
 /// Removes what does not fit in so many bytes any more: of the results those that were not used
 /// for the longest time go first; the downloads as a whole, behind all but the newest result, since
 /// with the parts of one a package manager might not be content. Blocks.
-pub fn tidy(app: &Path, limit: u64) -> Result<()> {
+fn tidy(app: &Path, limit: u64) -> Result<()> {
     let root = app.join(INSTALLED);
     let mut results = Vec::new();
     for item in fs::read_dir(&root).into_iter().flatten().flatten() {
@@ -262,7 +266,8 @@ mod tests {
         assert_eq!(cache.reuse("k", &at(2), "env").await.unwrap(), None);
         fs::remove_file(temp.path().join("installed/k/tree/bin/pip")).unwrap();
         sweep::remove(&at(2).join("env")).unwrap();
-        assert!(cache.reuse("k", &at(2), "env").await.is_err());
+        let error = cache.reuse("k", &at(2), "env").await.unwrap_err();
+        assert_eq!(error.message(), "it is not whole any more");
         assert!(!at(2).join("env").exists() && !temp.path().join("installed/k").exists());
     }
 

@@ -4,7 +4,6 @@ use super::alerts::{self, Alerts};
 use super::args::{Serve, Tls};
 use super::audit;
 use super::auth::Auth;
-use super::cache;
 use super::contents::{Contents, collect_now_and_then};
 use super::deploys::{Deploys, fail_unfinished};
 use super::exec;
@@ -298,7 +297,6 @@ async fn recover(platform: &Arc<Platform>) -> Result<()> {
             }
             let kept = platform.store.run(|t| releases::kept(t, row.id, platform.keep))?;
             sweep::prune(&directory, &kept).unwrap_or_else(report);
-            cache::tidy(&directory, platform.cache_bytes).unwrap_or_else(report);
         }
         match platform.release_of(&row).await {
             Ok(None) => {}
