@@ -21,7 +21,7 @@ test-real: ## deploy published projects (needs Node, Python and their package re
 	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
 
 soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
-	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts::
+	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts:: interrupted::
 
 # SEED=7 for other paths.
 test-ignore: ## what is left out against git, for a hundred thousand paths (Debian: git)

@@ -118,7 +118,7 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         return preview::explain(session, &directory, file);
     }
     if matches.has(&DRY_RUN) {
-        return preview::dry_run(session, &directory);
+        return preview::dry_run(session, matches, &directory);
     }
     let given = matches.arg(0).unwrap_or(".");
     let is_archive = given == "-" || directory.is_file();
@@ -137,9 +137,9 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
     let created = if is_archive {
-        let archive = send::Archive::open(given)?;
+        let archive = send::Archive::open(given, deadline)?;
         let created = create(session, matches, &name, (0, 0))?;
-        archive.send(session, &created)?;
+        archive.send(session, &created, deadline)?;
         created
     } else {
         let tree = walk(&directory)?;

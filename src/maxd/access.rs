@@ -97,6 +97,7 @@ const LEAST: &[(&str, Option<Level>)] = &[
     ("PUT /api/v1/deploys/{id}/source", Some(Deploy)),
     ("PUT /api/v1/deploys/{id}/manifest", Some(Deploy)),
     ("PUT /api/v1/deploys/{id}/contents", Some(Deploy)),
+    ("PUT /api/v1/networks/{name}/manifest", Some(Deploy)),
     ("POST /api/v1/auth/revoke", Some(Read)),
     ("POST /api/v1/auth/exchange", None),
     ("POST /api/v1/auth/refresh", None),

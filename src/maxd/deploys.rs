@@ -3,6 +3,7 @@
 
 mod cancel;
 mod incoming;
+mod look;
 mod rows;
 mod upload;
 mod work;

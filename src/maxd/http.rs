@@ -45,6 +45,7 @@ pub fn router(platform: Arc<Platform>, door: expose::Door) -> Router {
         .route("/api/v1/deploys/{id}/source", put(source).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/deploys/{id}/manifest", put(manifest).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/deploys/{id}/contents", put(contents).layer(DefaultBodyLimit::disable()))
+        .route("/api/v1/networks/{name}/manifest", put(look).layer(DefaultBodyLimit::disable()))
         .route("/socket/websocket", get(ws::upgrade))
         .route("/socket/longpoll", any(longpoll::handle))
         .fallback(|| async { Fault(Error::new(Kind::NotFound, "there is nothing at this path")) })
@@ -155,6 +156,17 @@ async fn manifest(
     let who = bearer(&platform, &headers, "PUT /api/v1/deploys/{id}/manifest").await?;
     let id = deploy(&id)?;
     let work = |platform: Arc<Platform>| async move { platform.take_manifest(&who, id, body).await };
+    Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
+}
+
+async fn look(
+    State(platform): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Fault> {
+    let who = bearer(&platform, &headers, "PUT /api/v1/networks/{name}/manifest").await?;
+    let work = |platform: Arc<Platform>| async move { platform.look_at_manifest(&who, name, body).await };
     Ok(document(StatusCode::OK, &platform.to_its_end(work).await?))
 }
 

@@ -106,6 +106,15 @@ pub struct Progress {
     pub partial: Vec<Partial>,
 }
 
+/// The answer to a manifest that is only looked at.
+#[derive(Serialize, Deserialize)]
+pub struct Missing {
+    /// As in [`Progress`].
+    pub missing: String,
+    /// As in [`Progress`].
+    pub partial: Vec<Partial>,
+}
+
 /// A content of which a part is there.
 #[derive(Serialize, Deserialize)]
 pub struct Partial {

@@ -177,6 +177,11 @@ impl Max {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
     }
 
+    /// `MAXD_TEST` at the next start.
+    pub fn retrial(&mut self, words: &'static str) {
+        self.trial = words;
+    }
+
     /// What maxd has written.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("maxd.log")).unwrap_or_default()

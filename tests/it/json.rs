@@ -103,6 +103,8 @@ fn preview(rig: &Rig, path: &str) {
     check("Preview", &preview);
     check("Large file", &preview["largest"][0]);
     check("Left out", &preview["left_out"][0]);
+    let preview = rig.json(&["deploy", path, "--dry-run", "-a", "web", "-n", "blue"]);
+    check("Lacking", &preview["missing"]);
     check("Verdict", &rig.json(&["deploy", path, "--explain", ".git"]));
 }
 

@@ -347,13 +347,20 @@ fn cells(world: &World, caller: Caller, deploy: u64, lasting: &Value) {
     // The source of a deploy comes from who began it.
     for what in ["manifest", "contents"] {
         let own = user == "dan" && scope >= DEPLOY;
-        assert_eq!(put(world, &rig, deploy, what) == 403, !own, "{name} {what}");
+        assert_eq!(put(world, &rig, &deploys(deploy), what) == 403, !own, "{name} {what}");
     }
-    let others = put(world, &rig, deploy, "source");
+    // Nothing is no manifest.
+    let looked = if caller.level() >= DEPLOY { 400 } else { 403 };
+    assert_eq!(put(world, &rig, "networks/blue", "manifest"), looked, "{name}");
+    let others = put(world, &rig, &deploys(deploy), "source");
     assert_eq!(others, if user == "dan" && scope >= DEPLOY { others } else { 403 }, "{name}");
     if member {
         let own = world.made(user, "deploy:create", deploy_of("web"))["id"].as_u64().unwrap();
-        assert_eq!(put(world, &rig, own, "source"), if scope >= DEPLOY { 202 } else { 403 }, "{name}");
+        assert_eq!(
+            put(world, &rig, &deploys(own), "source"),
+            if scope >= DEPLOY { 202 } else { 403 },
+            "{name}"
+        );
     }
 }
 
@@ -367,13 +374,17 @@ fn the_network_itself(world: &World) {
     assert_eq!(world.api(&ann, "network:delete", &json!({"network": "green"})).code, 0);
 }
 
+fn deploys(id: u64) -> String {
+    format!("deploys/{id}")
+}
+
 /// The status of an upload that has nothing to say.
-fn put(world: &World, rig: &Rig, deploy: u64, what: &str) -> u16 {
+fn put(world: &World, rig: &Rig, of: &str, what: &str) -> u16 {
     let body = json!({"token": rig.get("RIG_TOKEN"), "brief": true}).to_string();
     let session = http(&world.max, "POST /api/v1/auth/exchange", "", &body);
     let session: Value = serde_json::from_str(session.split_once("\r\n\r\n").unwrap().1).unwrap();
     let access = session["access_token"].as_str().unwrap();
-    let answer = http(&world.max, &format!("PUT /api/v1/deploys/{deploy}/{what}"), access, "");
+    let answer = http(&world.max, &format!("PUT /api/v1/{of}/{what}"), access, "");
     answer.get(9..12).unwrap().parse().unwrap()
 }
 
@@ -438,8 +449,9 @@ fn a_network_that_one_is_no_member_of_looks_as_if_it_did_not_exist() {
         }
         assert!(!world.topic(rig, "dashboard", &json!({"follow": false})).stdout.contains("blue"));
         for what in ["source", "manifest", "contents"] {
-            assert_eq!(put(&world, rig, deploy, what), 404);
+            assert_eq!(put(&world, rig, &deploys(deploy), what), 404);
         }
+        assert_eq!(put(&world, rig, "networks/blue", "manifest"), 404);
     }
 }
 

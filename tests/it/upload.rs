@@ -3,8 +3,10 @@
 use crate::harness::{Max, Rig, wait_for};
 use crate::relay::Relay;
 use nanorand::{Rng, WyRand};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
@@ -93,6 +95,34 @@ impl World {
         let tree = all(self.dir.path());
         assert!(release == tree, "{:?}\n{:?}", release.keys(), tree.keys());
     }
+}
+
+#[test]
+fn a_dry_run_tells_what_max_lacks_and_leaves_nothing() {
+    let world = World::new(30, 10_000);
+    let path = world.path();
+    let look = |more: &[&str]| world.rig.json(&[&["deploy", &path, "--dry-run"], more].concat());
+    let app = ["-a", "web", "-n", "blue"];
+    assert_eq!(look(&[])["missing"], Value::Null);
+    // Equal contents are sent once: each page is one of its own.
+    let all = json!({"files": 35, "bytes": look(&[])["bytes"]});
+    assert_eq!(look(&app)["missing"], all);
+    assert_eq!(look(&app)["missing"], all);
+    world.deploy();
+    assert_eq!(look(&app)["missing"], json!({"files": 0, "bytes": 0}));
+    fs::write(world.dir.path().join("nothing"), "start").unwrap();
+    fs::write(world.dir.path().join("new"), "12345678").unwrap();
+    // Another app of the network has what this one has.
+    for app in ["web", "other"] {
+        let shown = look(&["-a", app, "-n", "blue"]);
+        assert_eq!(shown["missing"], json!({"files": 1, "bytes": 8}));
+    }
+    let text = world.rig.ok(&["deploy", &path, "--dry-run", "-a", "web.blue"]);
+    assert!(text.contains("files Max lacks  1\ntheir size       8 B\n"), "{text}");
+    let ran = world.rig.run(&["deploy", &path, "--dry-run", "-a", "web.green"]);
+    assert_eq!((ran.code, &*ran.stderr), (0, "not known what Max has: network 'green' does not exist\n"));
+    assert_eq!(fs::read_dir(world.max.data().join("uploads")).unwrap().count(), 0);
+    assert_eq!(world.rig.json(&["list", "apps"])["apps"].as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -234,5 +264,20 @@ fn an_archive_is_taken_as_it_is() {
         .rig
         .run(&[&["deploy", path, "--link"][..], &target].concat())
         .fails(2, "rig: --link is for directories\n  name the directory, or leave it out\n");
+    // Somebody who sends nothing, or nothing more, keeps it for --timeout and not longer.
+    for given in [&b""[..], b"\x1f\x8b"] {
+        let mut command = world.rig.command(&[&["deploy", "-", "--timeout", "1s"][..], &target].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(given).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            (ended.status.code(), &*said),
+            (Some(8), "rig: there was nothing to send in time\n  give it longer with --timeout\n")
+        );
+        drop(stdin);
+    }
     fs::remove_file(archive).unwrap();
 }

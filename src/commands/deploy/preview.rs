@@ -2,15 +2,18 @@
 //! has to be logged in.
 
 use super::check;
+use super::send::lacking;
 use crate::api::Max;
 use crate::archive::walk::{Cause, Kind, explain as judge, walk};
+use crate::cli::Matches;
 use crate::commands::tell;
 use crate::error::Result;
 use crate::session::Session;
 use crate::sys::terminal;
-use crate::view::{Field, Show, field, items, record, table};
+use crate::view::{Field, Show, at, field, items, record, table};
 use miniserde::json::{Array, Number, Object, Value};
 use std::path::{Path, is_separator};
+use std::time::SystemTime;
 
 /// How many of the largest files are told.
 const LARGEST: usize = 10;
@@ -21,6 +24,8 @@ const ALL: &[Field] = &[
     field("directories", "directories", Show::Plain),
     field("links", "links", Show::Plain),
     field("size", "bytes", Show::Bytes),
+    field("files Max lacks", "missing.files", Show::Plain),
+    field("their size", "missing.bytes", Show::Bytes),
 ];
 
 const TABLES: [(&str, &[Field]); 2] = [
@@ -39,7 +44,8 @@ const TABLES: [(&str, &[Field]); 2] = [
 ];
 
 /// `--dry-run`.
-pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
+pub fn dry_run(session: &Session, matches: &Matches, directory: &Path) -> Result<()> {
+    let began = SystemTime::now();
     let tree = walk(directory)?;
     let output = &session.output;
     let welcome = session.max().and_then(Max::welcome);
@@ -88,6 +94,21 @@ pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
     put(&mut all, "largest", Value::Array(largest));
     put(&mut all, "left_out", Value::Array(left_out));
     put(&mut all, "checked", Value::Bool(welcome.is_ok()));
+    let takes = welcome.as_ref().ok().and_then(|welcome| at(welcome, "manifests"));
+    let takes = matches!(takes, Some(Value::Bool(true)));
+    let over = welcome.map_or(Ok(()), |welcome| check(&tree, &welcome));
+    put(&mut all, "missing", Value::Null);
+    if let (true, Ok(()), Ok(name)) = (takes, &over, session.app(matches, None, directory)) {
+        match lacking(session, &name, (tree, began)) {
+            Ok((files, bytes)) => {
+                let mut missing = Object::new();
+                number(&mut missing, "files", files);
+                number(&mut missing, "bytes", bytes);
+                put(&mut all, "missing", Value::Object(missing));
+            }
+            Err(error) => output.note(&format!("not known what Max has: {}", error.message())),
+        }
+    }
     let all = Value::Object(all);
     if output.json {
         output.document(&all)?;
@@ -102,7 +123,7 @@ pub fn dry_run(session: &Session, directory: &Path) -> Result<()> {
             }
         }
     }
-    welcome.map_or(Ok(()), |welcome| check(&tree, &welcome))
+    over
 }
 
 /// `--explain`.

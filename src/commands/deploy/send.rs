@@ -4,15 +4,17 @@ use super::follow::{cancel, look};
 use crate::api::decode;
 use crate::archive::contents::Contents;
 use crate::archive::index::Index;
-use crate::archive::pack::{Pack, Part};
+use crate::archive::pack::{Pack, Part, Reading};
 use crate::archive::walk::{Kind as Entry, Tree};
+use crate::commands::members;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hasher, hex, parse_ranges};
 use crate::packed::packed;
-use crate::session::{Session, environment};
+use crate::session::{AppName, Session, environment};
 use crate::store::atomic;
 use crate::store::config::cache;
 use crate::sys::files;
+use crate::term::on_interrupt;
 use crate::term::progress::Progress as Shown;
 use crate::term::text::{bytes, count};
 use crate::view::{self, at, filled, items, text};
@@ -29,31 +31,36 @@ const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// How what is gzip-compressed begins (RFC 1952, 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// A body, with the progress shown as it is read.
 struct Watched<'a> {
     pack: Pack,
     shown: Shown<'a>,
-    deadline: Option<Instant>,
 }
 
 impl Read for Watched<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.shown.update(self.pack.done(), now);
+        self.shown.update(self.pack.done(), Instant::now());
         self.pack.read(out)
     }
 }
 
-/// Sends what `pack` gives, `total` bytes of files, and gives the answer.
-fn send(session: &Session, path: &str, pack: Pack, total: u64, deadline: Option<Instant>) -> Result<String> {
+/// Sends what `pack` gives, of which `total` bytes can be done if that is known, and gives the
+/// answer.
+fn send(
+    session: &Session,
+    path: &str,
+    mut pack: Pack,
+    (total, deadline): (Option<u64>, Option<Instant>),
+) -> Result<String> {
+    pack.deadline = deadline;
     let shown = Shown::new(&session.output, total, Instant::now());
-    let mut body = Watched { pack, shown, deadline };
+    let mut body = Watched { pack, shown };
     match session.max()?.upload(path, "application/gzip", &mut body) {
         Ok(answer) => {
-            body.shown.finish(Instant::now());
+            body.shown.finish(body.pack.done(), Instant::now());
             Ok(answer)
         }
         Err(error) => Err(body.pack.failure().unwrap_or(error)),
@@ -64,37 +71,43 @@ fn send(session: &Session, path: &str, pack: Pack, total: u64, deadline: Option<
 pub fn whole(session: &Session, deploy: &Value, tree: Tree, deadline: Option<Instant>) -> Result<()> {
     let (files, total) = (tree.entries.len() as u64, tree.bytes);
     session.output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
-    send(session, &text(deploy, "upload_path"), Pack::new(tree)?, total, deadline).map(drop)
+    send(session, &text(deploy, "upload_path"), Pack::new(tree)?, (Some(total), deadline)).map(drop)
 }
 
 /// An archive that somebody has made.
 pub struct Archive {
-    /// What was read of it to tell what it is.
-    start: [u8; 2],
-    rest: Box<dyn Read>,
+    pack: Pack,
+    /// Its size, if that is known.
+    size: Option<u64>,
 }
 
 impl Archive {
     /// Opens the one at `path`; `-` is standard input.
-    pub fn open(path: &str) -> Result<Archive> {
+    pub fn open(path: &str, deadline: Option<Instant>) -> Result<Archive> {
         let failed = |error| Error::io("read", path, &error);
-        let mut rest: Box<dyn Read> = match path {
-            "-" => Box::new(io::stdin()),
-            _ => Box::new(File::open(path).map_err(failed)?),
+        let (read, size): (Reading, _) = match path {
+            "-" => (Box::new(|out| io::stdin().lock().read(out)), None),
+            _ => {
+                let mut file = File::open(path).map_err(failed)?;
+                let size = file.metadata().map_err(failed)?.len();
+                (Box::new(move |out| file.read(out)), Some(size))
+            }
         };
-        let mut start = [0; 2];
-        rest.read_exact(&mut start).map_err(failed)?;
-        match start {
-            [0x1f, 0x8b] => Ok(Archive { start, rest }),
-            _ => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
+        let mut pack = Pack::made(read, path)?;
+        pack.deadline = deadline;
+        match pack.peek().map(|start| start.starts_with(&GZIP) || GZIP.starts_with(start) && start != [0; 0])
+        {
+            Ok(true) => Ok(Archive { pack, size }),
+            Ok(false) => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
                 .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`")),
+            Err(error) => Err(pack.failure().unwrap_or_else(|| failed(error))),
         }
     }
 
     /// Sends it as it is.
-    pub fn send(self, session: &Session, deploy: &Value) -> Result<()> {
-        let mut body = self.start.as_slice().chain(self.rest);
-        session.max()?.upload(&text(deploy, "upload_path"), "application/gzip", &mut body).map(drop)
+    pub fn send(self, session: &Session, deploy: &Value, deadline: Option<Instant>) -> Result<()> {
+        let path = text(deploy, "upload_path");
+        send(session, &path, self.pack, (self.size, deadline)).map(drop)
     }
 }
 
@@ -106,6 +119,7 @@ pub fn contents(
     tree: (Tree, SystemTime),
     deadline: Option<Instant>,
 ) -> Result<()> {
+    on_interrupt("what was sent is kept; `rig deploy` goes on with the rest");
     let sent = missing_of(session, deploy, tree, deadline);
     let Err(error) = sent else { return sent };
     if !is_passing(&error) {
@@ -121,25 +135,11 @@ pub fn contents(
 fn missing_of(
     session: &Session,
     deploy: &Value,
-    (tree, began): (Tree, SystemTime),
+    tree: (Tree, SystemTime),
     deadline: Option<Instant>,
 ) -> Result<()> {
-    let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
-    let known = || index.as_deref().and_then(Index::open);
-    let contents = Contents::new(tree, began, known())?;
-    let sending = Sending { session, deploy, contents, deadline };
-    let base = known();
-    let with_base = base.is_some();
-    let manifest = sending.contents.manifest(base)?;
-    let mut progress = match sending.keep_trying(|| sending.put(&manifest)) {
-        // Max does not know the one before: it was too long ago.
-        Err(error) if with_base && error.field_name() == Some("base") => {
-            let manifest = sending.contents.manifest(None)?;
-            sending.keep_trying(|| sending.put(&manifest))
-        }
-        put => put,
-    }?;
-    if let Some(index) = &index {
+    let (sending, mut progress) = Sending::begin(session, deploy, tree, (deadline, TRIES))?;
+    if let Some(index) = &sending.index {
         // Without one all is read again.
         let _ = atomic::write(index, &sending.contents.index());
     }
@@ -161,7 +161,7 @@ fn missing_of(
         }
         let pack = Pack::parts(sending.contents.tree.clone(), parts)?;
         let path = sending.path("contents");
-        progress = match send(session, &path, pack, total, deadline) {
+        progress = match send(session, &path, pack, (Some(total), deadline)) {
             Ok(answer) => Some(decode(&answer)?).filter(|progress| !text(progress, "missing").is_empty()),
             Err(error) if is_passing(&error) => {
                 session.output.note(&format!("{}; going on where that broke off", error.message()));
@@ -171,6 +171,17 @@ fn missing_of(
         };
     }
     Ok(())
+}
+
+/// What a deploy of a tree to an app would send: how many files, and how many bytes of them.
+pub fn lacking(session: &Session, name: &AppName, tree: (Tree, SystemTime)) -> Result<(u64, u64)> {
+    let (app, network) = (name.app.as_str(), name.network.as_str());
+    let path = format!("/api/v1/networks/{network}/source");
+    let place = members(&[("app", app), ("network", network), ("upload_path", &path)]) + "}";
+    let place = decode(&place)?;
+    let (sending, progress) = Sending::begin(session, &place, tree, (None, 0))?;
+    let (parts, total) = progress.map_or(Ok((Vec::new(), 0)), |now| sending.missing(&now))?;
+    Ok((parts.len() as u64, total))
 }
 
 /// Whether it may work when it is tried again.
@@ -184,9 +195,37 @@ struct Sending<'a> {
     deploy: &'a Value,
     contents: Contents,
     deadline: Option<Instant>,
+    tries: u32,
+    /// Where what was sent is noted.
+    index: Option<PathBuf>,
 }
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    /// Reads the tree and sends its manifest: what is missing then; none when Max has all.
+    fn begin(
+        session: &'a Session,
+        deploy: &'a Value,
+        (tree, began): (Tree, SystemTime),
+        (deadline, tries): (Option<Instant>, u32),
+    ) -> Result<(Sending<'a>, Option<Value>)> {
+        let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
+        let known = || index.as_deref().and_then(Index::open);
+        let contents = Contents::new(tree, began, known())?;
+        let base = known();
+        let with_base = base.is_some();
+        let manifest = contents.manifest(base)?;
+        let sending = Sending { session, deploy, contents, deadline, tries, index };
+        let progress = match sending.keep_trying(|| sending.put(&manifest)) {
+            // Max does not know the one before: it was too long ago.
+            Err(error) if with_base && error.field_name() == Some("base") => {
+                let manifest = sending.contents.manifest(None)?;
+                sending.keep_trying(|| sending.put(&manifest))
+            }
+            put => put,
+        }?;
+        Ok((sending, progress))
+    }
+
     /// Where something of the deploy goes.
     fn path(&self, what: &str) -> String {
         let path = text(self.deploy, "upload_path");
@@ -217,7 +256,7 @@ impl Sending<'_> {
                 };
             }
             let late = self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
-            if !is_passing(&error) || late || tries == TRIES {
+            if !is_passing(&error) || late || tries >= self.tries {
                 return Err(error);
             }
             thread::sleep(pause);

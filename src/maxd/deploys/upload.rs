@@ -5,7 +5,7 @@
 use super::incoming::{Incoming, too_large};
 use super::rows::{fail, find, missing, word};
 use super::{blocking, cancelled, deleted, over};
-use crate::archive::{Limits, read_changes};
+use crate::archive::{Limits, Tree, read_changes};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, hex, parse_hex, write_ranges};
 use crate::maxd::access::Access;
@@ -30,7 +30,7 @@ const UPLOAD_WITHIN: &str = "-1 hour";
 /// What compression may add to incompressible source.
 const ARCHIVE_SLACK: u64 = 64 << 20;
 /// The largest manifest as it is sent.
-const MANIFEST_MAX: u64 = 64 << 20;
+pub(super) const MANIFEST_MAX: u64 = 64 << 20;
 /// Uploads of one user at a time.
 const UPLOADS: usize = 32;
 /// How many partials an answer names at most.
@@ -64,6 +64,18 @@ impl Uploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Begins to read a manifest that is no deploy's, under a number that is no deploy's.
+    pub fn look(&self, who: &Access) -> Result<(u64, CancellationToken)> {
+        let mut uploads = self.lock();
+        let number = (0..u64::MAX).rev().find(|number| !uploads.contains_key(number)).unwrap_or(0);
+        begin(&mut uploads, who, number, (0, false)).map(|(end, _)| (number, end))
+    }
+
+    /// The one with this number has ended.
+    pub fn over(&self, number: u64) {
+        self.lock().remove(&number);
+    }
+
     /// Ends those of some deploys, by their number and their app.
     pub async fn end(&self, which: impl Fn(u64, i64) -> bool) {
         let ended: Vec<CancellationToken> = {
@@ -80,6 +92,23 @@ impl Uploads {
     }
 }
 
+/// Begins an upload, of which a user has not too many; its end and that it has ended.
+fn begin(
+    uploads: &mut HashMap<u64, UnderWay>,
+    who: &Access,
+    id: u64,
+    (app, resumable): (i64, bool),
+) -> Result<(CancellationToken, CancellationToken)> {
+    if uploads.values().filter(|upload| upload.user == who.user).count() >= UPLOADS {
+        let message = format!("{UPLOADS} uploads of '{}' are under way", who.name);
+        return Err(Error::new(Kind::TooLarge, message).hint("wait until one has ended"));
+    }
+    let (end, ended) = (CancellationToken::new(), CancellationToken::new());
+    let under_way = UnderWay { user: who.user, app, resumable, end: end.clone(), ended: ended.clone() };
+    uploads.insert(id, under_way);
+    Ok((end, ended))
+}
+
 /// An upload that may be received now. Dropping it ends the claim.
 pub struct Upload {
     platform: Arc<Platform>,
@@ -93,7 +122,7 @@ pub struct Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.platform.deploys.uploads.lock().remove(&self.deploy.id);
+        self.platform.deploys.uploads.over(self.deploy.id);
         self.ended.cancel();
     }
 }
@@ -132,19 +161,7 @@ impl Platform {
                     }
                     Some(_) => return Err(sent(id)),
                     None => {
-                        if uploads.values().filter(|upload| upload.user == who.user).count() >= UPLOADS {
-                            let message = format!("{UPLOADS} uploads of '{}' are under way", who.name);
-                            return Err(Error::new(Kind::TooLarge, message).hint("wait until one has ended"));
-                        }
-                        let (end, ended) = (CancellationToken::new(), CancellationToken::new());
-                        let under_way = UnderWay {
-                            user: who.user,
-                            app,
-                            resumable,
-                            end: end.clone(),
-                            ended: ended.clone(),
-                        };
-                        uploads.insert(id, under_way);
+                        let (end, ended) = begin(&mut uploads, who, id, (app, resumable))?;
                         return Ok(Upload { platform: Arc::clone(self), deploy, app, network, end, ended });
                     }
                 }
@@ -371,13 +388,18 @@ enum Found {
     Lacks(String, Vec<Partial>),
 }
 
-/// Reads a manifest, records it with its deploy and looks what is missing. Blocks.
-fn record(upload: &Upload, mut file: fs::File) -> Result<(Hash, Found)> {
-    let (platform, pool, id) = (&upload.platform, upload.pool(), upload.deploy.id);
+/// Reads a manifest as it was sent. Blocks.
+pub(super) fn read(platform: &Platform, pool: &Pool, mut file: fs::File) -> Result<(Hash, Tree)> {
     file.rewind().map_err(|error| Error::io("read", "the manifest", &error))?;
     let gzip = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, file));
     let text = BufReader::with_capacity(64 << 10, gzip);
-    let (name, tree) = read_changes(text, &platform.source_limits(), |base| pool.manifest_text(base))?;
+    read_changes(text, &platform.source_limits(), |base| pool.manifest_text(base))
+}
+
+/// Reads a manifest, records it with its deploy and looks what is missing. Blocks.
+fn record(upload: &Upload, file: fs::File) -> Result<(Hash, Found)> {
+    let (platform, pool, id) = (&upload.platform, upload.pool(), upload.deploy.id);
+    let (name, tree) = read(platform, &pool, file)?;
     let list = each_once(&tree);
     let held_pool = pool.hold();
     match platform.store.run(|t| uploading(t, id))? {
@@ -443,7 +465,7 @@ fn wanted(upload: &Upload) -> Result<(Hash, Vec<(Hash, u64)>)> {
 
 /// Which contents are missing, and which of them are there in part. What is not missing will
 /// be there after a crash of the machine too. Blocks.
-fn look(pool: &Pool, list: &[(Hash, u64)]) -> Result<(String, Vec<Partial>)> {
+pub(super) fn look(pool: &Pool, list: &[(Hash, u64)]) -> Result<(String, Vec<Partial>)> {
     let (partials, mut partial) = (pool.partials()?, Vec::new());
     let numbered = (0..).zip(list);
     let missing: Vec<u64> =
