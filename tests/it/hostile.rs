@@ -140,6 +140,11 @@ fn archive(entries: &[Entry]) -> Vec<u8> {
     gzip(&bytes)
 }
 
+/// A gzip whose header holds a name that does not end.
+fn endless_name() -> Vec<u8> {
+    [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 255][..], &[b'x'; 1 << 20]].concat()
+}
+
 #[test]
 fn archives_and_manifests_are_refused_the_same_in_the_same_words() {
     let max = Max::start();
@@ -251,6 +256,11 @@ fn what_is_no_manifest_is_refused() {
     let whole = files.full();
     let refused = |body: &[u8]| ann.refused(&max, deploy, "manifest", body);
     assert_eq!(refused(b"full\0").2, cut);
+    assert_eq!(refused(&endless_name()).2, "the manifest is malformed: gzip header field too long");
+    let twice = refused(&[whole.clone(), whole.clone()].concat());
+    assert_eq!(twice.2, "the manifest is malformed: something follows its end");
+    let behind = refused(&[&whole, &b"garbage, garbage"[..]].concat());
+    assert_eq!(behind.2, "the manifest is malformed: invalid gzip header");
     let garbage = refused(b"garbage, garbage, garbage");
     assert!(garbage.0 == 400 && garbage.2.starts_with("the manifest is malformed: "), "{}", garbage.2);
     for length in 0..whole.len() {
@@ -316,6 +326,17 @@ fn what_are_no_contents_is_refused() {
     refuse(&gzip(&[header(b'0', &format!("{hash}.{}", u64::MAX), "", 1), vec![0; 1024]].concat()), changed);
     malformed(&[vec![0; 1024], b"x".to_vec()].concat(), "something follows their end");
     malformed(&vec![0; 2 << 20], "their padding is too long");
+    let mut no_sum = whole.clone();
+    no_sum[whole.len() - 6] ^= 1;
+    refuse(&no_sum, cut);
+    for (body, why) in [
+        (endless_name(), "gzip header field too long"),
+        (b"garbage, garbage, garbage".to_vec(), "invalid gzip header"),
+        ([&whole[..], b"garbage, garbage"].concat(), "invalid gzip header"),
+        ([&whole[..], &tar(&[(hash.clone(), b"x")])].concat(), "something follows their end"),
+    ] {
+        refuse(&body, &format!("the contents are malformed: {why}"));
+    }
     assert_eq!(ann.send(&max, deploy, "manifest", &files.delta(&files))["missing"], "0");
     assert_eq!(fs::read_dir(max.data().join("contents/1/partial")).unwrap().count(), 0);
 }

@@ -13,6 +13,7 @@ mod apps;
 mod archives;
 mod audit;
 mod bytes;
+mod cache;
 mod channels;
 mod chaos;
 mod command;
