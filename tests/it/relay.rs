@@ -43,6 +43,8 @@ enum Treatment {
     Refuse,
     /// The answer's head passes, and nothing after it.
     Mute,
+    /// The server seems to be one that takes no manifests.
+    Older,
 }
 
 impl Relay {
@@ -59,6 +61,11 @@ impl Relay {
     /// The same, but what follows the head of an answer to a request for `path` is lost.
     pub fn muting(url: &str, path: &'static str) -> Relay {
         Relay::with(url, Some((path, Treatment::Mute)))
+    }
+
+    /// The same, but the server says that it takes no manifests.
+    pub fn older(url: &str) -> Relay {
+        Relay::with(url, Some(("/socket/websocket", Treatment::Older)))
     }
 
     fn with(url: &str, special: Option<(&'static str, Treatment)>) -> Relay {
@@ -175,15 +182,19 @@ fn connection(
     let up = Arc::clone(state);
     let start = buffer[..count].to_vec();
     std::thread::spawn(move || copy(&start, from, to, &up, allowance.as_ref()));
-    carry(server, client, state);
+    carry(server, client, state, matches!(special, Some(Treatment::Older)));
     None
 }
 
 /// Copies what the server says, as far as the budget goes.
-fn carry(mut server: TcpStream, mut client: TcpStream, state: &State) {
+fn carry(mut server: TcpStream, mut client: TcpStream, state: &State, older: bool) {
     let (mut buffer, mut carried) = ([0; 4 * 1024], 0);
     while let Ok(count @ 1..) = server.read(&mut buffer) {
         state.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        let (newer, told) = (b"\"manifests\":true", b"\"manifests\":null");
+        if older && let Some(at) = buffer[..count].windows(newer.len()).position(|part| part == newer) {
+            buffer[at..at + told.len()].copy_from_slice(told);
+        }
         if client.write_all(&buffer[..count]).is_err() {
             break;
         }

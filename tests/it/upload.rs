@@ -126,6 +126,21 @@ fn a_dry_run_tells_what_max_lacks_and_leaves_nothing() {
 }
 
 #[test]
+fn a_server_that_takes_no_manifests_gets_the_whole() {
+    let mut world = World::new(20, 1000);
+    world.relay = Relay::older(&world.max.url);
+    world.rig.set("RIG_URL", &world.relay.url);
+    for release in [1, 2] {
+        let (said, _) = world.deploy();
+        assert!(said.contains("sending 25 files ("), "{said}");
+        world.is_there(release);
+    }
+    assert_eq!((world.relay.asked("/source"), world.relay.asked("/manifest")), (2, 0));
+    let shown = world.rig.json(&["deploy", &world.path(), "--dry-run", "-a", "web", "-n", "blue"]);
+    assert_eq!((&shown["checked"], &shown["missing"]), (&json!(true), &Value::Null));
+}
+
+#[test]
 fn what_max_has_is_not_sent_again() {
     let world = World::new(500, 100_000);
     let (said, first) = world.deploy();

@@ -69,7 +69,8 @@ fn send(
 
 /// Sends all of a tree as one archive, to a Max that takes no manifests.
 pub fn whole(session: &Session, deploy: &Value, tree: Tree, deadline: Option<Instant>) -> Result<()> {
-    let (files, total) = (tree.entries.len() as u64, tree.bytes);
+    let files = tree.entries.iter().filter(|entry| matches!(entry.kind, Entry::File(_))).count() as u64;
+    let total = tree.bytes;
     session.output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
     send(session, &text(deploy, "upload_path"), Pack::new(tree)?, (Some(total), deadline)).map(drop)
 }
