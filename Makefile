@@ -21,7 +21,7 @@ test-real: static ## deploy published projects (needs Node, Python and their pac
 	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
 
 soak: build static ## thousands of commands, and deploys of a gibibyte, for some minutes
-	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts:: trees::
+	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts:: interrupted:: trees::
 
 # SEED=7 for other paths.
 test-ignore: ## what is left out against git, for a hundred thousand paths (Debian: git)

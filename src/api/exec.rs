@@ -1,7 +1,7 @@
 //! A program that runs in an app, as rig holds it: what was sent and what has arrived, so
 //! that it goes on behind a cut where it was.
 
-use super::{Max, decode, number};
+use super::{Max, decode, number, unclear};
 use crate::error::{Error, Kind, Result};
 use crate::flow::Flow;
 use crate::json;
@@ -9,10 +9,8 @@ use crate::net::base64;
 use crate::net::link::{Event, Events, Subscription};
 use crate::packed::packed;
 use crate::queue::Receiver;
-use crate::wire::exec::{
-    Arrived, Attach, Closed, Create, Eof, Exec, Exit, FRAMES, List, Resize, Signal, WINDOW,
-};
-use miniserde::json::Object;
+use crate::wire::exec::{Arrived, Attach, Closed, Create, Eof, Exit, FRAMES, Resize, Signal, WINDOW};
+use miniserde::json::{Number, Object, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,10 +52,35 @@ impl Place {
     }
 }
 
+/// What of a `wire::exec::Exec` counts here.
+#[derive(Clone, Copy)]
+pub struct Running {
+    /// Its number.
+    pub id: u64,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// How long it goes on without a client, in seconds.
+    pub keep: u64,
+}
+
+impl Running {
+    fn of(exec: &Value) -> Result<Running> {
+        let Value::Object(exec) = exec else { return Err(unclear()) };
+        match (exec.get("id"), exec.get("tty"), exec.get("keep")) {
+            (
+                Some(Value::Number(Number::U64(id))),
+                Some(Value::Bool(tty)),
+                Some(Value::Number(Number::U64(keep))),
+            ) => Ok(Running { id: *id, tty: *tty, keep: *keep }),
+            _ => Err(unclear()),
+        }
+    }
+}
+
 /// The side that sends.
 pub struct Remote {
     /// What runs.
-    pub exec: Exec,
+    pub running: Running,
     subscription: Subscription,
     place: Arc<Place>,
     /// Standard input that has not been acknowledged.
@@ -77,31 +100,35 @@ pub struct Incoming {
 impl Remote {
     /// Begins to run it.
     pub fn create(max: &Max, create: &Create) -> Result<Remote> {
-        let exec: Exec = decode(&max.ask("exec:create", miniserde::json::to_string(create))?)?;
-        Remote::join(max, exec, true)
+        let answer = max.ask("exec:create", miniserde::json::to_string(create))?;
+        Remote::join(max, Running::of(&decode(&answer)?)?, true)
     }
 
     /// Comes to one that runs, in the place of whoever was there.
     pub fn attach(max: &Max, id: u64) -> Result<Remote> {
-        let list: List = decode(&max.ask("exec:list", miniserde::json::to_string(&Object::new()))?)?;
-        let exec = list.sessions.into_iter().find(|exec| exec.id == id).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
-                .hint(packed!("see `rig list sessions`"))
-        })?;
-        Remote::join(max, exec, false)
+        let list: Object = decode(&max.ask("exec:list", "{}".to_owned())?)?;
+        let Some(Value::Array(sessions)) = list.get("sessions") else { return Err(unclear()) };
+        for session in sessions {
+            let running = Running::of(session)?;
+            if running.id == id {
+                return Remote::join(max, running, false);
+            }
+        }
+        Err(Error::new(Kind::NotFound, format!("session {id} does not exist, or has ended"))
+            .hint(packed!("see `rig list sessions`")))
     }
 
-    fn join(max: &Max, exec: Exec, from_start: bool) -> Result<Remote> {
+    fn join(max: &Max, running: Running, from_start: bool) -> Result<Remote> {
         let place = Arc::new(Place::default());
         place.known.store(from_start, Ordering::Relaxed);
         let asked = Arc::clone(&place);
         let params = Box::new(move || miniserde::json::to_string(&asked.attach()));
-        let (reply, subscription) = max.subscribe(&format!("exec:{}", exec.id), params)?;
+        let (reply, subscription) = max.subscribe(&format!("exec:{}", running.id), params)?;
         place.out.store(number(&reply, "out")?, Ordering::Relaxed);
         place.err.store(number(&reply, "err")?, Ordering::Relaxed);
         place.known.store(true, Ordering::Relaxed);
         Ok(Remote {
-            exec,
+            running,
             subscription,
             place,
             input: Flow::at(number(&reply, "input")?),

@@ -14,7 +14,7 @@ use crate::manifest::{Hash, Hasher, Item, Record};
 use crate::queue::bounded;
 use crate::sys::files;
 use crate::sys::thread::{SMALL, start, workers};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -259,7 +259,9 @@ impl Work {
             hasher.update(piece);
             Ok(())
         };
-        let read = files::open(&path).and_then(|file| pieces(&file, buffer, &mut update)).map_err(failed)?;
+        let read = files::open(&path)
+            .and_then(|mut file| pieces(&mut |out| file.read(out), buffer, &mut update))
+            .map_err(failed)?;
         match read == size {
             true => Ok(hasher.finish()),
             false => {

@@ -12,7 +12,8 @@
 use crate::manifest::{Hash, Item, Record, order};
 use std::cmp::Ordering;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// How the first record begins.
 const MAGIC: &str = "rig 1 ";
@@ -22,6 +23,8 @@ const END: &[u8] = b".";
 /// those whose stamps are whole seconds (FAT) two seconds.
 const TICK: u64 = 20_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// So many of one user are kept.
+const KEPT: usize = 64;
 
 /// What changes when a file does (`sys::files::stamp`).
 pub type Stamp = [u64; 3];
@@ -139,6 +142,17 @@ impl Index {
     }
 }
 
+/// Removes the oldest indexes of more than [`KEPT`]: nobody deletes those of directories that are gone.
+pub fn prune(directory: &Path) {
+    let items = fs::read_dir(directory).into_iter().flatten().flatten();
+    let written = |item: fs::DirEntry| Some((item.metadata().ok()?.modified().ok()?, item.path()));
+    let mut found: Vec<(SystemTime, PathBuf)> = items.filter_map(written).collect();
+    while found.len() > KEPT {
+        let oldest = (0..).zip(&found).min_by_key(|(_, (time, _))| *time).map_or(0, |(at, _)| at);
+        let _ = fs::remove_file(found.swap_remove(oldest).1);
+    }
+}
+
 /// What is up to the next zero byte.
 fn piece<'a>(text: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
     let rest = text.get(*at..)?;
@@ -253,5 +267,18 @@ mod tests {
         }
         fs::write(&path, b"rig 2 100\0").unwrap();
         assert!(Index::open(&path).is_none());
+    }
+    #[test]
+    fn the_newest_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for at in 0..KEPT + 3 {
+            let file = fs::File::create(dir.path().join(at.to_string())).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(at as u64)).unwrap();
+        }
+        prune(dir.path());
+        prune(&dir.path().join("none"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), KEPT);
+        let left = |name: &str| dir.path().join(name).exists();
+        assert!(!left("0") && !left("2") && left("3") && left(&(KEPT + 2).to_string()));
     }
 }

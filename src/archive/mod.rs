@@ -19,8 +19,7 @@ pub mod walk;
 #[cfg(all(test, unix))]
 mod git_tests;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 #[cfg(feature = "server")]
 pub use disk::lay_out;
@@ -61,16 +60,16 @@ pub fn entry_of_contents(block: &[u8]) -> Result<(Vec<u8>, u64), String> {
     }
 }
 
-/// Reads the rest of a file, of which `each` gets what has room in `buffer` at a time; how many
-/// bytes that were.
+/// Reads what `read` gives, of which `each` gets what has room in `buffer` at a time; how many
+/// bytes that were. (Not from a `Read`, whose table of methods would link more than is used.)
 fn pieces(
-    mut file: &File,
+    read: &mut dyn FnMut(&mut [u8]) -> io::Result<usize>,
     buffer: &mut [u8],
     each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<u64> {
     let mut all = 0;
     loop {
-        match file.read(buffer) {
+        match read(buffer) {
             Ok(0) => return Ok(all),
             Ok(count) => {
                 all += count as u64;

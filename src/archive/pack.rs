@@ -6,13 +6,14 @@ use super::gzip::Gzip;
 use super::walk::{Entry, Kind, NEEDLESS, Tree};
 use super::{pieces, tar};
 use crate::error::{Error, Kind as ErrorKind, Result, io_reason};
-use crate::queue::{Receiver, Sender, bounded};
+use crate::queue::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::sys::files;
 use crate::sys::thread::{USUAL, start};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Compressed blocks on the way.
 const QUEUE: usize = 2;
@@ -26,7 +27,17 @@ pub struct Pack {
     taken: usize,
     done: Arc<AtomicU64>,
     outcome: Receiver<Error>,
+    /// Reading fails from then on.
+    pub deadline: Option<Instant>,
+    /// Then there was nothing to send.
+    late: bool,
 }
+
+/// Reads some more of an archive; 0 bytes at its end.
+pub type Reading = Box<dyn FnMut(&mut [u8]) -> io::Result<usize> + Send>;
+
+/// What writes an archive, and counts what it has done.
+type Work = Box<dyn FnOnce(&mut dyn Write, &AtomicU64) -> Result<()> + Send>;
 
 /// A content that is packed.
 pub struct Part {
@@ -41,15 +52,28 @@ pub struct Part {
 impl Pack {
     /// Begins to pack `tree`.
     pub fn new(tree: Tree) -> Result<Pack> {
-        Pack::begin(Arc::new(tree), None)
+        Pack::begin(Box::new(move |sink, done| pack(&tree, None, sink, done)))
     }
 
     /// Begins to pack contents of a tree.
     pub fn parts(tree: Arc<Tree>, parts: Vec<Part>) -> Result<Pack> {
-        Pack::begin(tree, Some(parts))
+        Pack::begin(Box::new(move |sink, done| pack(&tree, Some(&parts), sink, done)))
     }
 
-    fn begin(tree: Arc<Tree>, parts: Option<Vec<Part>>) -> Result<Pack> {
+    /// Begins to read an archive that somebody has made, at `path`.
+    pub fn made(mut read: Reading, path: &str) -> Result<Pack> {
+        let path = path.to_owned();
+        Pack::begin(Box::new(move |sink, done| {
+            let mut take = |piece: &[u8]| {
+                done.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                sink.write_all(piece)
+            };
+            let copied = pieces(&mut *read, &mut vec![0; BUFFER], &mut take);
+            copied.map(drop).map_err(|error| Error::io("read", &path, &error))
+        }))
+    }
+
+    fn begin(write: Work) -> Result<Pack> {
         let (chunks, receiver) = bounded(QUEUE);
         let (report, outcome) = bounded(1);
         let done = Arc::new(AtomicU64::new(0));
@@ -57,37 +81,62 @@ impl Pack {
         let work = move || {
             // Open until the outcome is known: the stream must not seem to end in order.
             let _open = chunks.clone();
-            if let Err(error) = pack(&tree, parts.as_deref(), &mut ChannelWriter(chunks), &counter) {
+            if let Err(error) = write(&mut ChannelWriter(chunks), &counter) {
                 // The receiver is gone when the upload was given up.
                 let _ = report.send(error);
             }
         };
         start(USUAL, Box::new(work)).map_err(|error| Error::io("start", "the packing thread", &error))?;
-        Ok(Pack { chunks: receiver, current: Vec::new(), taken: 0, done, outcome })
+        Ok(Pack {
+            chunks: receiver,
+            current: Vec::new(),
+            taken: 0,
+            done,
+            outcome,
+            deadline: None,
+            late: false,
+        })
     }
 
-    /// How many bytes of the files' contents are packed.
+    /// How many bytes of the files' contents, or of an archive, are packed.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// What comes next, without taking it; nothing at the end.
+    pub fn peek(&mut self) -> io::Result<&[u8]> {
+        if self.taken == self.current.len() {
+            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.chunks.recv_timeout(left.unwrap_or(Duration::MAX)) {
+                Ok(chunk) => (self.current, self.taken) = (chunk, 0),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.late = true;
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(_) if self.outcome.is_empty() => return Ok(&[]),
+                Err(_) => return Err(io::Error::other("packing failed")),
+            }
+        }
+        Ok(self.current.get(self.taken..).unwrap_or_default())
     }
 
     /// Why packing failed, after [`Read::read`] did: a file that can't be read or that
     /// changed.
     pub fn failure(&self) -> Option<Error> {
-        self.outcome.try_recv().ok()
+        let late = || {
+            Error::new(ErrorKind::TimedOut, "there was nothing to send in time")
+                .hint("give it longer with --timeout")
+        };
+        self.outcome.try_recv().ok().or_else(|| self.late.then(late))
     }
 }
 
 impl Read for Pack {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.current.len() {
-            match self.chunks.recv() {
-                Ok(chunk) => (self.current, self.taken) = (chunk, 0),
-                Err(_) if self.outcome.is_empty() => return Ok(0),
-                Err(_) => return Err(io::Error::other("packing failed")),
-            }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        let rest = self.current.get(self.taken..).unwrap_or(&[]);
+        let rest = self.peek()?;
         let count = rest.len().min(out.len());
         if let (Some(to), Some(from)) = (out.get_mut(..count), rest.get(..count)) {
             to.copy_from_slice(from);
@@ -169,7 +218,7 @@ fn append(
         done.fetch_add(count, Ordering::Relaxed);
         out.write_all(piece)
     };
-    pieces(&file, &mut vec![0; BUFFER], &mut take)?;
+    pieces(&mut |out| file.read(out), &mut vec![0; BUFFER], &mut take)?;
     let after = file.metadata()?;
     if left > 0 || after.len() != size || after.modified().ok() != before.modified().ok() {
         return Err(changed());

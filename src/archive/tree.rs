@@ -13,6 +13,12 @@ const HOPS: usize = 64;
 /// How many parts of targets are looked at for all links together.
 const STEPS: u64 = 16 << 20;
 
+/// The longest part of a path, in bytes: no file system takes a longer one.
+const NAME_MAX: usize = 255;
+
+/// How many parts a path may have: to remove a directory takes an open file for each.
+const DEPTH_MAX: usize = 128;
+
 /// Paths and targets together, in bytes: what is kept of them in memory.
 pub const NAMES_MAX: u64 = 32 << 20;
 
@@ -285,12 +291,17 @@ fn parts(target: &[u8]) -> Vec<&[u8]> {
 /// What is wrong with a path by itself, whatever else there is.
 pub fn unfit(path: &[u8]) -> Option<String> {
     let absolute = path.starts_with(b"/");
-    let parent = path.split(|byte| *byte == b'/').any(|part| part == b"..");
+    let parts = || path.split(|byte| *byte == b'/');
+    let parent = parts().any(|part| part == b"..");
     match () {
         () if path.len() > PATH_MAX => Some(format!("its path is longer than {PATH_MAX} bytes")),
         () if absolute => Some("its path is absolute".to_owned()),
         () if path.contains(&0) => Some("its path has a null byte".to_owned()),
         () if parent => Some("its path has '..'".to_owned()),
+        () if parts().any(|part| part.len() > NAME_MAX) => {
+            Some(format!("a part of its path is longer than {NAME_MAX} bytes"))
+        }
+        () if parts().count() > DEPTH_MAX => Some(format!("its path has more than {DEPTH_MAX} parts")),
         () => None,
     }
 }

@@ -2,7 +2,7 @@
 //! symbolic links below one directory, and nothing else.
 //!
 //! ```text
-//! gzip ─► Guard (how much may be read, where the end is) ─► tar ─► Tree (names) ─► Disk
+//! gzip ─► Guard (how much may be read, where the end is) ─► tar ─► Said ─► Tree (names) ─► Disk
 //! ```
 //!
 //! Files are created anew below directories that were created here, and the links
@@ -10,9 +10,11 @@
 //! and a link is judged by where it leads through all the others. Owners, times and
 //! extended attributes are not restored. Nothing is cleaned up after an error.
 
+mod said;
 #[cfg(test)]
 mod tests;
 
+use self::said::Said;
 use super::Limits;
 use super::disk::{Disk, written};
 use super::tree::{Tree, refused, shown, unfit};
@@ -42,20 +44,32 @@ pub fn unpack(tar_gz: impl Read, dest: &Path, limits: &Limits) -> Result<Tree> {
     let mut archive = tar::Archive::new(Guard { inner: gzip, state: &state });
     let mut unpacking = Unpacking { disk: Disk::new(dest)?, tree: Tree::new(WHAT, limits) };
 
-    let mut entries = archive.entries().map_err(|error| state.malformed(&error))?;
+    // Raw, since the decoder passes over what it can't read of long names.
+    let mut entries = archive.entries().map_err(|error| state.malformed(&error))?.raw(true);
+    let mut said = Said::default();
     loop {
-        state.left.set(HEADERS_MAX);
+        if said.is_empty() {
+            state.left.set(HEADERS_MAX);
+        }
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(|error| state.malformed(&error))?;
-        state.at.replace(shown(&entry.path_bytes()));
-        if entry.header().entry_type() == EntryType::XGlobalHeader {
-            io::copy(&mut entry, &mut io::sink()).map_err(|error| state.malformed(&error))?;
-            continue;
+        let kind = entry.header().entry_type();
+        if Said::says(kind) {
+            let mut text = Vec::new();
+            entry.read_to_end(&mut text).map_err(|error| state.malformed(&error))?;
+            if (text.len() as u64) < entry.size() {
+                return Err(state.cut_short());
+            }
+            said.take(kind, &text).map_err(|why| state.wrong(why))?;
+        } else {
+            unpacking.add(&mut entry, std::mem::take(&mut said), &state)?;
         }
-        unpacking.add(&mut entry, &state)?;
     }
     if state.ended.get() {
         return Err(state.cut_short());
+    }
+    if !said.is_empty() {
+        return Err(state.wrong("a header is about a file that does not come"));
     }
     finish(archive.into_inner(), &state)?;
     unpacking.disk.link(&unpacking.tree)?;
@@ -94,7 +108,12 @@ impl State {
         if self.ended.get() || error.kind() == io::ErrorKind::UnexpectedEof {
             return self.cut_short();
         }
-        Error::usage(format!("the archive is malformed{}: {}", self.place(), io_reason(error)))
+        // The decoder quotes what it can't read.
+        self.wrong(&shown(io_reason(error).as_bytes()))
+    }
+
+    fn wrong(&self, why: &str) -> Error {
+        Error::usage(format!("the archive is malformed{}: {why}", self.place()))
     }
 
     fn cut_short(&self) -> Error {
@@ -136,8 +155,9 @@ struct Unpacking<'a> {
 }
 
 impl Unpacking<'_> {
-    fn add<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, state: &State) -> Result<()> {
-        let raw = entry.path_bytes().into_owned();
+    fn add<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, said: Said, state: &State) -> Result<()> {
+        let raw = said.path.unwrap_or_else(|| entry.path_bytes().into_owned());
+        state.at.replace(shown(&raw));
         let path = clean(&raw)?;
         let mode = entry.header().mode().map_err(|error| state.malformed(&error))? & 0o777;
         let kind = entry.header().entry_type();
@@ -149,6 +169,13 @@ impl Unpacking<'_> {
                 false => Err(refused(WHAT, &raw, "it has no name")),
             };
         }
+        if said.sparse {
+            return Err(refused(WHAT, &path, "it is a sparse file"));
+        }
+        // What is larger than a header can say is larger than anything that is taken.
+        if said.size.is_some_and(|size| size != entry.size()) {
+            return Err(refused(WHAT, &path, "its headers say different sizes"));
+        }
         for parent in self.tree.claim_parents(&path)? {
             self.disk.make_dir(&parent, 0o755)?;
         }
@@ -158,8 +185,8 @@ impl Unpacking<'_> {
         }
         match kind {
             EntryType::Symlink => {
-                let target = entry.link_name_bytes().unwrap_or_default();
-                self.tree.add_link(&path, &target)
+                let target = said.target.or_else(|| Some(entry.link_name_bytes()?.into_owned()));
+                self.tree.add_link(&path, &target.unwrap_or_default())
             }
             EntryType::Regular | EntryType::Continuous => {
                 let size = entry.size();

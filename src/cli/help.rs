@@ -37,8 +37,8 @@ fn overview(commands: &[Command], prefix: &str) -> String {
     out.push_str(
         packed!(
             "\nEnvironment: RIG_URL and RIG_TOKEN (an API token) alone suffice, without a\n\
-         login; RIG_CONTEXT, RIG_CA, RIG_PIN, RIG_CONFIG_DIR, HTTPS_PROXY, ALL_PROXY,\n\
-         NO_PROXY, SSL_CERT_FILE, NO_COLOR.\n\
+         login; RIG_CONTEXT, RIG_CA, RIG_PIN, RIG_CONFIG_DIR, RIG_CACHE_DIR,\n\
+         HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NO_COLOR.\n\
          Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed,\n\
          5 unreachable, 6 conflict, 7 deployment failed, 8 timed out, 130 interrupted.\n\
          `rig help COMMAND` shows one command with examples.\n"

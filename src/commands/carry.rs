@@ -2,7 +2,7 @@
 //! ended, over any number of connections.
 
 use super::escape::{Escapes, HELP, Step};
-use crate::api::exec::{Incoming, Remote, Said};
+use crate::api::exec::{Incoming, Remote, Running, Said};
 use crate::error::{Error, Kind, Result};
 use crate::packed::packed;
 use crate::queue::{Receiver, Sender, bounded};
@@ -13,7 +13,7 @@ use crate::sys::thread::{SMALL, start};
 use crate::term::raw;
 use crate::term::{on_interrupt, on_resize, on_signal};
 use crate::time::human;
-use crate::wire::exec::{Exec, Exit, PIECE, Select, Tty};
+use crate::wire::exec::{Exit, PIECE, Select, Tty};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -72,11 +72,11 @@ pub fn tty() -> Tty {
 }
 
 /// How to come back to a session.
-fn back(exec: &Exec) -> String {
-    let keep = human(Duration::from_secs(exec.keep));
-    match exec.tty {
-        true => format!("session {} waits {keep} for `rig shell --attach {}`", exec.id, exec.id),
-        false => format!("session {} ends by itself in {keep}", exec.id),
+fn back(running: &Running) -> String {
+    let keep = human(Duration::from_secs(running.keep));
+    match running.tty {
+        true => format!("session {} waits {keep} for `rig shell --attach {}`", running.id, running.id),
+        false => format!("session {} ends by itself in {keep}", running.id),
     }
 }
 
@@ -104,7 +104,7 @@ impl Shared {
 
 struct Carrier<'a> {
     session: &'a Session,
-    exec: Exec,
+    running: Running,
     shared: Arc<Shared>,
     /// Signals that nobody has heard yet.
     unheard: Arc<AtomicUsize>,
@@ -120,12 +120,12 @@ struct Carrier<'a> {
 pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Result<End> {
     let (sender, inputs) = bounded(INPUTS);
     let incoming = remote.events().ok_or_else(|| Error::new(Kind::Internal, "nobody listens to Max"))?;
-    let (exec, unheard) = (remote.exec.clone(), Arc::default());
+    let (running, unheard) = (remote.running, Arc::default());
     let (sink, screen, stdin, escapes) = match how {
         How::Streams(sink, stdin) => (Some(sink), None, stdin, None),
         How::Terminal(escapes) => {
             let screen = raw::Remote::open(&environment("TERM").unwrap_or_default())?;
-            on_interrupt(&back(&exec));
+            on_interrupt(&back(&running));
             (None, Some(screen), true, escapes.then(Escapes::new))
         }
     };
@@ -136,14 +136,14 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
     if stdin {
         read_input(sender.clone(), Arc::clone(&shared), escapes)?;
     }
-    let mut carrier = Carrier { session, exec, shared, unheard, sink, screen, lost: None, leaving: None };
+    let mut carrier = Carrier { session, running, shared, unheard, sink, screen, lost: None, leaving: None };
     carrier.listen(sender);
     let ended = loop {
         if let Some(end) = carrier.step(&incoming, &inputs).transpose() {
             break end;
         }
         if carrier.leaving.is_some_and(|until| carrier.gone_by(until)) {
-            let text = back(&carrier.exec);
+            let text = back(&carrier.running);
             break Ok(carrier.leave(&text));
         }
     };
@@ -155,7 +155,7 @@ pub fn carry<'a>(session: &'a Session, mut remote: Remote, how: How<'a>) -> Resu
     ended.map_err(|error| match error.kind() {
         // It was there.
         Kind::NotFound => {
-            let message = format!("session {} has ended while the connection was lost", carrier.exec.id);
+            let message = format!("session {} has ended while the connection was lost", carrier.running.id);
             Error::new(Kind::NotFound, message).hint(packed!("see how in `rig list audit`"))
         }
         _ => error,
@@ -192,7 +192,7 @@ impl Carrier<'_> {
             return Some(until.saturating_duration_since(Instant::now()));
         }
         let (since, _) = self.lost.as_ref()?;
-        let keep = Duration::from_secs(self.exec.keep);
+        let keep = Duration::from_secs(self.running.keep);
         let limit = if self.screen.is_some() && since.elapsed() < UNSEEN { UNSEEN.min(keep) } else { keep };
         Some(limit.saturating_sub(since.elapsed()))
     }
@@ -204,7 +204,7 @@ impl Carrier<'_> {
 
     /// There is no connection, and nothing has come for a while.
     fn wait_on(&mut self) -> Result<Option<End>> {
-        let keep = Duration::from_secs(self.exec.keep);
+        let keep = Duration::from_secs(self.running.keep);
         let Some((since, reason)) = &self.lost else { return Ok(None) };
         if since.elapsed() >= keep {
             let message = format!("the connection could not be made again for {}", human(keep));
@@ -305,12 +305,12 @@ impl Carrier<'_> {
                     match self.end() {
                         // The program was faster.
                         Err(error) if error.kind() == Kind::NotFound => {}
-                        ended => ended.map_err(|error| error.hint(back(&self.exec)))?,
+                        ended => ended.map_err(|error| error.hint(back(&self.running)))?,
                     }
                 }
                 return Ok(Some(self.leave(&match self.lost {
-                    None => format!("session {} was ended", self.exec.id),
-                    Some(_) => back(&self.exec),
+                    None => format!("session {} was ended", self.running.id),
+                    Some(_) => back(&self.running),
                 })));
             }
             Step::Leave => self.leaving = Some(Instant::now() + LAST_WORDS),
@@ -322,7 +322,7 @@ impl Carrier<'_> {
 
     /// Ends the program.
     fn end(&self) -> Result<()> {
-        self.session.max()?.document("exec:delete", &Select { id: self.exec.id }).map(drop)
+        self.session.max()?.document("exec:delete", &Select { id: self.running.id }).map(drop)
     }
 
     /// Gives the terminal back; what is said then begins a line.
@@ -366,7 +366,7 @@ impl Carrier<'_> {
         }
         if self.lost.is_some() {
             let message = format!("ended by signal {signal} while the connection was lost");
-            return Err(Error::new(Kind::Unreachable, message).hint(back(&self.exec)));
+            return Err(Error::new(Kind::Unreachable, message).hint(back(&self.running)));
         }
         self.shared.remote().signal(signals::number(signal))
     }

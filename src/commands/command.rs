@@ -147,7 +147,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
         return detach(session, &create);
     }
     let remote = Remote::create(session.max()?, &create)?;
-    let id = remote.exec.id;
+    let id = remote.running.id;
     if terminal && has_terminal(session) {
         if let End::Exit(exit) = carry(session, remote, How::Terminal(true))? {
             ended(session, id, &exit);

@@ -57,6 +57,12 @@ const REPLACE: Flag = Flag {
     value: word(""),
     help: packed!("cancel deploys of the app that are under way"),
 };
+const NO_CACHE: Flag = Flag {
+    long: word("no-cache"),
+    short: None,
+    value: word(""),
+    help: packed!("build without what former builds have left"),
+};
 
 /// `rig deploy`.
 pub const DEPLOY: Command = Command {
@@ -81,7 +87,17 @@ pub const DEPLOY: Command = Command {
         help: packed!("the directory (else this one), or a .tar.gz; `-`: from standard input"),
         required: false,
     }],
-    flags: &[&session::APP, &session::NETWORK, &CREATE, &LINK, &DETACH, &REPLACE, &DRY_RUN, &EXPLAIN],
+    flags: &[
+        &session::APP,
+        &session::NETWORK,
+        &CREATE,
+        &LINK,
+        &DETACH,
+        &REPLACE,
+        &NO_CACHE,
+        &DRY_RUN,
+        &EXPLAIN,
+    ],
     examples: packed![
         ("This directory, as its rig.json says", "rig deploy"),
         (
@@ -121,9 +137,9 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
     let (began, started) = (SystemTime::now(), Instant::now());
     let deadline = session.limit.map(|limit| started + limit);
     let created = if is_archive {
-        let archive = send::Archive::open(given)?;
+        let archive = send::Archive::open(given, deadline)?;
         let created = create(session, matches, &name, (0, 0))?;
-        archive.send(session, &created)?;
+        archive.send(session, &created, deadline)?;
         created
     } else {
         let tree = walk(&directory)?;
@@ -165,9 +181,9 @@ fn create(
 ) -> Result<Value> {
     let app = members(&[("network", name.network.as_str()), ("app", name.app.as_str())]);
     let ask = |create: bool| {
-        let replace = matches.has(&REPLACE);
+        let (replace, no_cache) = (matches.has(&REPLACE), matches.has(&NO_CACHE));
         let request = format!(
-            "{app},\"create\":{create},\"source_bytes\":{source_bytes},\"files\":{files},\"replace\":{replace}}}"
+            "{app},\"create\":{create},\"source_bytes\":{source_bytes},\"files\":{files},\"replace\":{replace},\"no_cache\":{no_cache}}}"
         );
         decode::<Value>(&session.max()?.ask("deploy:create", request)?)
     };

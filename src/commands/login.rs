@@ -13,8 +13,9 @@ use crate::store::config::{self, Config, Context, Place};
 use crate::store::vault::Vault;
 use crate::sys::files::GUARD;
 use crate::term::prompt;
-use crate::wire::auth::Session as Info;
+use crate::view::text;
 use miniserde::Serialize;
+use miniserde::json::Value;
 use std::sync::Arc;
 use std::{env, fs};
 
@@ -297,13 +298,20 @@ fn whoami(session: &Session, _: &Matches) -> Result<()> {
     let token_source = if session.token().is_some() { "RIG_TOKEN" } else { "store" };
     let max = session.max()?;
     let url = max.url.to_string();
-    let info: Info = decode(&max.ask("session:show", "{}".to_owned())?)?;
+    let info: Value = decode(&max.ask("session:show", "{}".to_owned())?)?;
     let context = match token_source {
         "store" => config.on(&url).filter(|_| session.context_name().is_none()).cloned().or(context),
         _ => None,
     };
     let context = context.map(|context| context.name);
-    let who = Who { user: info.user, url, context, url_source, token_source, expires_at: info.expires_at };
+    let who = Who {
+        user: text(&info, "user"),
+        url,
+        context,
+        url_source,
+        token_source,
+        expires_at: text(&info, "expires_at"),
+    };
     if session.output.json {
         return session.output.document(&who);
     }

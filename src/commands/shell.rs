@@ -91,7 +91,7 @@ fn run(session: &Session, matches: &Matches) -> Result<()> {
             Remote::create(session.max()?, &create)?
         }
     };
-    let id = remote.exec.id;
+    let id = remote.running.id;
     match carry(session, remote, How::Terminal(!matches.has(&NO_ESCAPE)))? {
         End::Exit(exit) => ended(session, id, &exit),
         End::Left => {}
@@ -116,7 +116,7 @@ fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
     }
     let number = super::id(id, "session", "sessions")?;
     let remote = Remote::attach(session.max()?, number)?;
-    if !remote.exec.tty {
+    if !remote.running.tty {
         return Err(Error::new(Kind::Conflict, format!("session {id} has no terminal: it is a command"))
             .hint(format!("end it with `rig delete session {id}`")));
     }

@@ -8,10 +8,10 @@ use crate::packed::{packed, word};
 use crate::session::{self, Session};
 use crate::sys::terminal;
 use crate::time::parse_duration;
-use crate::view::{Field, Show, field, items, record, table};
-use crate::wire::metrics::{self, Sample};
+use crate::view::{Field, Show, at, field, items, number, record, table};
+use crate::wire::metrics;
 use crate::wire::{app, deploy, network};
-use miniserde::json::Value;
+use miniserde::json::{Number, Object, Value};
 use std::path::Path;
 
 /// `--history`.
@@ -220,30 +220,32 @@ fn history(session: &Session, query: &metrics::Query) -> Result<()> {
     if session.output.json {
         return session.output.raw_json(&answer);
     }
-    let history: metrics::History = decode(&answer)?;
-    let size = history.samples.len().div_ceil(ROWS).max(1);
-    let samples: Vec<_> = history.samples.rchunks(size).rev().filter_map(together).collect();
+    let mut history: Object = decode(&answer)?;
+    let Some(Value::Array(samples)) = history.get_mut("samples") else { return Ok(()) };
     if samples.is_empty() {
         session.output.note("nothing was measured in that time");
         return Ok(());
     }
-    let rows: Value = decode(&miniserde::json::to_string(&metrics::History { samples, ..history }))?;
-    show(session, &rows, &[(SAMPLE_FIELDS, "samples")])
+    let size = samples.len().div_ceil(ROWS);
+    *samples = samples.rchunks(size).rev().map(together).collect();
+    show(session, &Value::Object(history), &[(SAMPLE_FIELDS, "samples")])
 }
 
 /// Several steps as one.
-fn together(samples: &[Sample]) -> Option<Sample> {
-    let (mut sum, rest) = samples.split_first().map(|(first, rest)| (first.clone(), rest))?;
-    for one in rest {
-        sum.time.clone_from(&one.time);
-        sum.cpu += one.cpu;
-        sum.memory = sum.memory.max(one.memory);
-        sum.requests += one.requests;
-        sum.errors += one.errors;
-        sum.p95_us = sum.p95_us.max(one.p95_us);
+fn together(samples: &[Value]) -> Value {
+    let of = |name| samples.iter().filter_map(move |sample| at(sample, name).and_then(number));
+    let mut sum = samples.last().cloned().unwrap_or(Value::Null);
+    let Value::Object(row) = &mut sum else { return sum };
+    for (name, value) in row.iter_mut() {
+        let together = match name.as_str() {
+            "cpu" => of("cpu").sum::<u64>().checked_div(samples.len() as u64),
+            "memory" | "p95_us" => of(name).max(),
+            "requests" | "errors" => Some(of(name).sum()),
+            _ => continue,
+        };
+        *value = together.map_or(Value::Null, |number| Value::Number(Number::U64(number)));
     }
-    sum.cpu /= samples.len() as u64;
-    Some(sum)
+    sum
 }
 
 fn network(session: &Session, matches: &Matches) -> Result<()> {
@@ -295,4 +297,27 @@ fn sections(session: &Session, answer: &Value, sections: Sections, columns: Opti
         },
     });
     sections.filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_steps_are_shown_as_one() {
+        let samples = ["9,5,1,0,null", "4,7,2,1,50", "2,6,3,0,30"].map(|row| {
+            let row: Vec<&str> = row.split(',').collect();
+            let [cpu, memory, requests, errors, p95] = row[..] else { return Value::Null };
+            let text = format!(
+                r#"{{"time":"t{cpu}","cpu":{cpu},"memory":{memory},"requests":{requests},"errors":{errors},"p95_us":{p95}}}"#
+            );
+            miniserde::json::from_str(&text).unwrap_or(Value::Null)
+        });
+        let sum = "{\"cpu\":5,\"errors\":1,\"memory\":7,\"p95_us\":50,\"requests\":6,\"time\":\"t2\"}";
+        assert_eq!(miniserde::json::to_string(&together(&samples)), sum);
+        assert_eq!(
+            miniserde::json::to_string(&together(&samples[..1])),
+            miniserde::json::to_string(&samples[0])
+        );
+    }
 }

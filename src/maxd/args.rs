@@ -38,6 +38,7 @@ Flags of `maxd serve`:
   --source-limit SIZE   the largest source of a deploy (1GiB)
   --keep-releases N     how many releases of an app are kept, those that served (10) …
   --keep-bytes SIZE     … as long as they take no more than this together (5GiB)
+  --cache-bytes SIZE    how much an app's builds may leave for the next ones (2GiB)
   --access-lifetime T   how long an access token is good (15m); rig renews it by itself
   --trash TIME          how long what is deleted can be restored (7d); 0 deletes at once
   --log-keep TIME       how long log lines are kept (7d)
@@ -95,6 +96,8 @@ pub struct Serve {
     pub source_limit: u64,
     /// `--keep-…`.
     pub releases: Retention,
+    /// `--cache-bytes`.
+    pub cache_bytes: u64,
     /// `--access-lifetime`.
     pub access_lifetime: Duration,
     /// `--trash`.
@@ -141,6 +144,7 @@ struct Given {
     source_limit: Option<u64>,
     keep_releases: Option<u64>,
     keep_bytes: Option<u64>,
+    cache_bytes: Option<u64>,
     access_lifetime: Option<Duration>,
     trash: Option<Duration>,
     keep: Keep,
@@ -168,6 +172,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
             Arg::Long("ready-file") => given.ready_file = Some(parser.value().map_err(wrong)?.into()),
             Arg::Long("source-limit") => given.source_limit = Some(size(&text(&mut parser)?)?),
             Arg::Long("keep-releases") => given.keep_releases = Some(releases(&text(&mut parser)?)?),
+            Arg::Long("cache-bytes") => given.cache_bytes = Some(size(&text(&mut parser)?)?),
             Arg::Long("keep-bytes") => given.keep_bytes = Some(size(&text(&mut parser)?)?),
             Arg::Long("access-lifetime") => given.access_lifetime = Some(lifetime(&text(&mut parser)?)?),
             Arg::Long("trash") => given.trash = Some(trash(&text(&mut parser)?)?),
@@ -214,6 +219,7 @@ fn command(given: Given) -> Result<Command> {
                     releases: given.keep_releases.unwrap_or(10),
                     bytes: given.keep_bytes.unwrap_or(5 << 30),
                 },
+                cache_bytes: given.cache_bytes.unwrap_or(2 << 30),
                 access_lifetime: given.access_lifetime.unwrap_or(ACCESS),
                 trash: given.trash.unwrap_or(TRASH),
                 keep: given.keep,

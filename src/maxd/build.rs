@@ -1,8 +1,10 @@
 //! Runs a release's build commands, and its release command, in its directory and through the runtime.
 //!
-//! What package managers download is kept in `cache` beside the release, so that the
-//! next build of the app is faster.
+//! What package managers download and install is kept for the next build of the app, which
+//! installs nothing when nothing has changed of what it depends on.
 
+use super::cache::Cache;
+use super::cache::install::Install;
 use super::instance;
 use super::line::NewLine;
 use super::plan::Limits;
@@ -10,15 +12,21 @@ use super::pump::Journal;
 use super::runtime::{Runtime, Streams, Task, shell};
 use super::supervisor::Release;
 use crate::error::{Error, Kind, Result};
+use crate::time::human;
 use crate::wire::deploy::State;
 use crate::wire::log::Source;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long one command may take.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// How long one may take that tells versions, and how much it may say.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_MAX: u64 = 64 << 10;
 
 /// How long a command that took too long may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -30,6 +38,7 @@ pub async fn build(
     release: &Release,
     runtime: &dyn Runtime,
     lines: &mpsc::Sender<NewLine>,
+    cache: &Cache,
 ) -> Result<()> {
     let journal = Journal::new(release, None, lines);
     if phase == State::Releasing {
@@ -40,35 +49,104 @@ pub async fn build(
         let task = Task { argv, streams: Streams::Output, dir, writable, env, app, limits };
         return carry_out(command, task, runtime, &journal, TIMEOUT).await;
     }
-    for command in &release.plan.build {
-        run(command, release, runtime, &journal, TIMEOUT).await?;
+    let build = Build { release, runtime, journal, cache, limit: TIMEOUT };
+    let built = build.all().await;
+    if let Err(error) = cache.tidy().await {
+        say!("cannot clear up the cache of a build: {error}");
     }
-    Ok(())
+    built
 }
 
-async fn run(
-    command: &str,
-    release: &Release,
-    runtime: &dyn Runtime,
-    journal: &Journal,
+/// One build.
+struct Build<'a> {
+    release: &'a Release,
+    runtime: &'a dyn Runtime,
+    journal: Journal,
+    cache: &'a Cache,
+    /// How long one command may take.
     limit: Duration,
-) -> Result<()> {
-    let cache = release.dir.with_file_name("cache");
-    tokio::fs::create_dir_all(&cache)
-        .await
-        .map_err(|error| Error::io("create", &cache.to_string_lossy(), &error))?;
-    let env = environment(&cache, release.env.open()?);
-    let (dir, limits) = (release.dir.clone(), Limits::default());
-    let task = Task {
-        argv: shell(command),
-        streams: Streams::Output,
-        dir,
-        writable: vec![cache],
-        env,
-        app: None,
-        limits,
-    };
-    carry_out(command, task, runtime, journal, limit).await
+}
+
+impl Build<'_> {
+    async fn all(&self) -> Result<()> {
+        let commands = &self.release.plan.build;
+        let (dir, known) = (self.release.dir.clone(), commands.clone());
+        let found = tokio::task::spawn_blocking(move || Install::find(&dir, &known)).await;
+        let done = match found.unwrap_or(Ok(None))? {
+            Some(install) => self.install(install).await?,
+            None => 0,
+        };
+        self.run(commands.get(done..).unwrap_or_default()).await
+    }
+
+    async fn run(&self, commands: &[String]) -> Result<()> {
+        for command in commands {
+            let task = self.task(command).await?;
+            carry_out(command, task, self.runtime, &self.journal, self.limit).await?;
+        }
+        Ok(())
+    }
+
+    async fn task(&self, command: &str) -> Result<Task> {
+        let (dir, cache) = (self.release.dir.clone(), self.cache.downloads().await?);
+        let env = environment(&cache, self.release.env.open()?);
+        let (argv, writable, limits) = (shell(command), vec![cache], Limits::default());
+        Ok(Task { argv, streams: Streams::Output, dir, writable, env, app: None, limits })
+    }
+
+    /// Installs packages, or takes what an earlier build has installed; tells how many of the commands
+    /// are done.
+    async fn install(&self, install: Install) -> Result<usize> {
+        let commands = self.release.plan.build.get(..install.commands).unwrap_or_default();
+        let Install { directory, commands: all, spared, .. } = install;
+        if let Some(why) = install.unfit {
+            self.run(commands).await?;
+            self.say(format!("{directory} is not kept for the next release: {why}")).await;
+            return Ok(all);
+        }
+        // Where no version can be told the commands will say why.
+        let Some(versions) = self.answer(install.versions).await else { return Ok(0) };
+        let (dir, number) = (&self.release.dir, self.release.number);
+        let key = install.key(&versions, &self.release.env);
+        match self.cache.reuse(&key, dir, directory).await {
+            Ok(Some(from)) => {
+                self.say(format!("dependencies unchanged: reusing {directory} of release {from}")).await;
+                return Ok(spared);
+            }
+            Ok(None) => {}
+            Err(error) => self.say(format!("{directory} of an earlier release can't be used: {error}")).await,
+        }
+        self.run(commands).await?;
+        let started = Instant::now();
+        let kept = match self.cache.keep(&key, dir, number, directory).await {
+            Ok(bytes) => {
+                let took = human(started.elapsed());
+                format!("kept {directory} for the next release ({bytes} bytes) in {took}")
+            }
+            Err(error) => format!("{directory} is not kept for the next release: {error}"),
+        };
+        self.say(kept).await;
+        Ok(all)
+    }
+
+    async fn say(&self, text: String) {
+        self.journal.write(Source::Build, text).await;
+    }
+
+    /// What a command that does not fail writes.
+    async fn answer(&self, command: &str) -> Option<Vec<u8>> {
+        let mut job = self.runtime.start(self.task(command).await.ok()?).await.ok()?;
+        let (out, mut err) = job.outputs()?;
+        let (mut answer, mut sink) = (Vec::new(), tokio::io::sink());
+        let mut out = out.take(ANSWER_MAX);
+        let all = async {
+            let (read, _) = tokio::join!(out.read_to_end(&mut answer), tokio::io::copy(&mut err, &mut sink));
+            let exit = job.wait().await;
+            read.is_ok() && exit.code == 0
+        };
+        let fine = timeout(ANSWER_WITHIN, all).await.unwrap_or(false);
+        fine.then_some(answer)
+    }
 }
 
 async fn carry_out(
@@ -135,6 +213,7 @@ mod tests {
     use crate::maxd::plan::{Health, Plan, Run};
     use crate::maxd::runtime::process::Process;
     use crate::maxd::secrets::Environment;
+    use std::sync::Arc;
 
     /// Runs the commands; what the log got, and how it ended.
     async fn build_with(commands: &[&str], limit: Duration) -> (Vec<String>, Result<()>) {
@@ -163,9 +242,14 @@ mod tests {
             texts
         });
         let runtime = Process::plain().unwrap();
+        let cache = Cache::new(temp.path().to_owned(), 1 << 20, Arc::default());
         let result = match limit {
-            TIMEOUT => super::build(State::Building, &release, &runtime, &lines).await,
-            _ => run(commands[0], &release, &runtime, &Journal::new(&release, None, &lines), limit).await,
+            TIMEOUT => super::build(State::Building, &release, &runtime, &lines, &cache).await,
+            _ => {
+                let journal = Journal::new(&release, None, &lines);
+                let build = Build { release: &release, runtime: &runtime, journal, cache: &cache, limit };
+                build.all().await
+            }
         };
         drop(lines);
         (reader.await.unwrap(), result)

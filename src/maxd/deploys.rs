@@ -118,8 +118,11 @@ impl Platform {
                 }
                 let app = find_app(t, &asks, &request.network, name.as_str())?;
                 t.execute(
-                    "INSERT INTO deploys(app, user, state, created_app, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![app.id, asks.user, word(State::Uploading), created.is_some(), rfc3339(SystemTime::now())],
+                    "INSERT INTO deploys(app, user, state, created_app, created_at, no_cache) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        app.id, asks.user, word(State::Uploading), created.is_some(), rfc3339(SystemTime::now()),
+                        request.no_cache.unwrap_or(false)
+                    ],
                 )
                 .map_err(explain)?;
                 let id = t.last_insert_rowid();

@@ -23,6 +23,7 @@ pub mod args;
 mod audit;
 pub mod auth;
 pub mod build;
+mod cache;
 mod config;
 pub mod console;
 pub mod contents;

@@ -103,6 +103,8 @@ pub struct Platform {
     pub contents: Arc<Contents>,
     /// Which releases stay.
     pub keep: Retention,
+    /// How much an app's builds may leave for the next ones, in bytes.
+    pub cache_bytes: u64,
     /// What starts, stops and scales apps at the moment.
     pub lifecycle: Lifecycle,
     /// Commands and shells.

@@ -376,6 +376,13 @@ impl Environment {
         Environment { plain, sealed: None }
     }
 
+    /// What tells it from others: names and values, these as they are sealed.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let plain = self.plain.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let sealed = self.sealed.iter().flat_map(|locked| &locked.secrets);
+        plain.chain(sealed.flat_map(|one| [one.name.as_bytes(), one.bytes.as_slice()]))
+    }
+
     /// All of it, for a program that is started now.
     pub fn open(&self) -> Result<Vec<(String, String)>> {
         let mut all = self.plain.clone();

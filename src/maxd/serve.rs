@@ -254,6 +254,7 @@ async fn assemble(
         deploys,
         contents,
         keep: args.releases,
+        cache_bytes: args.cache_bytes,
         lifecycle: Default::default(),
         alerts,
         webhooks,

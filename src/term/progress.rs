@@ -11,18 +11,18 @@ const PLAIN: Duration = Duration::from_secs(5);
 /// Between two redraws.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// An upload of a known size.
+/// An upload.
 pub struct Progress<'a> {
     output: &'a Output,
-    total: u64,
+    total: Option<u64>,
     started: Instant,
     shown: Instant,
     drawn: bool,
 }
 
 impl<'a> Progress<'a> {
-    /// Nothing of `total` bytes is done at `now`.
-    pub fn new(output: &'a Output, total: u64, now: Instant) -> Progress<'a> {
+    /// Nothing of `total` bytes, if that is known, is done at `now`.
+    pub fn new(output: &'a Output, total: Option<u64>, now: Instant) -> Progress<'a> {
         Progress { output, total, started: now, shown: now, drawn: false }
     }
 
@@ -42,11 +42,11 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Takes the line away and says how long it took.
-    pub fn finish(&mut self, now: Instant) {
+    /// Takes the line away and says how long it took to do `done` bytes.
+    pub fn finish(&mut self, done: u64, now: Instant) {
         self.clear();
         let took = now.duration_since(self.started);
-        self.output.note(&format!("uploaded {} in {}", bytes(self.total), human(took)));
+        self.output.note(&format!("uploaded {} in {}", bytes(done), human(took)));
     }
 
     fn clear(&mut self) {
@@ -63,9 +63,10 @@ impl Drop for Progress<'_> {
 }
 
 /// `12.0 MiB of 40.0 MiB (30%), 4.0 MiB/s, 7s left`: short enough for 60 columns.
-fn describe(done: u64, total: u64, elapsed: Duration) -> String {
+fn describe(done: u64, total: Option<u64>, elapsed: Duration) -> String {
     let millis = (elapsed.as_millis() as u64).max(1);
     let rate = done.saturating_mul(1000) / millis;
+    let Some(total) = total else { return format!("{}, {}/s", bytes(done), bytes(rate)) };
     let percent = done.saturating_mul(100) / total.max(1);
     let left = total.saturating_sub(done).checked_div(rate);
     let left =
@@ -80,9 +81,10 @@ mod tests {
     #[test]
     fn progress_says_bytes_rate_and_what_remains() {
         let mib = 1024 * 1024;
-        let text = describe(12 * mib, 40 * mib, Duration::from_secs(3));
+        let text = describe(12 * mib, Some(40 * mib), Duration::from_secs(3));
         assert_eq!(text, "12.0 MiB of 40.0 MiB (30%), 4.0 MiB/s, 7.0s left");
-        assert_eq!(describe(0, 10, Duration::ZERO), "0 B of 10 B (0%), 0 B/s");
-        assert_eq!(describe(0, 0, Duration::ZERO), "0 B of 0 B (0%), 0 B/s");
+        assert_eq!(describe(12 * mib, None, Duration::from_secs(3)), "12.0 MiB, 4.0 MiB/s");
+        assert_eq!(describe(0, Some(10), Duration::ZERO), "0 B of 10 B (0%), 0 B/s");
+        assert_eq!(describe(0, Some(0), Duration::ZERO), "0 B of 0 B (0%), 0 B/s");
     }
 }

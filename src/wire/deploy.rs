@@ -17,6 +17,8 @@ pub struct Create {
     pub files: u64,
     /// Whether the app's deploys that are under way are cancelled first.
     pub replace: Option<bool>,
+    /// Whether the build uses nothing that former builds have left.
+    pub no_cache: Option<bool>,
 }
 
 /// `deploy:status` and `deploy:cancel`.

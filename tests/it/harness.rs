@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub struct Max {
     flags: Vec<String>,
     disk: Option<u32>,
     trial: &'static str,
+    tools: Option<TempDir>,
 }
 
 impl Max {
@@ -42,14 +44,38 @@ impl Max {
         Max::with_trial(flags, "")
     }
 
-    /// Starts one with both.
-    pub fn with_trial(flags: &[&str], trial: &'static str) -> Max {
-        let dir = tempfile::tempdir().unwrap();
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut max =
-            Max { dir, url: String::new(), apps_url: String::new(), child: None, flags, disk: None, trial };
+    /// Starts one with these shell scripts before what is in its `PATH`. They lie where a sandbox
+    /// shows them.
+    pub fn with_tools(flags: &[&str], tools: &[(&str, &str)]) -> Max {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        for (name, script) in tools {
+            let file = dir.path().join(name);
+            fs::write(&file, format!("#!/bin/sh\n{script}")).unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let mut max = Max::set_up(flags, "");
+        max.tools = Some(dir);
         max.serve();
         max
+    }
+
+    /// Where its tools are.
+    pub fn tools(&self) -> &Path {
+        self.tools.as_ref().unwrap().path()
+    }
+
+    /// Starts one with both.
+    pub fn with_trial(flags: &[&str], trial: &'static str) -> Max {
+        let mut max = Max::set_up(flags, trial);
+        max.serve();
+        max
+    }
+
+    fn set_up(flags: &[&str], trial: &'static str) -> Max {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (url, apps_url) = (String::new(), String::new());
+        Max { dir, url, apps_url, child: None, flags, disk: None, trial, tools: None }
     }
 
     /// Starts one whose data directory is a file system of so many MiB, in a mount
@@ -63,7 +89,8 @@ impl Max {
         fs::create_dir(dir.path().join("data")).unwrap();
         let (url, apps_url) = (String::new(), String::new());
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut max = Max { dir, url, apps_url, child: None, flags, disk: Some(mebibytes), trial: "" };
+        let mut max =
+            Max { dir, url, apps_url, child: None, flags, disk: Some(mebibytes), trial: "", tools: None };
         max.serve();
         Some(max)
     }
@@ -99,6 +126,11 @@ impl Max {
         };
         let log =
             fs::OpenOptions::new().append(true).create(true).open(self.dir.path().join("maxd.log")).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let path = match &self.tools {
+            Some(tools) => format!("{}:{path}", tools.path().display()),
+            None => path,
+        };
         let child = self
             .maxd()
             .args(["serve", "--domain", "localhost", "--data"])
@@ -113,6 +145,7 @@ impl Max {
             .arg(&ready)
             .args(&self.flags)
             .env("MAXD_TEST", self.trial)
+            .env("PATH", path)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -142,6 +175,11 @@ impl Max {
     /// The flags of the next start.
     pub fn reflag(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
+    /// `MAXD_TEST` at the next start.
+    pub fn retrial(&mut self, words: &'static str) {
+        self.trial = words;
     }
 
     /// What maxd has written.

@@ -18,9 +18,20 @@ fn long() -> &'static str {
     Box::leak("x".repeat(1025).into_boxed_str())
 }
 
+/// A part of a path that is too long.
+fn part() -> &'static str {
+    &long()[..256]
+}
+
+/// A path that lies too deep.
+fn deep() -> &'static str {
+    Box::leak(["d"; 129].join("/").into_boxed_str())
+}
+
 /// What is refused, of what, and why.
 fn table() -> Vec<(Vec<Entry>, String, &'static str)> {
     let out = "it is a symbolic link that leads out of the tree, to ";
+    let deep_shown: &str = Box::leak(format!("{}…", &deep()[..200]).into_boxed_str());
     let cases: Vec<(Vec<Entry>, &str, &str)> = vec![
         (vec![F("/etc/passwd")], "/etc/passwd", "its path is absolute"),
         (vec![D("/")], "/", "its path is absolute"),
@@ -33,6 +44,9 @@ fn table() -> Vec<(Vec<Entry>, String, &'static str)> {
         (vec![L("a/../../l", "x")], "a/../../l", "its path has '..'"),
         (vec![F("a\u{1b}[31m/../b")], "a\u{fffd}[31m/../b", "its path has '..'"),
         (vec![F(long())], "", "its path is longer than 1024 bytes"),
+        (vec![F(part())], "", "a part of its path is longer than 255 bytes"),
+        (vec![L(part(), "x")], "", "a part of its path is longer than 255 bytes"),
+        (vec![D(deep())], deep_shown, "its path has more than 128 parts"),
         (vec![F("a"), F("a")], "a", "its name occurs twice"),
         (vec![D("a"), D("a")], "a", "its name occurs twice"),
         (vec![L("a", "b"), F("a")], "a", "its name occurs twice"),
@@ -86,7 +100,7 @@ fn manifest(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// A header block that no library would write.
-fn header(kind: u8, name: &str, link: &str, size: usize) -> Vec<u8> {
+pub fn header(kind: u8, name: &str, link: &str, size: usize) -> Vec<u8> {
     let mut block = [0_u8; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
     block[100..107].copy_from_slice(b"0000644");
@@ -126,12 +140,16 @@ fn archive(entries: &[Entry]) -> Vec<u8> {
     gzip(&bytes)
 }
 
+/// A gzip whose header holds a name that does not end.
+fn endless_name() -> Vec<u8> {
+    [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 255][..], &[b'x'; 1 << 20]].concat()
+}
+
 #[test]
 fn archives_and_manifests_are_refused_the_same_in_the_same_words() {
     let max = Max::start();
     let ann = Sender::new(&max, "ann", "blue");
     let cases = table();
-    assert!(cases.len() * 2 >= 60);
     for (entries, why, path) in cases {
         let deploy = ann.begin();
         let refused = ann.refused(&max, deploy, "manifest", &manifest(&entries));
@@ -172,6 +190,20 @@ fn what_is_no_manifest_is_refused() {
     malformed(&format!("full\0base {empty}\0"), ": it begins twice");
     malformed("full\0d 0755 a\0", " at 'd 0755 a'");
     malformed("full\0d 789 a\0", " at 'd 789 a'");
+    malformed("full\0d 4755 a\0", " at 'd 4755 a'");
+    malformed(&format!("full\0f 4755 0 {empty} a\0"), " at 'f 4755 0 e3b0c44298fc1c149afbf4c8996fb92'");
+    malformed(
+        &format!("full\0f 644 0 {} a\0", empty.to_uppercase()),
+        " at 'f 644 0 E3B0C44298FC1C149AFBF4C8996FB924'",
+    );
+    malformed(
+        &format!("full\0f 644 18446744073709551616 {empty} a\0"),
+        " at 'f 644 18446744073709551616 e3b0c44298fc1'",
+    );
+    malformed(&format!("full\0f 644 0x1 {empty} a\0"), " at 'f 644 0x1 e3b0c44298fc1c149afbf4c8996fb9'");
+    malformed("full\0h a\0b\0", " at 'h a'");
+    malformed("full\0p 644 a\0", " at 'p 644 a'");
+    malformed("full\0\u{1b}[31m\0", " at '\u{fffd}[31m'");
     malformed("full\0d 755 \0", " at 'd 755 '");
     malformed("full\0x 755 a\0", " at 'x 755 a'");
     malformed("full\0f 644 1 ABC a\0", " at 'f 644 1 ABC a'");
@@ -211,7 +243,10 @@ fn what_is_no_manifest_is_refused() {
     let many: String = (0..200_001).map(|n| format!("d 755 d{n:06}\0")).collect();
     let most = "the manifest has more than 200000 files and directories, from 'd200000' on";
     refuse(&format!("full\0{many}. {empty}\0"), 413, most);
-    let names: String = (0..33_000).map(|n| format!("d 755 {n:01020}\0")).collect();
+    let above = ["0"; 3].map(|digit| digit.repeat(250));
+    let mut names: String = (1..=3).map(|parts| format!("d 755 {}\0", above[..parts].join("/"))).collect();
+    let above = above.join("/");
+    names.extend((0..33_500).map(|n| format!("d 755 {above}/{n:0250}\0")));
     let found = ann.refused(&max, deploy, "manifest", &gzip(format!("full\0{names}").as_bytes()));
     let begin = "the manifest has more than 33554432 bytes of names, from '000";
     assert!(found.0 == 413 && found.2.starts_with(begin), "{}", found.2);
@@ -221,6 +256,11 @@ fn what_is_no_manifest_is_refused() {
     let whole = files.full();
     let refused = |body: &[u8]| ann.refused(&max, deploy, "manifest", body);
     assert_eq!(refused(b"full\0").2, cut);
+    assert_eq!(refused(&endless_name()).2, "the manifest is malformed: gzip header field too long");
+    let twice = refused(&[whole.clone(), whole.clone()].concat());
+    assert_eq!(twice.2, "the manifest is malformed: something follows its end");
+    let behind = refused(&[&whole, &b"garbage, garbage"[..]].concat());
+    assert_eq!(behind.2, "the manifest is malformed: invalid gzip header");
     let garbage = refused(b"garbage, garbage, garbage");
     assert!(garbage.0 == 400 && garbage.2.starts_with("the manifest is malformed: "), "{}", garbage.2);
     for length in 0..whole.len() {
@@ -286,6 +326,17 @@ fn what_are_no_contents_is_refused() {
     refuse(&gzip(&[header(b'0', &format!("{hash}.{}", u64::MAX), "", 1), vec![0; 1024]].concat()), changed);
     malformed(&[vec![0; 1024], b"x".to_vec()].concat(), "something follows their end");
     malformed(&vec![0; 2 << 20], "their padding is too long");
+    let mut no_sum = whole.clone();
+    no_sum[whole.len() - 6] ^= 1;
+    refuse(&no_sum, cut);
+    for (body, why) in [
+        (endless_name(), "gzip header field too long"),
+        (b"garbage, garbage, garbage".to_vec(), "invalid gzip header"),
+        ([&whole[..], b"garbage, garbage"].concat(), "invalid gzip header"),
+        ([&whole[..], &tar(&[(hash.clone(), b"x")])].concat(), "something follows their end"),
+    ] {
+        refuse(&body, &format!("the contents are malformed: {why}"));
+    }
     assert_eq!(ann.send(&max, deploy, "manifest", &files.delta(&files))["missing"], "0");
     assert_eq!(fs::read_dir(max.data().join("contents/1/partial")).unwrap().count(), 0);
 }

@@ -1,7 +1,7 @@
 //! Published projects, deployed as they are, inside the sandbox and outside of it.
 //! `make test-real` runs these: they need Node, Python and their package registries.
 
-use crate::harness::{Max, Rig, text, wait_for};
+use crate::harness::{Max, Rig, project, text, wait_for};
 use crate::trees;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -257,4 +257,109 @@ fn more_than_twenty_thousand_files_arrive_as_they_are_in_little_memory() {
     assert!(said.contains("sending 1 of "), "{said}");
     let (_, said) = trees::arrives(&max, &rig, dir.path(), 3);
     assert!(said.contains("nothing is sent: Max has every file\n"), "{said}");
+}
+
+/// Deploys it again and again; tells the build's log, and says how long it took.
+fn again(rig: &Rig, project: &Path, what: &str) -> String {
+    let started = std::time::Instant::now();
+    let path = project.to_str().unwrap();
+    let deploy = ["deploy", path, "-a", "web", "-n", "blue", "--create", "--timeout", "15m"];
+    let release = rig.json(&deploy)["release"].as_u64().unwrap();
+    let log = rig.ok(&["logs", "build", "web.blue", "--release", &release.to_string(), "--tail", "10000"]);
+    eprintln!("release {release}, {what}: {:.1} s", started.elapsed().as_secs_f64());
+    log
+}
+
+#[test]
+#[ignore = "needs npm and its registry: make test-real"]
+fn the_second_deploy_of_a_node_project_installs_nothing_and_downloads_nothing() {
+    let manifest = r#"{"name":"shop","version":"1.0.0","scripts":{"start":"node server.js","build":"node build.js"},
+        "dependencies":{"express":"4.21.2"},"devDependencies":{"webpack":"5.99.9"}}"#;
+    let server = "const app = require('express')(), text = require('./text.json');\n\
+                  app.get('/', (_, answer) => answer.send(text));\napp.listen(process.env.PORT, '127.0.0.1');\n";
+    let build = |text: &str| {
+        let write = format!("require('fs').writeFileSync('text.json', JSON.stringify('{text}'));\n");
+        // The build writes into what was installed.
+        write + "require('fs').appendFileSync('node_modules/express/index.js', '// built\\n');\n"
+    };
+    let files = [("package.json", manifest), ("server.js", server), ("build.js", &build("one"))];
+    let dir = project(&files);
+    tool(dir.path(), &["npm", "install", "--package-lock-only", "--no-audit", "--no-fund"]);
+    for isolation in ["auto", "none"] {
+        fs::write(dir.path().join("build.js"), build("one")).unwrap();
+        let max = Max::with(&["--isolation", isolation]);
+        let rig = max.rig("ada");
+        rig.ok(&["create", "network", "blue"]);
+        let log = again(&rig, dir.path(), "npm, the first");
+        assert!(
+            log.contains("$ npm ci\n") && log.contains("\nkept node_modules for the next release"),
+            "{log}"
+        );
+        fs::write(dir.path().join("build.js"), build("two")).unwrap();
+        let log = again(&rig, dir.path(), "npm, other sources");
+        assert!(log.contains("reusing node_modules of release 1\n") && !log.contains("npm ci"), "{log}");
+        assert_eq!(max.get(HOST, "/"), (200, "two".to_owned()));
+        for release in [1, 2] {
+            let path = max.data().join(format!("apps/1/{release}/node_modules/express/index.js"));
+            assert_eq!(fs::read_to_string(path).unwrap().matches("// built").count(), 1);
+        }
+        rig.ok(&["rollback", "app", "web.blue", "--to", "1"]);
+        assert_eq!(max.get(HOST, "/"), (200, "one".to_owned()));
+        // What is installed anew comes from what was downloaded.
+        rig.ok(&["create", "var", "npm_config_offline=true", "-a", "web.blue"]);
+        let log = again(&rig, dir.path(), "npm, installed anew without the network");
+        assert!(log.contains("$ npm ci\n\nadded "), "{log}");
+        assert_eq!(max.get(HOST, "/"), (200, "two".to_owned()));
+    }
+}
+
+#[test]
+#[ignore = "needs pip and its registry: make test-real"]
+fn the_second_deploy_of_a_python_project_installs_nothing() {
+    let app = |text: &str| {
+        format!(
+            "from flask import Flask\napp = Flask(__name__)\n\n@app.route('/')\ndef page():\n    return '{text}'\n"
+        )
+    };
+    let needs = "flask==3.1.0\ngunicorn==23.0.0\nsqlalchemy==2.0.40\n";
+    let dir = project(&[("requirements.txt", needs), ("app.py", &app("one"))]);
+    for isolation in ["auto", "none"] {
+        fs::write(dir.path().join("app.py"), app("one")).unwrap();
+        fs::write(dir.path().join("requirements.txt"), needs).unwrap();
+        let max = Max::with(&["--isolation", isolation]);
+        let rig = max.rig("ada");
+        rig.ok(&["create", "network", "blue"]);
+        let log = again(&rig, dir.path(), "pip, the first");
+        assert!(log.contains("\nkept .venv for the next release"), "{log}");
+        fs::write(dir.path().join("app.py"), app("two")).unwrap();
+        let log = again(&rig, dir.path(), "pip, other sources");
+        assert!(log.contains("reusing .venv of release 1\n") && !log.contains("pip install"), "{log}");
+        assert_eq!(max.get(HOST, "/"), (200, "two".to_owned()));
+        // gunicorn is a program with the path of its interpreter.
+        sweep_first(&max);
+        rig.ok(&["restart", "app", "web.blue"]);
+        assert_eq!(max.get(HOST, "/"), (200, "two".to_owned()));
+        fs::write(dir.path().join("requirements.txt"), format!("{needs}python-dotenv==1.1.0\n")).unwrap();
+        let log = again(&rig, dir.path(), "pip, one package more");
+        assert!(
+            log.contains("$ .venv/bin/python -m pip install") && log.contains("python-dotenv-1.1.0"),
+            "{log}"
+        );
+        // pip keeps what the registry's answers let it keep.
+        let kept = max.data().join("apps/1/cache/pip");
+        let http = |item: fs::DirEntry| item.file_name().to_str().unwrap().starts_with("http");
+        if fs::read_dir(kept).is_ok_and(|items| items.flatten().any(http)) {
+            let mut downloads = log.lines().filter(|line| line.contains("Downloading "));
+            assert!(log.contains("Using cached flask-3.1.0"), "{log}");
+            assert!(downloads.all(|line| line.contains("python_dotenv")), "{log}");
+        } else {
+            eprintln!("the registry lets pip keep nothing");
+        }
+        assert_eq!(max.get(HOST, "/"), (200, "two".to_owned()));
+    }
+}
+
+/// Removes the first release's files: the second does not need them.
+fn sweep_first(max: &Max) {
+    fs::remove_dir_all(max.data().join("apps/1/1")).unwrap();
 }

@@ -35,7 +35,7 @@ fn arrived(files: &Files, progress: &Value) -> usize {
 }
 
 /// All files below a directory, but for those of SQLite's.
-fn walk(directory: &Path) -> BTreeSet<String> {
+pub fn walk(directory: &Path) -> BTreeSet<String> {
     let (mut rest, mut found) = (vec![directory.to_owned()], BTreeSet::new());
     while let Some(inside) = rest.pop() {
         for item in fs::read_dir(inside).into_iter().flatten().flatten() {
@@ -51,7 +51,7 @@ fn walk(directory: &Path) -> BTreeSet<String> {
 }
 
 /// What contents and manifests of these there should be.
-fn needed<'a>(releases: impl IntoIterator<Item = &'a Files>) -> BTreeSet<String> {
+pub fn needed<'a>(releases: impl IntoIterator<Item = &'a Files>) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for files in releases {
         all.insert(format!("manifests/{}", files.name()));
@@ -64,7 +64,7 @@ fn needed<'a>(releases: impl IntoIterator<Item = &'a Files>) -> BTreeSet<String>
 }
 
 /// There is nothing else, sooner or later.
-fn only(max: &Max, network: u64, needed: &BTreeSet<String>) {
+pub fn only(max: &Max, network: u64, needed: &BTreeSet<String>) {
     let root = max.data().join(format!("contents/{network}"));
     let mut last = BTreeSet::new();
     let deadline = std::time::Instant::now() + crate::harness::PATIENCE;

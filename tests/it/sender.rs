@@ -5,8 +5,8 @@ use crate::harness::{Max, PATIENCE, Rig, wait_for};
 use crate::phx::{Answer, Http, access};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ pub struct Files(BTreeMap<String, Is>);
 
 /// SHA-256 in hexadecimal.
 pub fn sha(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@ use nanorand::{Rng, WyRand};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
@@ -122,6 +123,21 @@ fn a_dry_run_tells_what_max_lacks_and_leaves_nothing() {
     assert_eq!((ran.code, &*ran.stderr), (0, "not known what Max has: network 'green' does not exist\n"));
     assert_eq!(fs::read_dir(world.max.data().join("uploads")).unwrap().count(), 0);
     assert_eq!(world.rig.json(&["list", "apps"])["apps"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_server_that_takes_no_manifests_gets_the_whole() {
+    let mut world = World::new(20, 1000);
+    world.relay = Relay::older(&world.max.url);
+    world.rig.set("RIG_URL", &world.relay.url);
+    for release in [1, 2] {
+        let (said, _) = world.deploy();
+        assert!(said.contains("sending 25 files ("), "{said}");
+        world.is_there(release);
+    }
+    assert_eq!((world.relay.asked("/source"), world.relay.asked("/manifest")), (2, 0));
+    let shown = world.rig.json(&["deploy", &world.path(), "--dry-run", "-a", "web", "-n", "blue"]);
+    assert_eq!((&shown["checked"], &shown["missing"]), (&json!(true), &Value::Null));
 }
 
 #[test]
@@ -263,5 +279,20 @@ fn an_archive_is_taken_as_it_is() {
         .rig
         .run(&[&["deploy", path, "--link"][..], &target].concat())
         .fails(2, "rig: --link is for directories\n  name the directory, or leave it out\n");
+    // Somebody who sends nothing, or nothing more, keeps it for --timeout and not longer.
+    for given in [&b""[..], b"\x1f\x8b"] {
+        let mut command = world.rig.command(&[&["deploy", "-", "--timeout", "1s"][..], &target].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(given).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            (ended.status.code(), &*said),
+            (Some(8), "rig: there was nothing to send in time\n  give it longer with --timeout\n")
+        );
+        drop(stdin);
+    }
     fs::remove_file(archive).unwrap();
 }

@@ -218,6 +218,95 @@ fn long_names_of_both_kinds_work() {
     assert!(error(&archive).ends_with("is refused: its path is longer than 1024 bytes"));
 }
 
+/// Pax's records.
+fn pax(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let rest = format!(" {key}={value}\n");
+        let length =
+            (1..=4).map(|digits| rest.len() + digits).find(|all| all.to_string().len() + rest.len() == *all);
+        text.push_str(&format!("{}{rest}", length.unwrap()));
+    }
+    long(b'x', text.as_bytes())
+}
+
+#[test]
+fn pax_is_read_by_its_lengths() {
+    let odd = "odd\n30 path=\nname";
+    let (temp, result) = unpack_bytes(
+        &gzip(&tar(&[
+            pax(&[("SCHILY.xattr.user.x", "a\nb\n"), ("path", odd), ("size", "1")]),
+            file("short", b"x"),
+            pax(&[("linkpath", odd)]),
+            link("l", "elsewhere"),
+        ])),
+        &LIMITS,
+    );
+    assert_eq!(result.unwrap().len(), 2);
+    let root = temp.path().join("release");
+    assert_eq!(fs::read(root.join(odd)).unwrap(), b"x");
+    assert_eq!(fs::read_link(root.join("l")).unwrap(), Path::new(odd));
+}
+
+#[test]
+fn what_headers_say_of_a_file_may_not_contradict_it() {
+    let x = || file("x", b"x");
+    let path = |path: &str| pax(&[("path", path)]);
+    let raw = |text: &str| long(b'x', text.as_bytes());
+    let global = |text: &str| entry(b'g', "pax_global_header", "", 0o644, text.as_bytes());
+    let unread = "a pax header can't be read";
+    for (entries, why) in [
+        (vec![path("a"), path("b"), x()], "two headers of one kind are about the same file"),
+        (
+            vec![long(b'L', b"a\0"), long(b'L', b"b\0"), x()],
+            "two headers of one kind are about the same file",
+        ),
+        (vec![long(b'L', b"a\0"), path("b"), x()], "two headers say the same of a file"),
+        (vec![pax(&[("path", "a"), ("path", "b")]), x()], "two headers say the same of a file"),
+        (vec![pax(&[("size", "1"), ("size", "1")]), x()], "two headers say the same of a file"),
+        (vec![pax(&[("size", "-1")]), x()], "a pax header has a size that is none"),
+        (vec![pax(&[("size", "18446744073709551616")]), x()], "a pax header has a size that is none"),
+        (vec![raw("8 path=a\n"), x()], unread),
+        (vec![raw("99 path=a\n"), x()], unread),
+        (vec![raw("99999999999999999999 path=a\n"), x()], unread),
+        (vec![raw("5 path=a\n"), x()], unread),
+        (vec![raw("4 =\n"), x()], unread),
+        (vec![raw("+9 path=a\n"), x()], unread),
+        (vec![raw("\n"), x()], unread),
+        (vec![global("10 path=a\n"), x()], "a global header is about one file"),
+        (vec![global("x"), x()], unread),
+        (vec![x(), path("a")], "a header is about a file that does not come"),
+        (vec![x(), long(b'K', b"a\0")], "a header is about a file that does not come"),
+    ] {
+        let place = if entries[0][156] == b'0' { ", at or after 'x'" } else { "" };
+        assert_eq!(error(&entries), format!("the archive is malformed{place}: {why}"));
+    }
+    for (header, path, why) in [
+        (pax(&[("size", "2")]), "x", "its headers say different sizes"),
+        (pax(&[("GNU.sparse.major", "1")]), "x", "it is a sparse file"),
+        (path("../evil"), "../evil", "its path has '..'"),
+        (path("/tmp/evil"), "/tmp/evil", "its path is absolute"),
+        (path("a\0b"), "a\u{fffd}b", "its path has a null byte"),
+        (path(""), "", "it has no name"),
+    ] {
+        assert_eq!(error(&[header, x()]), format!("the archive's '{path}' is refused: {why}"));
+    }
+    let (temp, result) = unpack_bytes(&gzip(&tar(&[path("a"), x()])[..1000]), &LIMITS);
+    assert_eq!(result.err().unwrap().message(), "the archive ends too early");
+    drop(temp);
+}
+
+#[test]
+fn long_parts_and_deep_paths_are_refused() {
+    let named = |name: &str| [long(b'L', name.as_bytes()), file("short", b"")];
+    assert!(error(&named(&"x".repeat(256))).ends_with("a part of its path is longer than 255 bytes"));
+    assert!(error(&named(&["d"; 129].join("/"))).ends_with("its path has more than 128 parts"));
+    for name in ["x".repeat(255), ["d"; 128].join("/")] {
+        let limits = Limits { entries: 200, ..LIMITS };
+        unpack_bytes(&gzip(&tar(&named(&name))), &limits).1.unwrap();
+    }
+}
+
 #[test]
 fn bombs_are_defused() {
     // A name of a megabyte, a file that claims to be huge, endless padding.

@@ -57,7 +57,7 @@ pub fn run(session: &Session, create: &Create) -> Result<()> {
     if ended.is_err() {
         // Nobody would hear of the others.
         for one in all.iter().filter(|one| one.exit.is_none() && !one.lost) {
-            let _ = session.max()?.document("exec:delete", &Select { id: one.remote.exec.id });
+            let _ = session.max()?.document("exec:delete", &Select { id: one.remote.running.id });
         }
     }
     ended?;
@@ -68,7 +68,7 @@ pub fn run(session: &Session, create: &Create) -> Result<()> {
     }
     let told = |one: One| match (one.exit, one.out, one.err) {
         (Some(exit), Stream::Collect(out), Stream::Collect(err)) => {
-            Some(document(one.remote.exec.id, Some(one.instance), exit, out, err))
+            Some(document(one.remote.running.id, Some(one.instance), exit, out, err))
         }
         _ => None,
     };
@@ -114,7 +114,7 @@ fn carry(
     all: &mut [One],
     (inputs, signals): &(Receiver<Input>, Receiver<i32>),
 ) -> Result<()> {
-    let keep = Duration::from_secs(all.first().map_or(0, |one| one.remote.exec.keep));
+    let keep = Duration::from_secs(all.first().map_or(0, |one| one.remote.running.keep));
     let mut sink = Sink::new(false);
     let mut lost: Option<Instant> = None;
     while all.iter().any(|one| one.exit.is_none()) {
@@ -174,7 +174,7 @@ fn carry(
                 one.remote.done()?;
                 one.out.finish(&mut |bytes| sink.take(true, bytes))?;
                 one.err.finish(&mut |bytes| sink.take(false, bytes))?;
-                if let Some(why) = why(one.remote.exec.id, &exit) {
+                if let Some(why) = why(one.remote.running.id, &exit) {
                     session.output.warn(&format!("instance {}: {why}", one.instance));
                 }
                 one.exit = Some(exit);

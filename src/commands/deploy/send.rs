@@ -3,8 +3,8 @@
 use super::follow::{cancel, look};
 use crate::api::decode;
 use crate::archive::contents::Contents;
-use crate::archive::index::Index;
-use crate::archive::pack::{Pack, Part};
+use crate::archive::index::{self, Index};
+use crate::archive::pack::{Pack, Part, Reading};
 use crate::archive::walk::{Kind as Entry, Tree};
 use crate::commands::members;
 use crate::error::{Error, Kind, Result};
@@ -14,6 +14,7 @@ use crate::session::{AppName, Session, environment};
 use crate::store::atomic;
 use crate::store::config::cache;
 use crate::sys::files;
+use crate::term::on_interrupt;
 use crate::term::progress::Progress as Shown;
 use crate::term::text::{bytes, count};
 use crate::view::{self, at, filled, items, text};
@@ -30,31 +31,36 @@ const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// How what is gzip-compressed begins (RFC 1952, 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// A body, with the progress shown as it is read.
 struct Watched<'a> {
     pack: Pack,
     shown: Shown<'a>,
-    deadline: Option<Instant>,
 }
 
 impl Read for Watched<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.shown.update(self.pack.done(), now);
+        self.shown.update(self.pack.done(), Instant::now());
         self.pack.read(out)
     }
 }
 
-/// Sends what `pack` gives, `total` bytes of files, and gives the answer.
-fn send(session: &Session, path: &str, pack: Pack, total: u64, deadline: Option<Instant>) -> Result<String> {
+/// Sends what `pack` gives, of which `total` bytes can be done if that is known, and gives the
+/// answer.
+fn send(
+    session: &Session,
+    path: &str,
+    mut pack: Pack,
+    (total, deadline): (Option<u64>, Option<Instant>),
+) -> Result<String> {
+    pack.deadline = deadline;
     let shown = Shown::new(&session.output, total, Instant::now());
-    let mut body = Watched { pack, shown, deadline };
+    let mut body = Watched { pack, shown };
     match session.max()?.upload(path, "application/gzip", &mut body) {
         Ok(answer) => {
-            body.shown.finish(Instant::now());
+            body.shown.finish(body.pack.done(), Instant::now());
             Ok(answer)
         }
         Err(error) => Err(body.pack.failure().unwrap_or(error)),
@@ -63,39 +69,46 @@ fn send(session: &Session, path: &str, pack: Pack, total: u64, deadline: Option<
 
 /// Sends all of a tree as one archive, to a Max that takes no manifests.
 pub fn whole(session: &Session, deploy: &Value, tree: Tree, deadline: Option<Instant>) -> Result<()> {
-    let (files, total) = (tree.entries.len() as u64, tree.bytes);
+    let files = tree.entries.iter().filter(|entry| matches!(entry.kind, Entry::File(_))).count() as u64;
+    let total = tree.bytes;
     session.output.note(&format!("sending {} ({})", count(files, "file"), bytes(total)));
-    send(session, &text(deploy, "upload_path"), Pack::new(tree)?, total, deadline).map(drop)
+    send(session, &text(deploy, "upload_path"), Pack::new(tree)?, (Some(total), deadline)).map(drop)
 }
 
 /// An archive that somebody has made.
 pub struct Archive {
-    /// What was read of it to tell what it is.
-    start: [u8; 2],
-    rest: Box<dyn Read>,
+    pack: Pack,
+    /// Its size, if that is known.
+    size: Option<u64>,
 }
 
 impl Archive {
     /// Opens the one at `path`; `-` is standard input.
-    pub fn open(path: &str) -> Result<Archive> {
+    pub fn open(path: &str, deadline: Option<Instant>) -> Result<Archive> {
         let failed = |error| Error::io("read", path, &error);
-        let mut rest: Box<dyn Read> = match path {
-            "-" => Box::new(io::stdin()),
-            _ => Box::new(File::open(path).map_err(failed)?),
+        let (read, size): (Reading, _) = match path {
+            "-" => (Box::new(|out| io::stdin().lock().read(out)), None),
+            _ => {
+                let mut file = File::open(path).map_err(failed)?;
+                let size = file.metadata().map_err(failed)?.len();
+                (Box::new(move |out| file.read(out)), Some(size))
+            }
         };
-        let mut start = [0; 2];
-        rest.read_exact(&mut start).map_err(failed)?;
-        match start {
-            [0x1f, 0x8b] => Ok(Archive { start, rest }),
-            _ => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
+        let mut pack = Pack::made(read, path)?;
+        pack.deadline = deadline;
+        match pack.peek().map(|start| start.starts_with(&GZIP) || GZIP.starts_with(start) && start != [0; 0])
+        {
+            Ok(true) => Ok(Archive { pack, size }),
+            Ok(false) => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
                 .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`")),
+            Err(error) => Err(pack.failure().unwrap_or_else(|| failed(error))),
         }
     }
 
     /// Sends it as it is.
-    pub fn send(self, session: &Session, deploy: &Value) -> Result<()> {
-        let mut body = self.start.as_slice().chain(self.rest);
-        session.max()?.upload(&text(deploy, "upload_path"), "application/gzip", &mut body).map(drop)
+    pub fn send(self, session: &Session, deploy: &Value, deadline: Option<Instant>) -> Result<()> {
+        let path = text(deploy, "upload_path");
+        send(session, &path, self.pack, (self.size, deadline)).map(drop)
     }
 }
 
@@ -107,6 +120,7 @@ pub fn contents(
     tree: (Tree, SystemTime),
     deadline: Option<Instant>,
 ) -> Result<()> {
+    on_interrupt("what was sent is kept; `rig deploy` goes on with the rest");
     let sent = missing_of(session, deploy, tree, deadline);
     let Err(error) = sent else { return sent };
     if !is_passing(&error) {
@@ -129,6 +143,7 @@ fn missing_of(
     if let Some(index) = sending.index.as_ref().filter(|_| !sending.contents.proven) {
         // Without one all is read again.
         let _ = atomic::write(index, &sending.contents.index());
+        index.parent().into_iter().for_each(index::prune);
     }
     let all = sending.contents.numbers.len() as u64;
     let again = sending.contents.known_manifest()?;
@@ -148,7 +163,7 @@ fn missing_of(
         }
         let pack = Pack::parts(sending.contents.tree.clone(), parts)?;
         let path = sending.path("contents");
-        progress = match send(session, &path, pack, total, deadline) {
+        progress = match send(session, &path, pack, (Some(total), deadline)) {
             Ok(answer) => Some(decode(&answer)?).filter(|progress| !text(progress, "missing").is_empty()),
             Err(error) if is_passing(&error) => {
                 session.output.note(&format!("{}; going on where that broke off", error.message()));

@@ -7,6 +7,7 @@ use crate::archive::{lay_out, unpack};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, hex};
 use crate::maxd::build::build;
+use crate::maxd::cache::Cache;
 use crate::maxd::detect::detect;
 use crate::maxd::line::NewLine;
 use crate::maxd::platform::{Platform, app_in_row};
@@ -84,10 +85,11 @@ impl Work<'_> {
             let wanted = variables::wanted(t, network, app)?;
             Ok((variables::environment(t, &vault, network, &wanted)?, variables::rows_of(&wanted)))
         };
+        let cache = self.cache().await?;
         for phase in release.plan.phases() {
             self.enter(state, phase).await?;
             release.env = self.platform.store.with(wanted.clone()).await?.0;
-            build(phase, &release, self.platform.runtime.as_ref(), &self.platform.lines).await?;
+            build(phase, &release, self.platform.runtime.as_ref(), &self.platform.lines, &cache).await?;
         }
         // Known before it serves: then what is kept is, too.
         let (directory, number) = (self.directory.clone(), self.number);
@@ -163,6 +165,19 @@ impl Work<'_> {
             Ok((tree.len(), tree.bytes()))
         })
         .await
+    }
+
+    /// What former builds have left, unless the deploy wants none of it.
+    async fn cache(&self) -> Result<Cache> {
+        let (app, limit) = (self.platform.app_directory(self.app), self.platform.cache_bytes);
+        let cache = Cache::new(app, limit, Arc::clone(&self.writing));
+        let id = self.deploy.id;
+        let query = "SELECT no_cache FROM deploys WHERE id = ?1";
+        let no_cache = move |t: &Transaction<'_>| t.query_row(query, [id], |row| row.get(0)).map_err(explain);
+        if self.platform.store.with(no_cache).await? {
+            cache.clear().await?;
+        }
+        Ok(cache)
     }
 
     async fn enter(&self, state: &mut State, next: State) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{Found, quoted, read, read_object};
 use crate::error::Result;
+use crate::maxd::cache::install::{NPM, NPM_LOCKED};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -19,7 +20,7 @@ pub fn find(dir: &Path) -> Result<Option<Found>> {
     let mut build = Vec::new();
     if !page {
         let locked = ["package-lock.json", "npm-shrinkwrap.json"].iter().any(|name| dir.join(name).is_file());
-        build.push(if locked { "npm ci" } else { "npm install" }.to_owned());
+        build.push(if locked { NPM_LOCKED } else { NPM }.to_owned());
         if script("build").is_some() {
             build.push("npm run build".to_owned());
         }

@@ -2,6 +2,7 @@
 
 use super::{Found, quoted, read};
 use crate::error::Result;
+use crate::maxd::cache::install::{PIP_FILE, PIP_PROJECT, VENV};
 use std::path::Path;
 
 /// Where people put the application, the likeliest first.
@@ -10,12 +11,11 @@ const FILES: &[&str] = &["app", "main", "wsgi", "server", "application"];
 /// What the files say, if it is a Python project.
 pub fn find(dir: &Path) -> Result<Option<Found>> {
     let (install, needs) = match (read(dir, "requirements.txt")?, read(dir, "pyproject.toml")?) {
-        (Some(text), _) => ("-r requirements.txt", text),
-        (None, Some(text)) => (".", text),
+        (Some(text), _) => (PIP_FILE, text),
+        (None, Some(text)) => (PIP_PROJECT, text),
         (None, None) => return Ok(None),
     };
-    let build =
-        vec!["python3 -m venv .venv".to_owned(), format!(".venv/bin/python -m pip install {install}")];
+    let build = vec![VENV.to_owned(), install.to_owned()];
     Ok(Some(Found { kind: "python", build, run: run(dir, &Needs::read(&needs))? }))
 }
 

@@ -8,6 +8,8 @@ pub mod process;
 mod record;
 mod sandbox;
 
+pub use record::boot;
+
 use crate::error::Result;
 use crate::maxd::plan::Limits;
 use std::fmt;

@@ -30,13 +30,18 @@ impl Drop for Record {
     }
 }
 
+/// Tells starts of the system apart; empty where nothing does.
+pub fn boot() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
+}
+
 impl Records {
     /// Ends what the records in `dir` say is running, and goes on with none.
     pub fn open(dir: &Path) -> Result<Records> {
         let subject = dir.to_string_lossy();
         fs::create_dir_all(dir).map_err(|error| Error::io("create", &subject, &error))?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let records = Records { dir: dir.to_path_buf(), boot: boot.trim().to_owned() };
+        let records = Records { dir: dir.to_path_buf(), boot: boot() };
         let entries = fs::read_dir(dir).map_err(|error| Error::io("read", &subject, &error))?;
         let paths = entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>();
         let groups = paths.iter().filter_map(|path| records.group(path)).collect::<Vec<_>>();
