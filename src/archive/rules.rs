@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// the file that stands for it in a submodule or a further worktree.
 const NEVER: &[u8] = b".git";
 
+/// The names of ignore files, the one that counts where there are both first.
+pub const NAMES: [&str; 2] = [".rigignore", ".gitignore"];
+
 /// The rules that apply in a directory: those of its ignore file and of those above it.
 pub struct Stack(Vec<Level>);
 
@@ -34,11 +37,11 @@ impl Stack {
     }
 
     /// Adds the ignore file of the directory `below` the root: `.rigignore`, or `.gitignore`
-    /// where there is none.
-    pub fn enter(&mut self, root: &Path, below: &Path) -> Result<()> {
+    /// where there is none. Nobody looks for one where it is known that there `may_be` none.
+    pub fn enter(&mut self, root: &Path, below: &Path, may_be: bool) -> Result<()> {
         let prefix = below.as_os_str().len();
         let (mut file, mut text) = (PathBuf::new(), Vec::new());
-        for name in [".rigignore", ".gitignore"] {
+        for name in NAMES.iter().filter(|_| may_be) {
             file = below.join(name);
             let path = root.join(&file);
             match read(&path) {

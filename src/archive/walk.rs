@@ -1,10 +1,11 @@
 //! What a deploy sends: the files below a directory, without `.git` and what the
 //! ignore files leave out. Symbolic links stay links and are never followed.
 
-use super::rules::{Decision, Stack};
+use super::rules::{Decision, NAMES, Stack};
 use crate::error::{Error, Result};
 use crate::packed::{Packed, packed};
 use crate::sys::files;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -120,7 +121,9 @@ impl Walk {
             items.push((item.file_name(), item));
         }
         items.sort_by(|(one, _), (other, _)| one.cmp(other));
-        self.stack.enter(&self.tree.root, below)?;
+        // Also a name that some file systems take for one of these.
+        let may_be = |name: &OsString| NAMES.iter().any(|one| name.eq_ignore_ascii_case(one));
+        self.stack.enter(&self.tree.root, below, items.iter().any(|(name, _)| may_be(name)))?;
         for (name, item) in items {
             if self.refused.len() > TOLD {
                 break;
@@ -224,7 +227,7 @@ pub fn explain(root: &Path, given: &Path, slash: bool) -> Result<Verdict> {
                 return Err(Error::usage(format!("'{given}' is no path below '{root}'")));
             }
         };
-        stack.enter(root, &verdict.at)?;
+        stack.enter(root, &verdict.at, true)?;
         verdict.at.push(name);
         let whole = root.join(&verdict.at);
         let kind = fs::symlink_metadata(&whole).map(|data| data.file_type()).ok();

@@ -46,7 +46,7 @@ pub fn arrives(max: &Max, rig: &Rig, directory: &Path, release: u32) -> (String,
     let args = ["deploy", path, "-a", "web", "-n", "blue", "--create", "--timeout", "1h"];
     let (url, none) = (max.dir.path().join("url"), Path::new("/dev/null"));
     let (used, said) = measured(rig, &args, none, &url);
-    println!("{} entries, release {release}: {used} KiB\n{said}", before.lines().count());
+    println!("{} files, release {release}: {used} KiB\n{said}", count(&before, "f "));
     assert!(fs::read_to_string(&url).unwrap().starts_with("http://web.blue.localhost:"), "{said}");
     assert!(said.contains("recognised: static\n"), "{said}");
     let after = look(&max.data().join(format!("apps/1/{release}")));
