@@ -2,16 +2,18 @@
 //! again: each entry as its manifest has it, and behind a file the stamp that it had.
 //!
 //! ```text
-//! rig 1 TIME\0 base HASH\0   f 644 11 b94d…cde9 src/a\0 MTIME CTIME INODE\0 …   .\0
+//! rig 1 TIME\0 base HASH\0   f 644 11 b94d…cde9 src/a\0 MTIME CTIME INODE\0 …   .\0 SHA-256
 //! ```
 //!
 //! It is read in its order beside a walk, which has the same. As with
 //! git's index a file that was written shortly before the index proves nothing: what came
 //! after may have the same stamp ("racy git", Documentation/technical/racy-git.txt).
 
-use crate::manifest::{Hash, Item, Record, order};
+use crate::manifest::{Hash, Hasher, Item, Record, order};
+use crate::sys::files;
 use std::cmp::Ordering;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -23,6 +25,10 @@ const END: &[u8] = b".";
 /// those whose stamps are whole seconds (FAT) two seconds.
 const TICK: u64 = 20_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Of a million files; what is larger is none.
+const LARGEST: u64 = 256 << 20;
+/// The SHA-256 of all before it, at the end: what a disk has made of an index must not be sent.
+const SUM: usize = 32;
 /// So many of one user are kept.
 const KEPT: usize = 64;
 
@@ -51,8 +57,15 @@ pub struct Index {
 impl Index {
     /// Reads an index; none when there is none that can be read.
     pub fn open(path: &Path) -> Option<Index> {
+        let about = fs::metadata(path).ok().filter(|about| about.is_file() && about.len() <= LARGEST)?;
+        let mut text = Vec::with_capacity(usize::try_from(about.len()).ok()?);
+        files::open(path).ok()?.take(LARGEST).read_to_end(&mut text).ok()?;
+        let sum = text.split_off(text.len().checked_sub(SUM)?);
+        if summed(&text) != *sum {
+            return None;
+        }
         let mut index = Index {
-            text: fs::read(path).ok()?,
+            text,
             at: 0,
             next: 0,
             length: 0,
@@ -153,6 +166,12 @@ pub fn prune(directory: &Path) {
     }
 }
 
+fn summed(text: &[u8]) -> Hash {
+    let mut hasher = Hasher::new();
+    hasher.update(text);
+    hasher.finish()
+}
+
 /// What is up to the next zero byte.
 fn piece<'a>(text: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
     let rest = text.get(*at..)?;
@@ -181,6 +200,8 @@ pub fn add(out: &mut Vec<u8>, record: &[u8], stamp: Stamp) {
 pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(END);
     out.push(0);
+    let sum = summed(out);
+    out.extend_from_slice(&sum);
 }
 
 #[cfg(all(test, unix))]

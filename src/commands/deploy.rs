@@ -18,6 +18,7 @@ use crate::term::text::{bytes, count};
 use crate::time::human;
 use crate::view::{at, filled, number, text};
 use miniserde::json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -113,20 +114,21 @@ pub const DEPLOY: Command = Command {
 };
 
 fn deploy(session: &Session, matches: &Matches) -> Result<()> {
-    let directory = PathBuf::from(matches.arg(0).unwrap_or("."));
+    let given = matches.arg(0).unwrap_or(".");
+    let directory = PathBuf::from(given);
+    let about = || fs::metadata(&directory).map_err(|error| Error::io("read", given, &error));
+    let is_archive = given == "-" || about()?.is_file();
+    if let Some(flag) = [&LINK, &DRY_RUN, &EXPLAIN].iter().find(|flag| is_archive && matches.has(flag)) {
+        return Err(Error::usage(format!("--{} is for directories", flag.long.text()))
+            .hint(packed!("name the directory, or leave it out")));
+    }
     if let Some(file) = matches.value(&EXPLAIN) {
         return preview::explain(session, &directory, file);
     }
     if matches.has(&DRY_RUN) {
         return preview::dry_run(session, matches, &directory);
     }
-    let given = matches.arg(0).unwrap_or(".");
-    let is_archive = given == "-" || directory.is_file();
     let name = session.app(matches, None, if is_archive { Path::new(".") } else { &directory })?;
-    if matches.has(&LINK) && is_archive {
-        return Err(Error::usage(packed!("--link is for directories"))
-            .hint(packed!("name the directory, or leave it out")));
-    }
     if matches.has(&LINK) && directory.join(project::FILE).exists() {
         return Err(Error::new(
             Kind::Conflict,
@@ -156,20 +158,21 @@ fn deploy(session: &Session, matches: &Matches) -> Result<()> {
         true => follow::look(session, &created)?,
         false => follow::follow(session, &created, deadline)?,
     };
+    if session.output.json {
+        session.output.document(&ended)?;
+    } else if matches.has(&DETACH) {
+        session.output.note(&filled(&ended, "see `rig status deploy {id}`"));
+        session.output.line(&text(&ended, "id"))?;
+    } else {
+        let serves = filled(&ended, "release {release} of {app} serves after ");
+        session.output.note(&(serves + &human(started.elapsed())));
+        session.output.line(&text(&ended, "url"))?;
+    }
     if matches.has(&LINK) {
         project::create(&directory, name.app.as_str(), name.network.as_str())?;
         session.output.note(&format!("wrote '{}'", directory.join(project::FILE).to_string_lossy()));
     }
-    if session.output.json {
-        return session.output.document(&ended);
-    }
-    if matches.has(&DETACH) {
-        session.output.note(&filled(&ended, "see `rig status deploy {id}`"));
-        return session.output.line(&text(&ended, "id"));
-    }
-    let serves = filled(&ended, "release {release} of {app} serves after ");
-    session.output.note(&(serves + &human(started.elapsed())));
-    session.output.line(&text(&ended, "url"))
+    Ok(())
 }
 
 /// Announces the deploy. Nothing is sent that Max would not take.

@@ -61,7 +61,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(args: Serve) -> Result<()> {
     heed_signals()?;
-    make_private(&args.data.join("uploads"))?;
+    for part in ["uploads", "apps", "run"] {
+        make_private(&args.data.join(part))?;
+    }
     let data = fs::canonicalize(&args.data).map_err(|error| disk("read", &args.data, &error))?;
     let _lock = lock(&data)?;
     let listener = listen(args.listen).await?;
@@ -275,9 +277,8 @@ async fn assemble(
 async fn recover(platform: &Arc<Platform>) -> Result<()> {
     platform.store.run(fail_unfinished)?;
     let uploads = platform.data.join("uploads");
-    fs::remove_dir_all(&uploads)
-        .and_then(|()| fs::create_dir(&uploads))
-        .map_err(|error| disk("clear", &uploads, &error))?;
+    fs::remove_dir_all(&uploads).map_err(|error| disk("clear", &uploads, &error))?;
+    make_private(&uploads)?;
     let (apps, (known, networks)) = platform.store.run(|t| Ok((all_apps(t)?, kept_rows(t)?)))?;
     // What can't be removed is no reason not to serve.
     let report = |error: Error| say!("cannot clear up: {error}");

@@ -5,7 +5,8 @@
 
 use crate::error::{Error, Kind, Result};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -73,6 +74,10 @@ impl Store {
 /// A connection as both databases use it.
 pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
     let failed = |error| explain(error).hint(format!("the database is '{}'", path.display()));
+    // SQLite gives its other files the permissions of this one.
+    let private = |file: fs::File| file.set_permissions(Permissions::from_mode(0o600));
+    let made = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    made.and_then(private).map_err(|error| disk("open", path, &error))?;
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;

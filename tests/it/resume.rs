@@ -167,6 +167,31 @@ fn what_was_given_up_is_resumed_by_another_deploy_until_it_is_collected() {
 }
 
 #[test]
+fn an_upload_whose_user_has_begun_anew_does_not_wait_for_an_hour() {
+    // So that it is looked at each second what is due.
+    let max = Max::with(&["--trash", "10s"]);
+    let ann = Sender::new(&max, "ann", "blue");
+    let files = noise(&mut WyRand::new_seed(15), 1000);
+    let send = || {
+        let deploy = ann.begin();
+        (deploy, ann.send(&max, deploy, "manifest", &files.full()))
+    };
+    let (first, _) = send();
+    let (second, progress) = send();
+    ann.send(&max, second, "contents", &files.missing(&progress));
+    assert_eq!(ann.ended(second)["state"], "live");
+    let third = ann.begin();
+    let state = |deploy: u64| ann.rig.json(&["status", "deploy", &deploy.to_string()]);
+    assert_eq!(state(first)["state"], "uploading");
+    let past = "UPDATE deploys SET created_at = p, sent_at = p
+                FROM (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-2 minutes') p)";
+    rusqlite::Connection::open(max.data().join("state.db")).unwrap().execute(past, []).unwrap();
+    let ended = wait_for("the first to fail", || Some(state(first)).filter(|now| now["state"] == "failed"));
+    assert_eq!(ended["error"], format!("its source was not sent, and deploy {second} came in its place"));
+    assert_eq!(state(third)["state"], "uploading");
+}
+
+#[test]
 fn what_a_purged_app_or_network_had_goes_with_it() {
     let mut max = Max::start();
     let ann = Sender::new(&max, "ann", "blue");

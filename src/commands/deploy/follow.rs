@@ -106,7 +106,11 @@ fn leave(session: &Session, deploy: &Value, goes_on: &str) -> Error {
             Ok(_) => left(filled(deploy, "deploy {id} was cancelled")),
             Err(error) => error,
         },
-        _ => left(goes_on.to_owned()),
+        _ => match look(session, deploy) {
+            // The question was answered late.
+            Ok(now) if is_over(&now) => left(filled(&now, "deploy {id} is {state}")),
+            _ => left(goes_on.to_owned()),
+        },
     }
 }
 

@@ -96,9 +96,9 @@ pub fn dry_run(session: &Session, matches: &Matches, directory: &Path) -> Result
     put(&mut all, "checked", Value::Bool(welcome.is_ok()));
     let takes = welcome.as_ref().ok().and_then(|welcome| at(welcome, "manifests"));
     let takes = matches!(takes, Some(Value::Bool(true)));
-    let over = welcome.map_or(Ok(()), |welcome| check(&tree, &welcome));
+    let mut refused = welcome.map_or(Ok(()), |welcome| check(&tree, &welcome));
     put(&mut all, "missing", Value::Null);
-    if let (true, Ok(()), Ok(name)) = (takes, &over, session.app(matches, None, directory)) {
+    if let (true, Ok(()), Ok(name)) = (takes, &refused, session.app(matches, None, directory)) {
         match lacking(session, &name, (tree, began)) {
             Ok((files, bytes)) => {
                 let mut missing = Object::new();
@@ -106,7 +106,7 @@ pub fn dry_run(session: &Session, matches: &Matches, directory: &Path) -> Result
                 number(&mut missing, "bytes", bytes);
                 put(&mut all, "missing", Value::Object(missing));
             }
-            Err(error) => output.note(&format!("not known what Max has: {}", error.message())),
+            Err(error) => refused = Err(error),
         }
     }
     let all = Value::Object(all);
@@ -123,7 +123,7 @@ pub fn dry_run(session: &Session, matches: &Matches, directory: &Path) -> Result
             }
         }
     }
-    over
+    refused
 }
 
 /// `--explain`.

@@ -128,6 +128,10 @@ pub fn contents(
         let _ = cancel(session, deploy);
     }
     Err(match error.kind() {
+        // Not what was asked for is wrong.
+        Kind::Usage if error.field_name() == Some("contents") => {
+            Error::new(Kind::Failed, error.message()).hint(packed!("deploy again once nothing writes there"))
+        }
         Kind::Usage => error.hint(packed!("mend it, or leave it out: name it in '.rigignore'")),
         _ => error,
     })
@@ -188,7 +192,12 @@ pub fn lacking(session: &Session, name: &AppName, tree: (Tree, SystemTime)) -> R
 
 /// Whether it may work when it is tried again.
 fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unreachable | Kind::TimedOut)
+    matches!(error.kind(), Kind::Unreachable | Kind::TimedOut) || is_overtaken(error)
+}
+
+/// Another request has ended this one: one that was given up here may reach Max only now.
+fn is_overtaken(error: &Error) -> bool {
+    error.kind() == Kind::Conflict && error.field_name().is_none()
 }
 
 /// A tree that is being sent.
@@ -250,12 +259,13 @@ impl<'a> Sending<'a> {
                 Ok(progress) => return Ok(progress),
                 Err(error) => error,
             };
-            if error.kind() == Kind::Conflict && error.field_name().is_none() {
+            if is_overtaken(&error) {
                 let now = look(self.session, self.deploy)?;
-                return match &*text(&now, "state") {
-                    "uploading" | "failed" => Err(error),
-                    _ => Ok(None),
-                };
+                match &*text(&now, "state") {
+                    "uploading" => {}
+                    "failed" => return Err(error),
+                    _ => return Ok(None),
+                }
             }
             let late = self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
             if !is_passing(&error) || late || tries >= self.tries {

@@ -25,8 +25,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
-/// How long an upload may stay away, in SQLite's words.
-const UPLOAD_WITHIN: &str = "-1 hour";
+/// The uploads that stay away for too long: an hour, or a minute when the same user has sent the
+/// source of a later deploy of the app; with that one's number.
+const STALE: &str = "
+    SELECT id, later FROM (
+        SELECT id, ifnull(sent_at, created_at) AS seen,
+            (SELECT max(l.id) FROM deploys l WHERE l.app = d.app AND l.user = d.user AND l.id > d.id
+             AND l.state NOT IN ('uploading', 'failed')) AS later
+        FROM deploys d WHERE state = 'uploading'
+    ) WHERE datetime(seen) < datetime('now', iif(later IS NULL, '-1 hour', '-1 minute'))";
 /// What compression may add to incompressible source.
 const ARCHIVE_SLACK: u64 = 64 << 20;
 /// The largest manifest as it is sent.
@@ -336,16 +343,15 @@ impl Platform {
             for id in &active {
                 sent_now(t, *id)?;
             }
-            let mut query = t
-                .prepare(
-                    "SELECT id FROM deploys
-                     WHERE state = ?1 AND datetime(ifnull(sent_at, created_at)) < datetime('now', ?2)",
-                )
-                .map_err(explain)?;
-            let stale = query.query_map(params![word(State::Uploading), UPLOAD_WITHIN], |row| row.get(0));
-            let stale: Vec<u64> = stale.and_then(Iterator::collect).map_err(explain)?;
-            for id in &stale {
-                fail(t, "id = ?1", &id.to_string(), "the source was not sent within an hour")?;
+            let mut query = t.prepare(STALE).map_err(explain)?;
+            let stale = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+            let stale: Vec<(u64, Option<u64>)> = stale.and_then(Iterator::collect).map_err(explain)?;
+            for (id, later) in &stale {
+                let why = later.map_or_else(
+                    || "the source was not sent within an hour".to_owned(),
+                    |later| format!("its source was not sent, and deploy {later} came in its place"),
+                );
+                fail(t, "id = ?1", &id.to_string(), &why)?;
             }
             Ok(!stale.is_empty())
         });
