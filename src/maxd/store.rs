@@ -74,10 +74,13 @@ impl Store {
 /// A connection as both databases use it.
 pub fn connect(path: &Path, synchronous: &str) -> Result<Connection> {
     let failed = |error| explain(error).hint(format!("the database is '{}'", path.display()));
-    // SQLite gives its other files the permissions of this one.
-    let private = |file: fs::File| file.set_permissions(Permissions::from_mode(0o600));
-    let made = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    made.and_then(private).map_err(|error| disk("open", path, &error))?;
+    // SQLite gives its other files the permissions of this one. One that is there is not opened
+    // here: to close it again would end SQLite's locks (https://sqlite.org/howtocorrupt.html, 2.2).
+    let made = match path.exists() {
+        true => fs::set_permissions(path, Permissions::from_mode(0o600)),
+        false => fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop),
+    };
+    made.map_err(|error| disk("open", path, &error))?;
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
