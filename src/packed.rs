@@ -75,7 +75,9 @@ impl From<Packed> for String {
 }
 
 fn until_zero(all: &str, from: u16) -> &str {
-    all.get(usize::from(from)..).and_then(|rest| rest.split('\0').next()).unwrap_or_default()
+    let from = usize::from(from);
+    let length = all.as_bytes().get(from..).and_then(|rest| rest.iter().position(|byte| *byte == 0));
+    length.and_then(|length| all.get(from..from + length)).unwrap_or_default()
 }
 
 /// Undoes `pack.rs`.
