@@ -29,7 +29,7 @@ pub struct Pack {
     outcome: Receiver<Error>,
     /// Reading fails from then on.
     pub deadline: Option<Instant>,
-    /// Then there was nothing to send.
+    /// It has passed before there was more to send.
     late: bool,
 }
 
@@ -124,7 +124,7 @@ impl Pack {
     /// changed.
     pub fn failure(&self) -> Option<Error> {
         let late = || {
-            Error::new(ErrorKind::TimedOut, "there was nothing to send in time")
+            Error::new(ErrorKind::TimedOut, "the source was not sent in time")
                 .hint("give it longer with --timeout")
         };
         self.outcome.try_recv().ok().or_else(|| self.late.then(late))

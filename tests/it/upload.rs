@@ -177,6 +177,35 @@ fn what_max_has_is_not_sent_again() {
 }
 
 #[test]
+fn a_line_that_stands_still_or_breaks_at_once_ends_with_the_time_and_says_so() {
+    let world = World::new(3, 9_000_000);
+    let deploy = || {
+        let path = world.path();
+        world.rig.run(&["deploy", &path, "-a", "web", "-n", "blue", "--create", "--timeout", "3s"])
+    };
+    world.relay.hold("/contents", 10_000);
+    let ran = deploy();
+    assert_eq!(ran.code, 8, "{ran:?}");
+    assert!(!ran.stderr.contains("going on"), "{ran:?}");
+    world.relay.let_go();
+    for _ in 0..20 {
+        world.relay.allow("/contents", 300);
+    }
+    let ran = deploy();
+    // The time is over at the next cut, or between two.
+    assert!([5, 8].contains(&ran.code), "{ran:?}");
+    let again = ran.stderr.matches("going on where that broke off").count();
+    assert!((1..20).contains(&again) && !ran.stderr.contains("does not have"), "{ran:?}");
+    // Neither was cancelled: the rest may still come.
+    for id in ["1", "2"] {
+        assert_eq!(world.rig.json(&["status", "deploy", id])["state"], "uploading");
+    }
+    world.relay.let_go();
+    world.deploy();
+    world.is_there(1);
+}
+
+#[test]
 fn a_change_within_the_tick_of_the_clock_is_seen() {
     let world = World::new(1, 10);
     let page = world.dir.path().join("index.html");
@@ -314,7 +343,7 @@ fn an_archive_is_taken_as_it_is() {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(
             (ended.status.code(), &*said),
-            (Some(8), "rig: there was nothing to send in time\n  give it longer with --timeout\n")
+            (Some(8), "rig: the source was not sent in time\n  give it longer with --timeout\n")
         );
         drop(stdin);
     }

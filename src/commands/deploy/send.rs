@@ -151,7 +151,7 @@ fn missing_of(
     }
     let all = sending.contents.numbers.len() as u64;
     let again = sending.contents.known_manifest()?;
-    let (mut tries, mut left) = (0, u64::MAX);
+    let (mut stuck, mut left) = (0, u64::MAX);
     while let Some(now) = progress.take() {
         let (parts, total) = sending.missing(&now)?;
         if parts.is_empty() {
@@ -160,20 +160,21 @@ fn missing_of(
         }
         let new = format!("sending {} of {} ({})", parts.len(), count(all, "file"), bytes(total));
         session.output.note(&new);
-        tries = if total < left { 0 } else { tries + 1 };
+        stuck = if total < left { 0 } else { stuck + 1 };
         left = total;
-        if tries == TRIES {
-            return Err(Error::new(Kind::Failed, "Max takes the files and does not have them then"));
-        }
         let pack = Pack::parts(sending.contents.tree.clone(), parts)?;
         let path = sending.path("contents");
         progress = match send(session, &path, pack, (Some(total), deadline)) {
+            Ok(_) if stuck == TRIES => {
+                return Err(Error::new(Kind::Failed, "Max takes the files and does not have them then"));
+            }
             Ok(answer) => Some(decode(&answer)?).filter(|progress| !text(progress, "missing").is_empty()),
-            Err(error) if is_passing(&error) => {
+            Err(error) => {
+                let Some(pause) = sending.pause(&error, stuck) else { return Err(error) };
                 session.output.note(&format!("{}; going on where that broke off", error.message()));
+                thread::sleep(pause);
                 sending.keep_trying(|| sending.put(&again))?
             }
-            Err(error) => return Err(error),
         };
     }
     Ok(())
@@ -222,9 +223,14 @@ impl<'a> Sending<'a> {
         let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
         let known = || index.as_deref().and_then(Index::open);
         let contents = Contents::new(tree, began, known())?;
-        let base = known();
-        let with_base = base.is_some();
-        let manifest = contents.manifest(base)?;
+        let (manifest, with_base) = match contents.proven {
+            true => (contents.known_manifest()?, true),
+            false => {
+                let base = known();
+                let with_base = base.is_some();
+                (contents.manifest(base)?, with_base)
+            }
+        };
         let sending = Sending { session, deploy, contents, deadline, tries, index };
         let progress = match sending.keep_trying(|| sending.put(&manifest)) {
             // Max does not know the one before: it was too long ago.
@@ -253,7 +259,7 @@ impl<'a> Sending<'a> {
     /// Tries something until it works or fails for good. That the deploy is under way is
     /// success: then an answer was lost.
     fn keep_trying(&self, put: impl Fn() -> Result<Option<Value>>) -> Result<Option<Value>> {
-        let (mut tries, mut pause) = (0, PAUSE);
+        let mut tries = 0;
         loop {
             let error = match put() {
                 Ok(progress) => return Ok(progress),
@@ -267,13 +273,17 @@ impl<'a> Sending<'a> {
                     _ => return Ok(None),
                 }
             }
-            let late = self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
-            if !is_passing(&error) || late || tries >= self.tries {
-                return Err(error);
-            }
-            thread::sleep(pause);
-            (tries, pause) = (tries + 1, PAUSE_MAX.min(pause * 2));
+            thread::sleep(self.pause(&error, tries).ok_or(error)?);
+            tries += 1;
         }
+    }
+
+    /// How long to wait before the next try behind so many; none when it is not worth one, or
+    /// there is no time for it.
+    fn pause(&self, error: &Error, tries: u32) -> Option<Duration> {
+        let pause = PAUSE_MAX.min(PAUSE * (1 << tries.min(TRIES)));
+        let late = self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+        (is_passing(error) && !late && tries < self.tries).then_some(pause)
     }
 
     /// What is missing, and how many bytes that is.
