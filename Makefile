@@ -6,7 +6,7 @@ LIMIT   := 1048576
 GOAL    := 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-real test-proxies test-ignore test-fullscreen soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-deploys bench-logs bench-remote clean
+.PHONY: help build test test-real test-proxies test-ignore test-fullscreen test-trees soak interop fuzz lint demo docs static size static-test check-windows test-windows bench bench-frames bench-deploys bench-logs bench-remote clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,14 @@ build: ## both programs: target/debug/rig and target/debug/maxd
 test: ## all tests that need only Rust, a C compiler and POSIX tools
 	$(CARGO) test --locked --features server
 
-test-real: static ## deploy published projects (needs Node, Python and their package registries)
+test-real: ## deploy published projects (needs Node, Python and their package registries)
 	$(CARGO) test --locked --features server --test it real:: -- --ignored --nocapture
 
-soak: build static ## thousands of commands, and deploys of a gibibyte, for some minutes
-	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts:: interrupted:: trees::
+soak: build static ## thousands of commands and hundreds of megabytes, for some minutes
+	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 exits:: bytes:: rollouts:: interrupted::
+
+test-trees: build static ## deploy 30,000 published files, and a gibibyte (needs npm and its registry)
+	$(CARGO) test --locked --features server --test it -- --ignored --nocapture --test-threads 1 trees::
 
 # SEED=7 for other paths.
 test-ignore: ## what is left out against git, for a hundred thousand paths (Debian: git)

@@ -2,15 +2,13 @@
 //! `make test-real` runs these: they need Node, Python and their package registries.
 
 use crate::harness::{Max, Rig, project, text, wait_for};
-use crate::trees;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
 /// Runs a tool, which must succeed.
-fn tool(dir: &Path, words: &[&str]) -> String {
+pub fn tool(dir: &Path, words: &[&str]) -> String {
     let (program, args) = words.split_first().unwrap();
     let out = Command::new(program).args(args).current_dir(dir).output();
     let out = out.unwrap_or_else(|error| panic!("cannot run '{program}': {error}"));
@@ -218,45 +216,6 @@ fn a_page_that_is_published_as_a_library() {
         serves(max, &project, "/swagger-ui-bundle.js", "swagger-ui-bundle.js");
         assert!(head(max, "/favicon-32x32.png").contains("\r\ncontent-type: image/png\r\n"));
     });
-}
-
-/// What is installed, with 30,000 files and some links.
-const PACKAGES: [&str; 6] = [
-    "date-fns@4.1.0",
-    "@ant-design/icons@5.5.2",
-    "antd@5.23.0",
-    "rxjs@7.8.2",
-    "lodash@4.17.21",
-    "webpack@5.97.1",
-];
-
-#[test]
-#[ignore = "needs npm, its registry and the static rig: make test-real"]
-fn more_than_twenty_thousand_files_arrive_as_they_are_in_little_memory() {
-    let dir = tempfile::tempdir().unwrap();
-    let install = "npm install --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps --prefix .";
-    tool(dir.path(), &install.split(' ').chain(PACKAGES).collect::<Vec<_>>());
-    // As files alone, which nothing builds.
-    for file in ["package.json", "package-lock.json"] {
-        fs::remove_file(dir.path().join(file)).unwrap();
-    }
-    let modules = dir.path().join("node_modules");
-    fs::create_dir_all(dir.path().join("cache/empty")).unwrap();
-    fs::write(dir.path().join("index.html"), "one").unwrap();
-    let (max, rig) = trees::world();
-    let (all, said) = trees::arrives(&max, &rig, dir.path(), 1);
-    assert!(trees::count(&all, "f ") > 20_000 && trees::count(&all, "l ") > 5, "{}", all.len());
-    assert!(!said.contains("nothing is sent"), "{said}");
-    // A few things are other ones.
-    fs::write(dir.path().join("index.html"), "two").unwrap();
-    fs::remove_dir_all(modules.join("lodash")).unwrap();
-    fs::rename(modules.join("rxjs/src"), modules.join("rxjs/sources")).unwrap();
-    let script = modules.join("webpack/bin/webpack.js");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-    let (_, said) = trees::arrives(&max, &rig, dir.path(), 2);
-    assert!(said.contains("sending 1 of "), "{said}");
-    let (_, said) = trees::arrives(&max, &rig, dir.path(), 3);
-    assert!(said.contains("nothing is sent: Max has every file\n"), "{said}");
 }
 
 /// Deploys it again and again; tells the build's log, and says how long it took.

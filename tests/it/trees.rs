@@ -3,6 +3,7 @@
 
 use crate::bytes::measured;
 use crate::harness::{Max, Rig, text};
+use crate::real::tool;
 use nanorand::{Rng, WyRand};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -26,12 +27,12 @@ fn look(directory: &Path) -> String {
 }
 
 /// How many lines begin like this.
-pub fn count(look: &str, start: &str) -> usize {
+fn count(look: &str, start: &str) -> usize {
     look.lines().filter(|line| line.starts_with(start)).count()
 }
 
 /// A server that takes large sources, and somebody with a network.
-pub fn world() -> (Max, Rig) {
+fn world() -> (Max, Rig) {
     let max = Max::with(&["--source-limit", "2GiB"]);
     let rig = max.rig("ann");
     rig.ok(&["create", "network", "blue"]);
@@ -40,7 +41,7 @@ pub fn world() -> (Max, Rig) {
 
 /// Deploys a directory with the static rig as a static app: the release is the same, and rig has
 /// used little memory. What it is; and what rig said.
-pub fn arrives(max: &Max, rig: &Rig, directory: &Path, release: u32) -> (String, String) {
+fn arrives(max: &Max, rig: &Rig, directory: &Path, release: u32) -> (String, String) {
     let before = look(directory);
     let path = directory.to_str().unwrap();
     let args = ["deploy", path, "-a", "web", "-n", "blue", "--create", "--timeout", "1h"];
@@ -105,7 +106,7 @@ fn generate(root: &Path) {
 }
 
 #[test]
-#[ignore = "takes minutes, 3 GiB of disk and the static rig: make soak"]
+#[ignore = "takes minutes, 3 GiB of disk and the static rig: make test-trees"]
 fn a_gibibyte_arrives_as_it_is_in_little_memory() {
     let (max, rig) = world();
     let dir = tempfile::tempdir().unwrap();
@@ -114,4 +115,43 @@ fn a_gibibyte_arrives_as_it_is_in_little_memory() {
     for start in ["f 644", "f 755", "f 600", "f 444", "f 711", "d 700", "d 755", "l "] {
         assert!(count(&all, start) > 50, "{start}: {}", count(&all, start));
     }
+}
+
+/// What is installed, with 30,000 files and some links.
+const PACKAGES: [&str; 6] = [
+    "date-fns@4.1.0",
+    "@ant-design/icons@5.5.2",
+    "antd@5.23.0",
+    "rxjs@7.8.2",
+    "lodash@4.17.21",
+    "webpack@5.97.1",
+];
+
+#[test]
+#[ignore = "needs npm, its registry and the static rig: make test-trees"]
+fn more_than_twenty_thousand_files_arrive_as_they_are_in_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let install = "npm install --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps --prefix .";
+    tool(dir.path(), &install.split(' ').chain(PACKAGES).collect::<Vec<_>>());
+    // As files alone, which nothing builds.
+    for file in ["package.json", "package-lock.json"] {
+        fs::remove_file(dir.path().join(file)).unwrap();
+    }
+    let modules = dir.path().join("node_modules");
+    fs::create_dir_all(dir.path().join("cache/empty")).unwrap();
+    fs::write(dir.path().join("index.html"), "one").unwrap();
+    let (max, rig) = world();
+    let (all, said) = arrives(&max, &rig, dir.path(), 1);
+    assert!(count(&all, "f ") > 20_000 && count(&all, "l ") > 5, "{}", all.len());
+    assert!(!said.contains("nothing is sent"), "{said}");
+    // A few things are other ones.
+    fs::write(dir.path().join("index.html"), "two").unwrap();
+    fs::remove_dir_all(modules.join("lodash")).unwrap();
+    fs::rename(modules.join("rxjs/src"), modules.join("rxjs/sources")).unwrap();
+    let script = modules.join("webpack/bin/webpack.js");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let (_, said) = arrives(&max, &rig, dir.path(), 2);
+    assert!(said.contains("sending 1 of "), "{said}");
+    let (_, said) = arrives(&max, &rig, dir.path(), 3);
+    assert!(said.contains("nothing is sent: Max has every file\n"), "{said}");
 }
