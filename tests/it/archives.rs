@@ -197,7 +197,7 @@ fn refused() -> Vec<Case> {
     cases
         .into_iter()
         .map(|(what, entries, path, why)| {
-            (what, gzip(&tar(&entries)), format!("the archive's '{path}' is refused: {why}"))
+            (what, gzip(&tar(&entries)), format!("cannot deploy '{path}': {why}"))
         })
         .collect()
 }

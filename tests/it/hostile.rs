@@ -153,11 +153,11 @@ fn archives_and_manifests_are_refused_the_same_in_the_same_words() {
     for (entries, why, path) in cases {
         let deploy = ann.begin();
         let refused = ann.refused(&max, deploy, "manifest", &manifest(&entries));
-        let message = format!("the manifest's '{path}' is refused: {why}");
+        let message = format!("cannot deploy '{path}': {why}");
         assert_eq!(refused, (400, "usage".into(), message, String::new()));
         assert_eq!(ann.put(&max, deploy, "source", &archive(&entries)).status, 202);
         let ended = ann.ended(deploy);
-        assert_eq!(ended["error"], format!("the archive's '{path}' is refused: {why}"));
+        assert_eq!(ended["error"], format!("cannot deploy '{path}': {why}"));
         assert_eq!((&ended["state"], &ended["phase"]), (&"failed".into(), &"unpacking".into()));
     }
     // Nothing was stored, and nothing lies where it was to be unpacked.
@@ -228,11 +228,11 @@ fn what_is_no_manifest_is_refused() {
         ("- a\0", "a", "there is no base to remove it from"),
     ] {
         let text = format!("full\0{records}. {empty}\0");
-        refuse(&text, 400, &format!("the manifest's '{path}' is refused: {why}"));
+        refuse(&text, 400, &format!("cannot deploy '{path}': {why}"));
     }
     let sizes = format!("full\0f 644 1 {empty} a\0f 644 2 {empty} b\0. {empty}\0");
     let why = "another file has the same content and another size";
-    refuse(&sizes, 400, &format!("the manifest's 'b' is refused: {why}"));
+    refuse(&sizes, 400, &format!("cannot deploy 'b': {why}"));
 
     // Limits.
     let large = "the files are larger than 1048576 bytes together, from";
@@ -241,14 +241,14 @@ fn what_is_no_manifest_is_refused() {
     let two = format!("full\0f 644 1 {} a\0f 644 {} {empty} b\0. {empty}\0", sha(b"x"), u64::MAX);
     refuse(&two, 413, &format!("{large} 'b' on"));
     let many: String = (0..200_001).map(|n| format!("d 755 d{n:06}\0")).collect();
-    let most = "the manifest has more than 200000 files and directories, from 'd200000' on";
+    let most = "the source has more than 200000 files and directories, from 'd200000' on";
     refuse(&format!("full\0{many}. {empty}\0"), 413, most);
     let above = ["0"; 3].map(|digit| digit.repeat(250));
     let mut names: String = (1..=3).map(|parts| format!("d 755 {}\0", above[..parts].join("/"))).collect();
     let above = above.join("/");
     names.extend((0..33_500).map(|n| format!("d 755 {above}/{n:0250}\0")));
     let found = ann.refused(&max, deploy, "manifest", &gzip(format!("full\0{names}").as_bytes()));
-    let begin = "the manifest has more than 33554432 bytes of names, from '000";
+    let begin = "the source has more than 33554432 bytes of names, from '000";
     assert!(found.0 == 413 && found.2.starts_with(begin), "{}", found.2);
 
     // What is no gzip, or one that is cut or damaged.
@@ -276,9 +276,9 @@ fn what_is_no_manifest_is_refused() {
     ann.send(&max, deploy, "manifest", &whole);
     let base = format!("base {}\0", files.name());
     let why = "it is removed and was not in the base";
-    refuse(&format!("{base}- x\0. {empty}\0"), 400, &format!("the manifest's 'x' is refused: {why}"));
+    refuse(&format!("{base}- x\0. {empty}\0"), 400, &format!("cannot deploy 'x': {why}"));
     let under = format!("{base}f 644 0 {empty} index.html/x\0. {empty}\0");
-    refuse(&under, 400, "the manifest's 'index.html/x' is refused: 'index.html' is a file");
+    refuse(&under, 400, "cannot deploy 'index.html/x': 'index.html' is a file");
     assert_eq!(ann.send(&max, deploy, "manifest", &files.delta(&files))["missing"], "0");
 }
 

@@ -123,7 +123,7 @@ fn a_dry_run_tells_what_max_lacks_and_leaves_nothing() {
     assert!(ran.code == 3 && ran.stderr.starts_with("rig: network 'green' does not exist\n"), "{ran:?}");
     symlink("/etc", world.dir.path().join("out")).unwrap();
     let ran = world.rig.run(&["deploy", &path, "--dry-run", "-a", "web.blue"]);
-    let refused = "rig: the manifest's 'out' is refused: it is a symbolic link to an absolute path\n";
+    let refused = "rig: cannot deploy 'out': it is a symbolic link to an absolute path\n";
     assert!(ran.code == 2 && ran.stderr.starts_with(refused), "{ran:?}");
     assert_eq!(fs::read_dir(world.max.data().join("uploads")).unwrap().count(), 0);
     assert_eq!(world.rig.json(&["list", "apps"])["apps"].as_array().unwrap().len(), 1);
