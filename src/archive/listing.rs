@@ -1,9 +1,9 @@
 //! Reads manifests that nobody vouches for, whole or as what differs from another one, and
 //! those that were stored, which are checked by their name.
 
-use super::Limits;
 use super::tree::{NAMES_MAX, Tree, key, refused, shown, slashed, unfit};
-use crate::error::{Error, Kind, Result, io_reason};
+use super::{Limits, broken};
+use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, Hasher, Item, RECORD_MAX, Record, hex, order};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -194,7 +194,7 @@ impl<R: BufRead> Records<R> {
     fn part(&mut self) -> Result<bool> {
         let left = RECORD_MAX.saturating_sub(self.record.len()) as u64;
         let read = (&mut self.input).take(left).read_until(0, &mut self.record);
-        match read.map_err(|error| broken(&error))? {
+        match read.map_err(|error| unread(&error))? {
             0 if left == 0 => Err(malformed("a record is too long")),
             0 => Ok(false),
             _ if self.record.last() == Some(&0) => {
@@ -207,10 +207,10 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-fn broken(error: &io::Error) -> Error {
+fn unread(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => cut_short(),
-        _ => malformed(&io_reason(error)),
+        _ => malformed(&broken(error)),
     }
 }
 

@@ -19,6 +19,8 @@ pub mod walk;
 #[cfg(all(test, unix))]
 mod git_tests;
 
+#[cfg(feature = "server")]
+use crate::error::io_reason;
 use std::io;
 
 #[cfg(feature = "server")]
@@ -57,6 +59,15 @@ pub fn entry_of_contents(block: &[u8]) -> Result<(Vec<u8>, u64), String> {
         (true, Ok(size)) => Ok((name, size)),
         (true, Err(_)) => Err(format!("'{}' has no size", shown(&name))),
         (false, _) => Err(format!("'{}' is no regular file", shown(&name))),
+    }
+}
+
+/// What is wrong with compressed bytes, from an error of the decoder or of who it reads from.
+#[cfg(feature = "server")]
+pub fn broken(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => io_reason(error),
+        None => "the compression is broken".to_owned(),
     }
 }
 

@@ -15,9 +15,9 @@ mod said;
 mod tests;
 
 use self::said::Said;
-use super::Limits;
 use super::disk::{Disk, written};
 use super::tree::{Tree, refused, shown, unfit};
+use super::{Limits, broken};
 use crate::error::{Error, Result, io_reason};
 use crate::manifest::{Hash, Hasher};
 use std::cell::{Cell, RefCell};
@@ -138,7 +138,8 @@ impl<R: Read> Read for Guard<'_, R> {
             return Err(io::Error::other("headers or padding are too long"));
         }
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let n = self.inner.read(buffer.get_mut(..most).unwrap_or_default())?;
+        let read = self.inner.read(buffer.get_mut(..most).unwrap_or_default());
+        let n = read.map_err(|error| io::Error::new(error.kind(), broken(&error)))?;
         self.state.ended.set(n == 0 && most > 0);
         self.state.left.set(left - n as u64);
         Ok(n)

@@ -97,6 +97,7 @@ const FILES: &[Field] = &[
     field("change", "change", Show::Plain),
     field("before", "before", Show::Bytes),
     field("after", "after", Show::Bytes),
+    field("mode", "mode", Show::Plain),
 ];
 
 fn releases(session: &Session, matches: &Matches) -> Result<()> {

@@ -271,8 +271,10 @@ fn links_arrive_as_links_even_those_that_lead_in_circles() {
     let refused = "rig: cannot deploy 'out': it is a symbolic link to an absolute path\n  \
                    mend it, or leave it out: name it in '.rigignore'\n";
     ran.fails(2, refused);
-    // It does not wait for what nobody will send.
-    assert_eq!(rig.json(&["status", "app", "web.blue"])["deploy"]["state"], "failed");
+    // It does not wait for what nobody will send, and it says why.
+    let ended = &rig.json(&["status", "app", "web.blue"])["deploy"];
+    assert_eq!((&ended["state"], &ended["phase"]), (&json!("failed"), &json!("uploading")));
+    assert_eq!(ended["error"], "cannot deploy 'out': it is a symbolic link to an absolute path");
 }
 
 #[test]
