@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rig::archive::{Limits, Tree, lay_out, read_changes, read_stored};
+use rig::archive::{Limits, Manifest, lay_out, read_changes};
 use rig::manifest::{Hash, Hasher, Item, Record, hex, order, parse_hex, parse_ranges, write_ranges};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -27,24 +27,23 @@ fuzz_target!(|data: &[u8]| {
         Some(at) => (&data[..=at], Some(&data[at + 2..])),
         None => (data, None),
     };
-    let Some((name, base)) = complete(b"full\0", whole, None) else { return };
-    let text = text(&base);
-    check(&name, &base, &text);
+    let Some(base) = complete(b"full\0", whole, None) else { return };
+    check(&base);
     let Some(delta) = delta else { return };
     let mut first = Vec::new();
-    Record::Base(name).write(&mut first);
+    Record::Base(base.name).write(&mut first);
     assert!(read(&first, None).is_none(), "without its base");
-    if let Some((name, tree)) = complete(&first, delta, Some(&text)) {
-        check(&name, &tree, &self::text(&tree));
+    if let Some(manifest) = complete(&first, delta, Some(&base.text)) {
+        check(&manifest);
     }
 });
 
-fn read(bytes: &[u8], base: Option<&[u8]>) -> Option<(Hash, Tree)> {
-    read_changes(bytes, &LIMITS, |_| Ok(base)).ok()
+fn read(bytes: &[u8], base: Option<&[u8]>) -> Option<Manifest> {
+    read_changes(bytes, &LIMITS, |_| Ok(base.map(<[u8]>::to_vec))).ok()
 }
 
 /// With the end that makes it a manifest, if there is one: the first attempt tells it.
-fn complete(first: &[u8], records: &[u8], base: Option<&[u8]>) -> Option<(Hash, Tree)> {
+fn complete(first: &[u8], records: &[u8], base: Option<&[u8]>) -> Option<Manifest> {
     let ended = |name: &Hash| {
         let mut bytes = [first, records].concat();
         if bytes.last() != Some(&0) {
@@ -54,33 +53,23 @@ fn complete(first: &[u8], records: &[u8], base: Option<&[u8]>) -> Option<(Hash, 
         bytes
     };
     let zeros = [0; 32];
-    let error = read_changes(ended(&zeros).as_slice(), &LIMITS, |_| Ok(base)).err()?;
+    let error = read_changes(ended(&zeros).as_slice(), &LIMITS, |_| Ok(base.map(<[u8]>::to_vec))).err()?;
     let name = error.message().strip_prefix("the manifest is '")?.get(..64)?;
     let found = read(&ended(&parse_hex(name.as_bytes())?), base);
     Some(found.expect("accepted under its name"))
 }
 
-fn text(tree: &Tree) -> Vec<u8> {
-    let mut text = Vec::new();
-    let written = tree.write(|record| {
-        text.extend_from_slice(record);
-        Ok(())
-    });
-    let mut hasher = Hasher::new();
-    hasher.update(&text);
-    assert_eq!(written.expect("memory"), hasher.finish());
-    text
-}
-
 /// What must hold of everything that is accepted.
-fn check(name: &Hash, tree: &Tree, canonical: &[u8]) {
-    assert!(tree.len() <= LIMITS.entries && tree.bytes() <= LIMITS.bytes);
-    let stored = read_stored(canonical, name).expect("it was accepted").expect("its name");
-    assert_eq!(text(&stored), canonical);
-    let other = [1; 32];
-    assert!(read_stored(canonical, &other).expect("no error").is_none());
-    let (again, tree) = complete(b"full\0", canonical, None).expect("it was accepted");
-    assert_eq!((again, text(&tree)), (*name, canonical.to_vec()), "{}", hex(name));
+fn check(manifest: &Manifest) {
+    let (name, canonical) = (&manifest.name, manifest.text.as_slice());
+    assert_eq!(Hasher::of(canonical), *name);
+    assert!(manifest.items().count() as u64 <= LIMITS.entries && manifest.bytes <= LIMITS.bytes);
+    assert!(manifest.wanted.list().iter().map(|content| content.1).sum::<u64>() <= manifest.bytes);
+    let stored = Manifest::stored(canonical.to_vec(), name).expect("its name");
+    assert_eq!(stored.text, canonical);
+    assert!(Manifest::stored(canonical.to_vec(), &[1; 32]).is_none());
+    let again = complete(b"full\0", canonical, None).expect("it was accepted");
+    assert_eq!((again.name, again.text), (*name, canonical.to_vec()), "{}", hex(name));
 
     // In order, each once, and plain.
     let mut before: Vec<u8> = Vec::new();
@@ -97,7 +86,7 @@ fn check(name: &Hash, tree: &Tree, canonical: &[u8]) {
     let home = home();
     let dest = home.join("dest");
     // Names that the file system does not take are errors.
-    let _ = lay_out(&tree, &dest, |_, _| Ok(()));
+    let _ = lay_out(manifest, &dest, |_, _| Ok(()));
     inspect(&dest, &dest);
     fs::remove_dir_all(&dest).expect("its own files can be removed");
     let left: Vec<_> = fs::read_dir(&home).expect("the home is there").flatten().collect();

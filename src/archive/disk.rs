@@ -2,9 +2,10 @@
 //! directories that were created here, and the links come last, when every name is known: so
 //! nothing is ever written through a link.
 
-use super::tree::{Node, Tree, shown};
+use super::manifest::Manifest;
+use super::tree::shown;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::Hash;
+use crate::manifest::{Hash, Item};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -14,20 +15,24 @@ use std::path::{Path, PathBuf};
 
 /// Makes `dest`, which must be empty or missing, what a manifest says. `fill` writes a content
 /// into a file. Blocks. After an error `dest` holds a part and is the caller's to remove.
-pub fn lay_out(tree: &Tree, dest: &Path, mut fill: impl FnMut(&Hash, &File) -> Result<()>) -> Result<()> {
+pub fn lay_out(
+    manifest: &Manifest,
+    dest: &Path,
+    mut fill: impl FnMut(&Hash, &File) -> Result<()>,
+) -> Result<()> {
     let disk = Disk::new(dest)?;
-    for (path, node) in tree.nodes() {
-        match node {
-            Node::Dir { mode, .. } => disk.make_dir(&path, *mode)?,
-            Node::File { mode, hash, .. } => {
-                let file = disk.create(&path)?;
-                fill(hash, &file)?;
-                disk.close(&path, &file, *mode)?;
+    for (path, item) in manifest.items() {
+        match item {
+            Item::Directory(mode) => disk.make_dir(path, mode)?,
+            Item::File { mode, hash, .. } => {
+                let file = disk.create(path)?;
+                fill(&hash, &file)?;
+                disk.close(path, &file, mode)?;
             }
-            Node::Link { .. } => {}
+            Item::Link(_) | Item::Removed => {}
         }
     }
-    disk.link(tree)
+    disk.link(manifest)
 }
 
 /// The directory.
@@ -75,11 +80,10 @@ impl Disk<'_> {
     }
 
     /// Creates the links, now that nothing is written any more.
-    pub fn link(&self, tree: &Tree) -> Result<()> {
-        for (path, target) in tree.checked_links()? {
-            symlink(OsStr::from_bytes(target), self.at(&path)).map_err(|error| written(&path, &error))?;
-        }
-        Ok(())
+    pub fn link(&self, manifest: &Manifest) -> Result<()> {
+        manifest.links().try_for_each(|(path, target)| {
+            symlink(OsStr::from_bytes(target), self.at(path)).map_err(|error| written(path, &error))
+        })
     }
 }
 

@@ -7,6 +7,8 @@ pub mod gzip;
 pub mod index;
 #[cfg(feature = "server")]
 mod listing;
+#[cfg(feature = "server")]
+mod manifest;
 pub mod pack;
 mod rules;
 mod tar;
@@ -26,9 +28,11 @@ use std::io;
 #[cfg(feature = "server")]
 pub use disk::lay_out;
 #[cfg(feature = "server")]
-pub use listing::{read_changes, read_stored};
+pub use listing::read_changes;
 #[cfg(feature = "server")]
-pub use tree::{Node, Tree, shown};
+pub use manifest::{Manifest, Wanted};
+#[cfg(feature = "server")]
+pub use tree::shown;
 #[cfg(feature = "server")]
 pub use unpack::unpack;
 

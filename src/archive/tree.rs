@@ -1,17 +1,11 @@
-//! The names of an archive or a manifest and what they stand for: no name twice, nothing below
-//! what is no directory, no link that leads out, no limit passed. Pure; the disk is not asked.
+//! The names of an archive and what they stand for, in any order: no name twice, nothing below
+//! what is no directory, no limit passed. Pure; the disk is not asked.
 
 use super::Limits;
+use super::manifest::{Draft, Manifest};
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{Hash, Hasher, Item, PATH_MAX, Record};
+use crate::manifest::{Hash, Item, PATH_MAX};
 use std::collections::BTreeMap;
-
-/// How many links are followed to find where one leads. Linux gives up after 40, so
-/// what takes longer leads nowhere.
-const HOPS: usize = 64;
-
-/// How many parts of targets are looked at for all links together.
-const STEPS: u64 = 16 << 20;
 
 /// The longest part of a path, in bytes: no file system takes a longer one.
 const NAME_MAX: usize = 255;
@@ -20,29 +14,63 @@ const NAME_MAX: usize = 255;
 const DEPTH_MAX: usize = 128;
 
 /// Paths and targets together, in bytes: what is kept of them in memory.
-pub const NAMES_MAX: u64 = 32 << 20;
+const NAMES_MAX: u64 = 32 << 20;
+
+/// What is left of the limits.
+pub struct Room {
+    limits: Limits,
+    bytes: u64,
+    names: u64,
+    entries: u64,
+}
+
+impl Room {
+    /// All that they allow.
+    pub fn new(limits: &Limits) -> Room {
+        Room { limits: *limits, bytes: limits.bytes, names: NAMES_MAX, entries: limits.entries }
+    }
+
+    /// What may come as changes: all that was may go, and as much be new.
+    pub fn of_changes(limits: &Limits) -> Room {
+        Room { entries: limits.entries.saturating_mul(2), ..Room::new(limits) }
+    }
+
+    /// Takes what a path needs, and the target of a link there.
+    pub fn take(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let (most, length) = (self.limits.entries, (path.len() + target.len()) as u64);
+        let long = || over(&format!("the source has more than {NAMES_MAX} bytes of names"), path);
+        let many = || over(&format!("the source has more than {most} files and directories"), path);
+        self.names = self.names.checked_sub(length).ok_or_else(long)?;
+        self.entries = self.entries.checked_sub(1).ok_or_else(many)?;
+        Ok(())
+    }
+
+    /// Takes what a content needs.
+    pub fn take_bytes(&mut self, path: &[u8], size: u64) -> Result<()> {
+        let limit = self.limits.bytes;
+        let large = || over(&format!("the files are larger than {limit} bytes together"), path);
+        self.bytes = self.bytes.checked_sub(size).ok_or_else(large)?;
+        Ok(())
+    }
+}
+
+fn over(what: &str, path: &[u8]) -> Error {
+    Error::new(Kind::TooLarge, format!("{what}, from '{}' on", shown(path)))
+}
 
 /// What is at a path.
-pub enum Node {
-    /// A file.
+enum Node {
     File {
-        /// Its permission bits.
         mode: u32,
-        /// Its bytes.
         size: u64,
-        /// Its content.
         hash: Hash,
     },
-    /// A directory.
     Dir {
-        /// Its permission bits.
         mode: u32,
         /// By an entry of its own, not only by its content.
         announced: bool,
     },
-    /// A symbolic link.
     Link {
-        /// Where it leads.
         target: Vec<u8>,
     },
 }
@@ -50,9 +78,7 @@ pub enum Node {
 /// All names so far.
 pub struct Tree {
     limits: Limits,
-    /// What is left of the limits.
-    bytes: u64,
-    names: u64,
+    room: Room,
     /// By their clean path with zeros for slashes: so its order is that of manifests.
     nodes: BTreeMap<Vec<u8>, Node>,
 }
@@ -60,58 +86,21 @@ pub struct Tree {
 impl Tree {
     /// Without a name yet.
     pub fn new(limits: &Limits) -> Tree {
-        Tree { limits: *limits, bytes: limits.bytes, names: NAMES_MAX, nodes: BTreeMap::new() }
+        Tree { limits: *limits, room: Room::new(limits), nodes: BTreeMap::new() }
     }
 
-    /// How many names there are, with the directories that no entry of their own announces.
-    pub fn len(&self) -> u64 {
-        self.nodes.len() as u64
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
-    /// The files' contents together, in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.limits.bytes - self.bytes
-    }
-
-    /// All of it, directories before what they hold, in the order of manifests.
-    pub fn nodes(&self) -> impl Iterator<Item = (Vec<u8>, &Node)> {
-        self.nodes.iter().map(|(key, node)| (slashed(key), node))
-    }
-
-    /// The contents of the files and their sizes, as often as they occur.
-    pub fn contents(&self) -> impl Iterator<Item = (Hash, u64)> {
-        self.nodes.values().filter_map(|node| match node {
-            Node::File { size, hash, .. } => Some((*hash, *size)),
-            _ => None,
-        })
-    }
-
-    /// The paths of a content.
-    pub fn paths_of(&self, hash: &Hash) -> impl Iterator<Item = String> {
-        let of = move |node: &Node| matches!(node, Node::File { hash: of, .. } if of == hash);
-        self.nodes.iter().filter(move |(_, node)| of(node)).map(|(key, _)| shown(&slashed(key)))
-    }
-
-    /// Writes the canonical manifest and returns its name.
-    pub fn write(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<Hash> {
-        let (mut hasher, mut record) = (Hasher::new(), Vec::new());
-        for (path, node) in self.nodes() {
+    /// All of it.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let mut draft = Draft::new(&self.limits);
+        for (key, node) in &self.nodes {
             let item = match node {
                 Node::File { mode, size, hash } => Item::File { mode: *mode, size: *size, hash: *hash },
                 Node::Dir { mode, .. } => Item::Directory(*mode),
                 Node::Link { target } => Item::Link(target),
             };
-            record.clear();
-            Record::Item(&path, item).write(&mut record);
-            hasher.update(&record);
-            write(&record)?;
+            draft.add(&slashed(key), item)?;
         }
-        Ok(hasher.finish())
+        draft.finish()
     }
 
     /// Makes sure that everything above `path` is a directory. Returns those that are
@@ -122,7 +111,7 @@ impl Tree {
         for parent in parents(path) {
             match self.nodes.get(&key(parent)) {
                 Some(Node::Dir { .. }) => break,
-                Some(other) => return Err(self.refuse(path, &below(parent, other))),
+                Some(other) => return Err(refused(path, &below(parent, other))),
                 None => new.push(parent.to_vec()),
             }
         }
@@ -146,7 +135,7 @@ impl Tree {
 
     /// Adds a file.
     pub fn add_file(&mut self, path: &[u8], mode: u32, size: u64, hash: Hash) -> Result<()> {
-        self.weigh(path, size)?;
+        self.room.take_bytes(path, size)?;
         self.insert(path, Node::File { mode, size, hash })
     }
 
@@ -159,113 +148,28 @@ impl Tree {
 
     /// Adds a symbolic link.
     pub fn add_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
-        let wrong = match target {
-            [] => Some("it is a symbolic link to nothing"),
-            [b'/', ..] => Some("it is a symbolic link to an absolute path"),
-            _ if target.contains(&0) => Some("its target has a null byte"),
-            _ if target.len() > PATH_MAX => Some("its target is too long"),
-            _ => None,
-        };
-        match wrong {
-            Some(why) => Err(self.refuse(path, why)),
+        match unfit_target(target) {
+            Some(why) => Err(refused(path, why)),
             None => self.insert(path, Node::Link { target: target.to_vec() }),
         }
     }
 
     fn insert(&mut self, path: &[u8], node: Node) -> Result<()> {
-        let target = match &node {
-            Node::Link { target } => target.len(),
-            _ => 0,
-        };
-        let over = |text: String| Error::new(Kind::TooLarge, format!("{text}, from '{}' on", shown(path)));
-        self.names = self
-            .names
-            .checked_sub((path.len() + target) as u64)
-            .ok_or_else(|| over(format!("the source has more than {NAMES_MAX} bytes of names")))?;
-        let known = self.nodes.len() as u64;
+        self.room.take(path, if let Node::Link { target } = &node { target } else { &[] })?;
         match self.nodes.insert(key(path), node) {
-            Some(_) => Err(self.refuse(path, "its name occurs twice")),
-            None if known >= self.limits.entries => {
-                let most = self.limits.entries;
-                Err(over(format!("the source has more than {most} files and directories")))
-            }
+            Some(_) => Err(refused(path, "its name occurs twice")),
             None => Ok(()),
         }
-    }
-
-    fn weigh(&mut self, path: &[u8], size: u64) -> Result<()> {
-        let limit = self.limits.bytes;
-        self.bytes = self.bytes.checked_sub(size).ok_or_else(|| {
-            let message =
-                format!("the files are larger than {limit} bytes together, from '{}' on", shown(path));
-            Error::new(Kind::TooLarge, message)
-        })?;
-        Ok(())
-    }
-
-    /// The error for a path that can't be.
-    pub fn refuse(&self, path: &[u8], why: &str) -> Error {
-        refused(path, why)
-    }
-
-    /// Every link with its target, all of which stay inside.
-    pub fn checked_links(&self) -> Result<Vec<(Vec<u8>, &[u8])>> {
-        let (mut links, mut steps) = (Vec::new(), STEPS);
-        for (path, node) in self.nodes() {
-            let Node::Link { target } = node else { continue };
-            self.check(&path, target, &mut steps)?;
-            links.push((path, target.as_slice()));
-        }
-        Ok(links)
-    }
-
-    /// Follows a link as the kernel would.
-    fn check(&self, path: &[u8], target: &[u8], steps: &mut u64) -> Result<()> {
-        let escape = || {
-            let to = shown(target);
-            self.refuse(path, &format!("it is a symbolic link that leads out of the tree, to '{to}'"))
-        };
-        let mut at = key(parents(path).next().unwrap_or_default());
-        // What is still to be walked, the next part last.
-        let mut todo = parts(target);
-        let mut hops = 0;
-        while let Some(part) = todo.pop() {
-            *steps = steps
-                .checked_sub(1)
-                .ok_or_else(|| self.refuse(path, "it is a symbolic link that takes too long to follow"))?;
-            if part == b".." {
-                if at.is_empty() {
-                    return Err(escape());
-                }
-                let parent = at.iter().rposition(|byte| *byte == 0).unwrap_or(0);
-                at.truncate(parent);
-                continue;
-            }
-            let parent = at.len();
-            if !at.is_empty() {
-                at.push(0);
-            }
-            at.extend_from_slice(part);
-            if let Some(Node::Link { target }) = self.nodes.get(&at) {
-                hops += 1;
-                if hops > HOPS {
-                    return Ok(());
-                }
-                at.truncate(parent);
-                todo.extend(parts(target));
-            }
-        }
-        Ok(())
     }
 }
 
 /// A path with zeros for slashes, whose order is that of manifests.
-pub fn key(path: &[u8]) -> Vec<u8> {
+fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
 }
 
 /// The path again.
-pub fn slashed(key: &[u8]) -> Vec<u8> {
+fn slashed(key: &[u8]) -> Vec<u8> {
     key.iter().map(|byte| if *byte == 0 { b'/' } else { *byte }).collect()
 }
 
@@ -279,10 +183,6 @@ fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn below(parent: &[u8], node: &Node) -> String {
     let what = if matches!(node, Node::Link { .. }) { "a symbolic link" } else { "a file" };
     format!("'{}' is {what}", shown(parent))
-}
-
-fn parts(target: &[u8]) -> Vec<&[u8]> {
-    target.rsplit(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect()
 }
 
 /// What is wrong with a path by itself, whatever else there is.
@@ -300,6 +200,17 @@ pub fn unfit(path: &[u8]) -> Option<String> {
         }
         () if parts().count() > DEPTH_MAX => Some(format!("its path has more than {DEPTH_MAX} parts")),
         () => None,
+    }
+}
+
+/// What is wrong with the target of a link by itself.
+pub fn unfit_target(target: &[u8]) -> Option<&'static str> {
+    match target {
+        [] => Some("it is a symbolic link to nothing"),
+        [b'/', ..] => Some("it is a symbolic link to an absolute path"),
+        _ if target.contains(&0) => Some("its target has a null byte"),
+        _ if target.len() > PATH_MAX => Some("its target is too long"),
+        _ => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod tests;
 
 use self::said::Said;
 use super::disk::{Disk, written};
+use super::manifest::Manifest;
 use super::tree::{Tree, refused, shown, unfit};
 use super::{Limits, broken};
 use crate::error::{Error, Result, io_reason};
@@ -35,7 +36,7 @@ const PADDING_MAX: u64 = 1024 * 1024;
 /// Unpacks a gzip-compressed tar into `dest`, which must be empty or missing, and tells what
 /// it held. Blocks. After an error `dest` holds a part of the archive and is the caller's to
 /// remove.
-pub fn unpack(tar_gz: impl Read, dest: &Path, limits: &Limits) -> Result<Tree> {
+pub fn unpack(tar_gz: impl Read, dest: &Path, limits: &Limits) -> Result<Manifest> {
     let state = State { left: Cell::new(0), ended: Cell::new(false), at: RefCell::default() };
     let gzip = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, tar_gz));
     let mut archive = tar::Archive::new(Guard { inner: gzip, state: &state });
@@ -69,8 +70,9 @@ pub fn unpack(tar_gz: impl Read, dest: &Path, limits: &Limits) -> Result<Tree> {
         return Err(state.wrong("a header is about a file that does not come"));
     }
     finish(archive.into_inner(), &state)?;
-    unpacking.disk.link(&unpacking.tree)?;
-    Ok(unpacking.tree)
+    let manifest = unpacking.tree.manifest()?;
+    unpacking.disk.link(&manifest)?;
+    Ok(manifest)
 }
 
 /// Behind the end mark there may be zeros, then the gzip stream's own end, which

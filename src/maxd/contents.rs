@@ -12,24 +12,27 @@
 //! found to be there stays.
 
 mod collect;
+mod look;
 mod partial;
 mod receive;
+mod sync;
 
 pub use collect::collect_now_and_then;
-pub use receive::{Receiver, each_once};
+pub use receive::Receiver;
 
+use self::sync::Unsynced;
 use super::store::{disk, make_private};
 use super::sweep;
-use crate::archive::{Tree, read_stored};
+use crate::archive::Manifest;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, Hasher, hex, parse_hex};
-use rustix::fs::{ioctl_ficlone, syncfs};
+use rustix::fs::ioctl_ficlone;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,15 +94,17 @@ pub struct Pool {
     busy: Mutex<HashSet<String>>,
     /// The number of the newest of them.
     number: AtomicU64,
-    /// Something may not be on the disk yet; at the start that is not known. Held while contents
-    /// become visible and while they are brought to the disk, so that who sees one waits for that.
-    unsynced: Mutex<bool>,
+    /// What may not be on the disk yet. Held while contents become visible and while they are
+    /// brought to the disk, so that who sees one waits for that.
+    unsynced: Mutex<Unsynced>,
+    /// How many contents have turned out to be damaged, and are removed.
+    damaged: AtomicU64,
 }
 
 impl Pool {
     fn new(root: PathBuf) -> Pool {
-        let (busy, number) = (Mutex::default(), AtomicU64::new(0));
-        Pool { root, lock: Mutex::default(), busy, number, unsynced: Mutex::new(true) }
+        let (lock, busy, unsynced) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Pool { root, lock, busy, number: AtomicU64::new(0), unsynced, damaged: AtomicU64::new(0) }
     }
 
     /// See above. Taken before the database, never within.
@@ -117,64 +122,51 @@ impl Pool {
     }
 
     /// Stores a manifest. It is on the disk then.
-    pub fn put(&self, tree: &Tree, name: &Hash) -> Result<()> {
-        let path = self.manifest_path(name);
-        if self.manifest(name)?.is_some() {
+    pub fn put(&self, manifest: &Manifest) -> Result<()> {
+        let path = self.manifest_path(&manifest.name);
+        if self.manifest_text(&manifest.name)?.is_some_and(|stored| stored == manifest.text) {
             return Ok(());
         }
-        for directory in [&self.root, &self.root.join(MANIFESTS), &self.root.join(PARTIAL)] {
+        let directory = self.root.join(MANIFESTS);
+        for directory in [&self.root, &directory, &self.root.join(PARTIAL)] {
             make_private(directory)?;
         }
         let new = path.with_extension("new");
-        let failed = |error: io::Error| disk("write", &path, &error);
-        let mut file = io::BufWriter::new(File::create(&new).map_err(failed)?);
-        tree.write(|record| file.write_all(record).map_err(failed))?;
-        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().and_then(|()| fs::rename(&new, &path)).map_err(failed)?;
-        let directory = self.root.join(MANIFESTS);
-        File::open(&directory).and_then(|directory| directory.sync_all()).map_err(failed)
+        // It is believed for its hash alone: so its name may reach the disk before it does, and the
+        // file system has to write its journal but once.
+        let written = || {
+            fs::write(&new, &manifest.text)?;
+            fs::rename(&new, &path)?;
+            sync::one(&path)?;
+            sync::one(&directory)
+        };
+        written().map_err(|error| disk("write", &path, &error))
     }
 
-    /// The stored text of a manifest.
-    pub fn manifest_text(&self, name: &Hash) -> Result<Option<BufReader<File>>> {
+    /// The stored text of a manifest, as it is.
+    pub fn manifest_text(&self, name: &Hash) -> Result<Option<Vec<u8>>> {
         let path = self.manifest_path(name);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(BufReader::with_capacity(64 << 10, file))),
+        match fs::read(&path) {
+            Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(disk("read", &path, &error)),
         }
     }
 
     /// A manifest; none when it is not there, or not what it was.
-    pub fn manifest(&self, name: &Hash) -> Result<Option<Tree>> {
-        match self.manifest_text(name)? {
-            None => Ok(None),
-            Some(text) => {
-                let tree = read_stored(text, name)?;
-                if tree.is_none() {
-                    let path = self.manifest_path(name);
-                    fs::remove_file(&path).map_err(|error| disk("remove", &path, &error))?;
-                }
-                Ok(tree)
-            }
+    pub fn manifest(&self, name: &Hash) -> Result<Option<Manifest>> {
+        let Some(text) = self.manifest_text(name)? else { return Ok(None) };
+        let manifest = Manifest::stored(text, name);
+        if manifest.is_none() {
+            let path = self.manifest_path(name);
+            fs::remove_file(&path).map_err(|error| disk("remove", &path, &error))?;
         }
+        Ok(manifest)
     }
 
-    /// Whether a content is there.
-    pub fn has(&self, hash: &Hash) -> bool {
-        self.path(hash).exists()
-    }
-
-    /// What is there will also be after a crash of the machine. All at once, since that takes
-    /// a fraction of the time that a thousand small files would take one by one.
-    pub fn sync(&self) -> Result<()> {
-        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *unsynced && self.root.exists() {
-            let synced = File::open(&self.root).and_then(|root| Ok(syncfs(root)?));
-            synced.map_err(|error| disk("write", &self.root, &error))?;
-            *unsynced = false;
-        }
-        Ok(())
+    /// How many contents have turned out to be damaged, and are removed.
+    pub fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// Writes a content into a file and checks it by the way. One that is damaged goes.
@@ -198,6 +190,7 @@ impl Pool {
             return Ok(());
         }
         fs::remove_file(&path).map_err(|error| disk("remove", &path, &error))?;
+        self.damaged.fetch_add(1, Ordering::Relaxed);
         Err(damaged("was damaged"))
     }
 }

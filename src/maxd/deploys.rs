@@ -4,6 +4,7 @@
 mod cancel;
 mod incoming;
 mod look;
+mod manifest;
 mod rows;
 mod upload;
 mod work;
@@ -23,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::name::Name;
 use crate::time::rfc3339;
 use crate::wire::deploy::{Create, Deploy, State};
+use manifest::Recent;
 use rows::{find, missing, word};
 use rusqlite::{OptionalExtension, params};
 use std::fs;
@@ -41,6 +43,7 @@ pub struct Deploys {
     /// Bumped whenever a deploy changes.
     version: watch::Sender<u64>,
     uploads: Uploads,
+    recent: Recent,
     readers: Semaphore,
     /// One deploy of an app at a time.
     queues: Queues,
@@ -53,6 +56,7 @@ impl Default for Deploys {
         Deploys {
             version: watch::Sender::new(0),
             uploads,
+            recent: Recent::default(),
             readers: Semaphore::new(READ_AT_ONCE),
             queues,
             tasks,

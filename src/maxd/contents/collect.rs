@@ -59,8 +59,8 @@ fn collect(pool: &Pool, store: &Store, network: i64, keep: Retention, grace: Dur
     let manifests: HashSet<Hash> = names.iter().filter_map(|name| parse_hex(name.as_bytes())).collect();
     let mut contents = HashSet::new();
     for name in &manifests {
-        if let Some(tree) = pool.manifest(name)? {
-            contents.extend(tree.contents().map(|content| content.0));
+        if let Some(manifest) = pool.manifest(name)? {
+            contents.extend(manifest.wanted.list().iter().map(|content| content.0));
         }
     }
     pool.remove_but(&manifests, &contents, SystemTime::now().checked_sub(grace))

@@ -145,13 +145,14 @@ impl Writing {
                     fs::create_dir(directory)
                         .or_else(|error| if directory.exists() { Ok(()) } else { Err(error) })
                         .map_err(failed)?;
+                    unsynced.add(&pool.root);
                 }
                 fs::rename(&partial, &path)
             }
             placed => placed,
         };
         placed.map_err(failed)?;
-        *unsynced = true;
+        [Some(&*path), path.parent()].into_iter().flatten().for_each(|path| unsynced.add(path));
         Ok(Verdict::Good)
     }
 }

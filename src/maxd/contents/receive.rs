@@ -4,11 +4,11 @@
 use super::Pool;
 use super::partial::{Verdict, Writing};
 
-use crate::archive::{Tree, broken, entry_of_contents, shown};
+use crate::archive::{Wanted, broken, entry_of_contents, shown};
 use crate::error::{Error, Result};
 use crate::manifest::{Hash, hex, parse_hex};
 use flate2::write::MultiGzDecoder;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -19,21 +19,14 @@ const PADDING_MAX: u64 = 1 << 20;
 /// How many paths an error names.
 const NAMED: usize = 3;
 
-/// The contents of a manifest, each once and with its size. Their places are their numbers.
-pub fn each_once(tree: &Tree) -> Vec<(Hash, u64)> {
-    let mut known = HashSet::new();
-    tree.contents().filter(|content| known.insert(content.0)).collect()
-}
-
 /// Takes the contents of one upload.
 pub struct Receiver(MultiGzDecoder<Entries>);
 
 impl Receiver {
     /// For what the manifest with this name wants.
-    pub fn new(pool: Arc<Pool>, manifest: Hash, wanted: &[(Hash, u64)]) -> Receiver {
-        let wanted = wanted.iter().map(|(hash, size)| (*hash, (*size, false))).collect();
-        let at = At::Header(Vec::with_capacity(BLOCK));
-        Receiver(MultiGzDecoder::new(Entries { pool, manifest, wanted, at, error: None }))
+    pub fn new(pool: Arc<Pool>, manifest: Hash, wanted: Arc<Wanted>) -> Receiver {
+        let (sent, at) = (HashSet::new(), At::Header(Vec::with_capacity(BLOCK)));
+        Receiver(MultiGzDecoder::new(Entries { pool, manifest, wanted, sent, at, error: None }))
     }
 
     /// Takes what comes next. Blocks.
@@ -75,8 +68,9 @@ fn cut_short() -> Error {
 struct Entries {
     pool: Arc<Pool>,
     manifest: Hash,
-    /// The size of each, and whether this upload has sent it: so that it ends.
-    wanted: HashMap<Hash, (u64, bool)>,
+    wanted: Arc<Wanted>,
+    /// What this upload has sent: so that it ends.
+    sent: HashSet<Hash>,
     at: At,
     error: Option<Error>,
 }
@@ -99,8 +93,8 @@ enum At {
 impl Entries {
     /// A content is not what the manifest says.
     fn changed(&self, hash: &Hash) -> Error {
-        let tree = self.pool.manifest(&self.manifest).ok().flatten();
-        let paths: Vec<String> = tree.iter().flat_map(|tree| tree.paths_of(hash)).collect();
+        let manifest = self.pool.manifest(&self.manifest).ok().flatten();
+        let paths: Vec<String> = manifest.iter().flat_map(|manifest| manifest.paths_of(hash)).collect();
         let mut names: Vec<String> = paths.iter().take(NAMED).map(|path| format!("'{path}'")).collect();
         if let more @ 1.. = paths.len().saturating_sub(NAMED) {
             names.push(format!("{more} more"));
@@ -165,13 +159,13 @@ impl Entries {
         let (name, size) = entry_of_contents(block).map_err(|why| malformed(&why))?;
         let (hash, offset) = address(&name)
             .ok_or_else(|| malformed(&format!("'{}' is neither HASH nor HASH.OFFSET", shown(&name))))?;
-        let whole = match self.wanted.get_mut(&hash) {
+        let wanted = self.wanted.number(&hash).and_then(|number| self.wanted.get(number));
+        let whole = match wanted {
             None => return Err(malformed(&format!("'{}' is not in the manifest", hex(&hash)))),
-            Some((_, true)) => return Err(malformed(&format!("'{}' comes twice", hex(&hash)))),
-            Some((size, sent)) => {
-                *sent = true;
-                *size
+            Some(_) if !self.sent.insert(hash) => {
+                return Err(malformed(&format!("'{}' comes twice", hex(&hash))));
             }
+            Some((_, size)) => *size,
         };
         if offset.checked_add(size) != Some(whole) {
             return Err(self.changed(&hash));

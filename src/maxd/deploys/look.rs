@@ -2,10 +2,10 @@
 
 use super::blocking;
 use super::incoming::Incoming;
-use super::upload::{MANIFEST_MAX, look, read};
+use super::manifest::preview;
+use super::upload::MANIFEST_MAX;
 use crate::error::Result;
 use crate::maxd::access::Access;
-use crate::maxd::contents::each_once;
 use crate::maxd::platform::{Platform, find_network};
 use crate::wire::deploy::Missing;
 use axum::body::Body;
@@ -44,9 +44,8 @@ impl Platform {
         let _reader = self.deploys.readers.acquire().await;
         blocking(move || {
             let pool = place.platform.contents.pool(network);
-            let (_, tree) = read(&place.platform, &pool, file)?;
-            let (missing, partial) = look(&pool, &each_once(&tree))?;
-            Ok(Missing { missing, partial })
+            let (looked, partial) = preview(&place.platform, &pool, file)?;
+            Ok(Missing { missing: looked.ranges(), partial })
         })
         .await
     }

@@ -3,23 +3,22 @@
 //! its deploy; contents stay, and their deploy waits for the rest.
 
 use super::incoming::{Incoming, too_large};
+use super::manifest::{Found, Looked, Receiving, record};
 use super::rows::{fail, find, missing, word};
-use super::{blocking, closed, deleted, over, sent};
-use crate::archive::{Limits, Tree, read_changes};
+use super::{blocking, deleted, over, sent};
+use crate::archive::Limits;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{Hash, hex, parse_hex, write_ranges};
+use crate::manifest::Hash;
 use crate::maxd::access::Access;
-use crate::maxd::contents::{Pool, Receiver, each_once};
+use crate::maxd::contents::Pool;
 use crate::maxd::platform::Platform;
 use crate::maxd::store::{disk, explain, held};
 use crate::time::rfc3339;
 use crate::wire::deploy::{Deploy, Partial, Progress, State};
 use axum::body::Body;
-use flate2::bufread::MultiGzDecoder;
 use rusqlite::{Transaction, params};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufReader, Seek};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -40,8 +39,6 @@ const ARCHIVE_SLACK: u64 = 64 << 20;
 pub(super) const MANIFEST_MAX: u64 = 64 << 20;
 /// Uploads of one user at a time.
 const UPLOADS: usize = 32;
-/// How many partials an answer names at most.
-const PARTIALS: usize = 1000;
 
 /// What a release is made from.
 pub enum Source {
@@ -118,7 +115,8 @@ fn begin(
 
 /// An upload that may be received now. Dropping it ends the claim.
 pub struct Upload {
-    platform: Arc<Platform>,
+    /// The server.
+    pub platform: Arc<Platform>,
     /// The deploy.
     pub deploy: Deploy,
     app: i64,
@@ -140,7 +138,8 @@ impl Upload {
         Incoming::new(&self.platform, self.deploy.id, self.end.clone(), body, limit, what)
     }
 
-    fn pool(&self) -> Arc<Pool> {
+    /// Where its contents go.
+    pub fn pool(&self) -> Arc<Pool> {
         self.platform.contents.pool(self.network)
     }
 }
@@ -234,16 +233,16 @@ impl Platform {
         let _ = tokio::fs::remove_file(&path).await;
         let file = stored?.into_std().await;
         let _place = self.deploys.readers.acquire().await;
-        let (upload, name, found) = blocking(move || {
-            let (name, found) = record(&upload, file)?;
-            Ok((upload, name, found))
+        let (upload, found) = blocking(move || {
+            let found = record(&upload, file)?;
+            Ok((upload, found))
         })
         .await?;
         match found {
             Found::Ended(deploy) => {
                 Ok(Progress { deploy: *deploy, missing: String::new(), partial: Vec::new() })
             }
-            Found::Lacks(missing, partial) => self.proceed(upload, name, missing, partial).await,
+            Found::Looked(looked, partial) => self.proceed(upload, looked, partial).await,
         }
     }
 
@@ -269,14 +268,8 @@ impl Platform {
             })
             .await?;
         }
-        let (upload, name, missing, partial) = blocking(move || {
-            receiving.receiver.finish()?;
-            let Receiving { upload, name, list, .. } = receiving;
-            let (missing, partial) = look(&upload.pool(), &list)?;
-            Ok((upload, name, missing, partial))
-        })
-        .await?;
-        self.proceed(upload, name, missing, partial).await
+        let (upload, looked, partial) = blocking(move || receiving.finish()).await?;
+        self.proceed(upload, looked, partial).await
     }
 
     /// What is refused, and would be again, has failed its deploy. So has what fills the disk, and
@@ -307,13 +300,16 @@ impl Platform {
     async fn proceed(
         self: &Arc<Platform>,
         upload: Upload,
-        name: Hash,
-        missing: String,
+        looked: Looked,
         partial: Vec<Partial>,
     ) -> Result<Progress> {
+        let missing = looked.ranges();
         let deploy = match missing.is_empty() {
-            true => self.queue(upload, Source::Manifest(name)).await?,
-            false => upload.deploy.clone(),
+            true => self.queue(upload, Source::Manifest(looked.manifest)).await?,
+            false => {
+                self.deploys.recent.keep(upload.deploy.id, looked);
+                upload.deploy.clone()
+            }
         };
         Ok(Progress { deploy, missing, partial })
     }
@@ -379,112 +375,13 @@ fn resumable(error: Error) -> Error {
 }
 
 /// A deploy's state and the manifest it has.
-fn uploading(t: &Transaction<'_>, id: u64) -> Result<(State, Option<String>)> {
+pub(super) fn uploading(t: &Transaction<'_>, id: u64) -> Result<(State, Option<String>)> {
     let query = "SELECT state, manifest FROM deploys WHERE id = ?1";
     let row = t.query_row(query, [held(id)], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
     row.map(|(state, manifest)| (super::rows::state(&state), manifest)).map_err(|_| deleted())
 }
 
-fn sent_now(t: &Transaction<'_>, id: u64) -> Result<()> {
+pub(super) fn sent_now(t: &Transaction<'_>, id: u64) -> Result<()> {
     let set = "UPDATE deploys SET sent_at = ?2 WHERE id = ?1";
     t.execute(set, params![held(id), rfc3339(SystemTime::now())]).map(drop).map_err(explain)
-}
-
-/// What there is for a manifest.
-enum Found {
-    /// The deploy does not wait for it any more, and it is its own.
-    Ended(Box<Deploy>),
-    /// These are missing, some of them in part.
-    Lacks(String, Vec<Partial>),
-}
-
-/// Reads a manifest as it was sent. Blocks.
-pub(super) fn read(platform: &Platform, pool: &Pool, mut file: fs::File) -> Result<(Hash, Tree)> {
-    file.rewind().map_err(|error| Error::io("read", "the manifest", &error))?;
-    let gzip = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, file));
-    let text = BufReader::with_capacity(64 << 10, gzip);
-    read_changes(text, &platform.source_limits(), |base| pool.manifest_text(base))
-}
-
-/// Reads a manifest, records it with its deploy and looks what is missing. Blocks.
-fn record(upload: &Upload, file: fs::File) -> Result<(Hash, Found)> {
-    let (platform, pool, id) = (&upload.platform, upload.pool(), upload.deploy.id);
-    let (name, tree) = read(platform, &pool, file)?;
-    let list = each_once(&tree);
-    let held_pool = pool.hold();
-    match platform.store.run(|t| uploading(t, id))? {
-        (State::Uploading, _) => {}
-        (_, Some(known)) if known == hex(&name) => {
-            let deploy = platform.store.run(|t| find(t, held(id), &platform.address))?.ok_or_else(deleted)?;
-            return Ok((name, Found::Ended(Box::new(deploy))));
-        }
-        _ => return Err(platform.store.run(|t| closed(t, id))?),
-    }
-    pool.put(&tree, &name)?;
-    platform.store.run(|t| {
-        let set = "UPDATE deploys SET manifest = ?2 WHERE id = ?1 AND state = ?3";
-        let with = params![held(id), hex(&name), word(State::Uploading)];
-        match t.execute(set, with).map_err(explain)? {
-            0 => Err(over(t, id)?),
-            _ => sent_now(t, id),
-        }
-    })?;
-    drop(held_pool);
-    let (missing, partial) = look(&pool, &list)?;
-    Ok((name, Found::Lacks(missing, partial)))
-}
-
-/// Contents that are being received. It goes where the work is, so that the claim, which is
-/// dropped last, is not over while something is still written.
-struct Receiving {
-    receiver: Receiver,
-    upload: Upload,
-    name: Hash,
-    list: Vec<(Hash, u64)>,
-}
-
-impl Receiving {
-    /// Blocks.
-    fn begin(upload: Upload) -> Result<Receiving> {
-        let (name, list) = wanted(&upload)?;
-        Ok(Receiving { receiver: Receiver::new(upload.pool(), name, &list), upload, name, list })
-    }
-}
-
-/// The manifest of a deploy and its contents. Blocks.
-fn wanted(upload: &Upload) -> Result<(Hash, Vec<(Hash, u64)>)> {
-    let id = upload.deploy.id;
-    let name = match upload.platform.store.run(|t| uploading(t, id))? {
-        (State::Uploading, Some(name)) => parse_hex(name.as_bytes()),
-        (State::Uploading, None) => None,
-        _ => return Err(upload.platform.store.run(|t| closed(t, id))?),
-    };
-    let missing = || {
-        Error::new(Kind::Conflict, format!("deploy {id} has no manifest yet"))
-            .hint("send it first")
-            .field("manifest")
-    };
-    let name = name.ok_or_else(missing)?;
-    let tree = upload.pool().manifest(&name)?.ok_or_else(missing)?;
-    upload.platform.store.run(|t| sent_now(t, id))?;
-    Ok((name, each_once(&tree)))
-}
-
-/// Which contents are missing, and which of them are there in part. What is not missing will
-/// be there after a crash of the machine too. Blocks.
-pub(super) fn look(pool: &Pool, list: &[(Hash, u64)]) -> Result<(String, Vec<Partial>)> {
-    let (partials, mut partial) = (pool.partials()?, Vec::new());
-    let numbered = (0..).zip(list);
-    let missing: Vec<u64> =
-        numbered.filter(|(_, (hash, _))| !pool.has(hash)).map(|(index, _)| index).collect();
-    for index in &missing {
-        let content = usize::try_from(*index).ok().and_then(|index| list.get(index));
-        let Some((hash, size)) = content else { continue };
-        if let Some(bytes) = partials.get(hash).filter(|bytes| *bytes <= size) {
-            partial.push(Partial { index: *index, bytes: *bytes });
-        }
-    }
-    partial.truncate(PARTIALS);
-    pool.sync()?;
-    Ok((write_ranges(missing), partial))
 }

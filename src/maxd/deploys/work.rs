@@ -136,17 +136,16 @@ impl Work<'_> {
             platform.store.run(|t| check(t, id))?;
             clear(&directory)?;
             let file = fs::File::open(&archive).map_err(|error| disk("read", &archive, &error))?;
-            let tree = unpack(file, &directory, &platform.source_limits())?;
-            let name = tree.write(|_| Ok(()))?;
+            let manifest = unpack(file, &directory, &platform.source_limits())?;
             let pool = platform.contents.pool(network);
             let _held = pool.hold();
             platform.store.run(|t| check(t, id))?;
-            pool.put(&tree, &name)?;
+            pool.put(&manifest)?;
             platform.store.run(|t| {
-                t.execute("UPDATE deploys SET manifest = ?2 WHERE id = ?1", params![id, hex(&name)])
-                    .map_err(explain)
+                let set = "UPDATE deploys SET manifest = ?2 WHERE id = ?1";
+                t.execute(set, params![id, hex(&manifest.name)]).map_err(explain)
             })?;
-            Ok((tree.contents().count(), tree.bytes()))
+            Ok((manifest.files, manifest.bytes))
         })
         .await
     }
@@ -161,9 +160,9 @@ impl Work<'_> {
             store.run(|t| check(t, id))?;
             clear(&directory)?;
             let gone = || Error::new(Kind::Failed, "the stored manifest was damaged").hint("deploy again");
-            let tree = pool.manifest(&name)?.ok_or_else(gone)?;
-            lay_out(&tree, &directory, |hash, file| pool.fill(hash, file))?;
-            Ok((tree.contents().count(), tree.bytes()))
+            let manifest = pool.manifest(&name)?.ok_or_else(gone)?;
+            lay_out(&manifest, &directory, |hash, file| pool.fill(hash, file))?;
+            Ok((manifest.files, manifest.bytes))
         })
         .await
     }

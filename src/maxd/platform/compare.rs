@@ -2,9 +2,9 @@
 
 use super::transfer::of_plan;
 use super::{AppRow, Platform, find_app};
-use crate::archive::{Node, Tree, shown};
+use crate::archive::{Manifest, shown};
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{order, parse_hex};
+use crate::manifest::{Item, order, parse_hex};
 use crate::maxd::access::Access;
 use crate::maxd::config::{self, Items};
 use crate::maxd::releases::{self, Compared};
@@ -52,8 +52,8 @@ impl Platform {
         let _place = self.deploys.reader().await;
         let pool = self.contents.pool(network);
         let found = tokio::task::spawn_blocking(move || {
-            let tree = |name: &str| parse_hex(name.as_bytes()).map_or(Ok(None), |name| pool.manifest(&name));
-            Ok(tree(&first)?.zip(tree(&second)?).map(|(first, second)| files(&first, &second)))
+            let read = |name: &str| parse_hex(name.as_bytes()).map_or(Ok(None), |name| pool.manifest(&name));
+            Ok(read(&first)?.zip(read(&second)?).map(|(first, second)| files(&first, &second)))
         });
         let found = found
             .await
@@ -91,19 +91,27 @@ fn configuration(t: &Transaction<'_>, row: &AppRow, then: u64) -> Result<Items> 
     Ok(items)
 }
 
-/// What of a file or link can be different: its permission bits, which a link has not, its bytes,
-/// and what is in it. Directories are what is in them.
-fn leaf(node: &Node) -> Option<(Option<u32>, u64, &[u8])> {
-    match node {
-        Node::File { mode, size, hash } => Some((Some(*mode), *size, hash.as_slice())),
-        Node::Link { target } => Some((None, target.len() as u64, target.as_slice())),
-        Node::Dir { .. } => None,
+/// The files and links of a manifest. Directories are what is in them.
+fn leaves(manifest: &Manifest) -> impl Iterator<Item = (&[u8], Item<'_>)> {
+    manifest.items().filter(|(_, item)| !matches!(item, Item::Directory(_)))
+}
+
+/// The permission bits of a file, which a link has not.
+fn mode(item: Item<'_>) -> Option<u32> {
+    if let Item::File { mode, .. } = item { Some(mode) } else { None }
+}
+
+/// The bytes of a file or a link.
+fn size(item: Item<'_>) -> Option<u64> {
+    match item {
+        Item::File { size, .. } => Some(size),
+        Item::Link(target) => Some(target.len() as u64),
+        Item::Directory(_) | Item::Removed => None,
     }
 }
 
 /// The files that are different, and how many more than are listed.
-fn files(first: &Tree, second: &Tree) -> (Vec<File>, u64) {
-    let leaves = |tree| Tree::nodes(tree).filter_map(|(path, node)| Some((path, leaf(node)?)));
+fn files(first: &Manifest, second: &Manifest) -> (Vec<File>, u64) {
     let (mut before, mut after) = (leaves(first).peekable(), leaves(second).peekable());
     let (mut listed, mut more) = (Vec::new(), 0);
     loop {
@@ -111,7 +119,7 @@ fn files(first: &Tree, second: &Tree) -> (Vec<File>, u64) {
             (None, None) => return (listed, more),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(one), Some(other)) => order(&one.0, &other.0),
+            (Some(one), Some(other)) => order(one.0, other.0),
         };
         let old = if which.is_le() { before.next() } else { None };
         let new = if which.is_ge() { after.next() } else { None };
@@ -127,15 +135,15 @@ fn files(first: &Tree, second: &Tree) -> (Vec<File>, u64) {
             more += 1;
             continue;
         }
-        let size = |one: &Option<(_, (_, u64, _))>| one.as_ref().map(|one| one.1.1);
-        let mode = |one: &Option<(_, (Option<u32>, _, _))>| one.as_ref().and_then(|one| one.1.0);
-        let modes = mode(&old).zip(mode(&new)).filter(|(old, new)| old != new);
+        let path = old.or(new).map(|one| shown(one.0)).unwrap_or_default();
+        let (old, new) = (old.map(|one| one.1), new.map(|one| one.1));
+        let modes = old.and_then(mode).zip(new.and_then(mode)).filter(|(old, new)| old != new);
         listed.push(File {
             change: change.to_owned(),
-            before: size(&old),
-            after: size(&new),
+            before: old.and_then(size),
+            after: new.and_then(size),
             mode: modes.map(|(old, new)| format!("{old:04o} -> {new:04o}")),
-            path: old.or(new).map(|one| shown(&one.0)).unwrap_or_default(),
+            path,
         });
     }
 }
