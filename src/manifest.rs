@@ -16,6 +16,7 @@
 use crate::error::{Error, Result};
 use ring::digest::{Context, SHA256};
 use std::cmp::Ordering;
+use std::io::Write;
 
 /// A SHA-256, of a content or of a canonical manifest.
 pub type Hash = [u8; 32];
@@ -78,8 +79,8 @@ impl<'a> Record<'a> {
                 match item {
                     Item::File { mode, size, hash } => {
                         push_mode(out, b"f ", *mode);
-                        out.extend_from_slice(size.to_string().as_bytes());
-                        out.push(b' ');
+                        // Into memory: that can't fail.
+                        let _ = write!(out, "{size} ");
                         push_hex(out, hash);
                         out.push(b' ');
                     }
@@ -163,10 +164,14 @@ fn push_mode(out: &mut Vec<u8>, word: &[u8], mode: u32) {
 }
 
 fn push_hex(out: &mut Vec<u8>, hash: &Hash) {
+    let mut digits = [0; 64];
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
-    for byte in hash {
-        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    for (two, byte) in digits.chunks_exact_mut(2).zip(hash) {
+        if let [high, low] = two {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+        }
     }
+    out.extend_from_slice(&digits);
 }
 
 /// A hash in hexadecimal.
@@ -178,17 +183,18 @@ pub fn hex(hash: &Hash) -> String {
 
 /// A hash from 64 lower-case hexadecimal digits.
 pub fn parse_hex(text: &[u8]) -> Option<Hash> {
-    let digit = |byte: &u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
     let mut hash = [0; 32];
     if text.len() != 64 {
         return None;
     }
-    for (byte, two) in hash.iter_mut().zip(text.chunks(2)) {
-        *byte = digit(two.first()?)? << 4 | digit(two.last()?)?;
+    for (at, digit) in text.iter().enumerate() {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        let byte = hash.get_mut(at / 2)?;
+        *byte = *byte << 4 | value;
     }
     Some(hash)
 }
@@ -196,6 +202,10 @@ pub fn parse_hex(text: &[u8]) -> Option<Hash> {
 /// The order of paths: part by part as bytes, so that a directory comes before what it holds
 /// and right before it.
 pub fn order(a: &[u8], b: &[u8]) -> Ordering {
+    // What is looked for is mostly found.
+    if a == b {
+        return Ordering::Equal;
+    }
     let byte = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     a.iter().map(byte).cmp(b.iter().map(byte))
 }

@@ -1,14 +1,15 @@
 //! What a deploy sends: the files below a directory, without `.git` and what the
 //! ignore files leave out. Symbolic links stay links and are never followed.
 
+use super::in_parallel;
 use super::rules::{Decision, NAMES, Stack};
 use crate::error::{Error, Result};
 use crate::packed::{Packed, packed};
-use crate::sys::files;
-use std::ffi::OsString;
+use crate::sys::files::{self, About};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Everything that is sent, in the order it is sent.
 pub struct Tree {
@@ -30,7 +31,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Its permission bits.
     pub mode: u32,
-    /// Tells whether it was changed ([`files::stamp`]).
+    /// Tells whether it was changed ([`files::About`]).
     pub stamp: [u64; 3],
 }
 
@@ -80,19 +81,46 @@ pub(super) const NEEDLESS: Packed =
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;
 
+/// A walk, shared by threads that each list one directory at a time.
 struct Walk {
-    tree: Tree,
-    stack: Stack,
-    refused: Vec<Error>,
+    root: PathBuf,
+    state: Mutex<State>,
+    /// There is more to do, or nothing any more.
+    changed: Condvar,
+}
+
+struct State {
+    /// The directories that wait: their numbers, paths below the root and what applies above.
+    todo: Vec<(usize, PathBuf, Stack)>,
+    /// How many are being listed.
+    busy: usize,
+    /// By their numbers.
+    done: Vec<Listed>,
+}
+
+/// What is in a directory.
+#[derive(Default)]
+struct Listed {
+    /// In the order of their names; of what can't be sent, why.
+    entries: Vec<Result<Entry>>,
+    left: Vec<Left>,
+    /// The number of the first directory in it; the next one has the next.
+    first: usize,
 }
 
 /// Lists what is below `root`. Nothing is read but names and ignore files, but everything
 /// is as good as sure to be readable.
 pub fn walk(root: &Path) -> Result<Tree> {
-    let tree = Tree { root: root.to_owned(), entries: Vec::new(), bytes: 0, left: Vec::new() };
-    let mut walk = Walk { tree, stack: Stack::new(), refused: Vec::new() };
-    walk.descend(Path::new(""))?;
-    let Walk { tree, refused, .. } = walk;
+    let todo = vec![(0, PathBuf::new(), Stack::new())];
+    let state = Mutex::new(State { todo, busy: 0, done: vec![Listed::default()] });
+    let walk = Arc::new(Walk { root: root.to_owned(), state, changed: Condvar::new() });
+    let work = Arc::clone(&walk);
+    in_parallel(usize::MAX, Arc::new(move || work.run()));
+    let mut done = std::mem::take(&mut walk.lock().done);
+    let entries = Vec::with_capacity(done.iter().map(|listed| listed.entries.len()).sum());
+    let mut tree = Tree { root: root.to_owned(), entries, bytes: 0, left: Vec::new() };
+    let mut refused = Vec::new();
+    gather(&mut done, 0, &mut tree, &mut refused);
     if let Some(first) = refused.first() {
         let mut messages: Vec<&str> = refused.iter().map(Error::message).collect();
         if messages.len() > TOLD {
@@ -109,92 +137,151 @@ pub fn walk(root: &Path) -> Result<Tree> {
     Ok(tree)
 }
 
+/// Adds what is in a directory, and in those in it, in the order of the tree.
+fn gather(done: &mut [Listed], number: usize, tree: &mut Tree, refused: &mut Vec<Error>) {
+    let Some(Listed { entries, left, mut first }) = done.get_mut(number).map(std::mem::take) else { return };
+    left.into_iter().for_each(|left| count(&mut tree.left, left));
+    for entry in entries {
+        match entry {
+            Err(error) => refused.push(error),
+            Ok(entry) => {
+                let directory = matches!(entry.kind, Kind::Directory);
+                if let Kind::File(size) = entry.kind {
+                    tree.bytes += size;
+                }
+                tree.entries.push(entry);
+                if directory {
+                    gather(done, first, tree, refused);
+                    first += 1;
+                }
+            }
+        }
+    }
+}
+
 impl Walk {
-    /// Adds what is in the directory `below` the root. What can't be sent is noted, up to a
-    /// bound.
-    fn descend(&mut self, below: &Path) -> Result<()> {
-        let directory = if below.as_os_str().is_empty() { self.tree.root.clone() } else { self.full(below) };
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists directories until all are.
+    fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some((number, below, stack)) = state.todo.pop() {
+                state.busy += 1;
+                drop(state);
+                let mut inside = Vec::new();
+                let mut listed = Listed::default();
+                if let Err(error) = self.list(&below, &stack, &mut listed, &mut inside) {
+                    listed.entries.push(Err(error));
+                }
+                state = self.lock();
+                listed.first = state.done.len();
+                for (number, (below, stack)) in (listed.first..).zip(inside) {
+                    state.done.push(Listed::default());
+                    state.todo.push((number, below, stack));
+                }
+                if let Some(place) = state.done.get_mut(number) {
+                    *place = listed;
+                }
+                state.busy -= 1;
+                self.changed.notify_all();
+            } else if state.busy == 0 {
+                return;
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Lists the directory `below` the root.
+    fn list(
+        &self,
+        below: &Path,
+        stack: &Stack,
+        listed: &mut Listed,
+        inside: &mut Vec<(PathBuf, Stack)>,
+    ) -> Result<()> {
+        let directory = if below.as_os_str().is_empty() { self.root.clone() } else { self.root.join(below) };
         let unreadable = |error: io::Error| Error::io("read", &directory.to_string_lossy(), &error);
-        let mut items = Vec::new();
-        for item in fs::read_dir(&directory).map_err(unreadable)? {
-            let item = item.map_err(unreadable)?;
-            items.push((item.file_name(), item));
-        }
-        items.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut items = files::list(&directory, below).map_err(unreadable)?;
+        items.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
         // Also a name that some file systems take for one of these.
-        let may_be = |name: &OsString| NAMES.iter().any(|one| name.eq_ignore_ascii_case(one));
-        self.stack.enter(&self.tree.root, below, items.iter().any(|(name, _)| may_be(name)))?;
-        for (name, item) in items {
-            if self.refused.len() > TOLD {
-                break;
-            }
-            if let Err(error) = self.add(&item, below.join(name)) {
-                self.refused.push(error);
+        let may_be = |path: &Path| {
+            NAMES.iter().any(|name| path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name)))
+        };
+        let stack = stack.enter(&self.root, below, items.iter().any(|(path, _)| may_be(path)))?;
+        listed.entries.reserve_exact(items.len());
+        for (path, about) in items {
+            if let Some(entry) = self.entry(about, path, &stack, &mut listed.left).transpose() {
+                if let Ok(Entry { path, kind: Kind::Directory, .. }) = &entry {
+                    inside.push((path.clone(), stack.clone()));
+                }
+                listed.entries.push(entry);
             }
         }
-        self.stack.leave();
         Ok(())
     }
 
-    fn add(&mut self, item: &fs::DirEntry, path: PathBuf) -> Result<()> {
-        let shown = || self.full(&path).to_string_lossy().into_owned();
-        let unreadable = |error: io::Error| Error::io("read", &shown(), &error);
-        let data = item.metadata().map_err(unreadable)?;
-        let kind = data.file_type();
-        let size = if kind.is_file() { data.len() } else { 0 };
-        if let Some(decision) = self.stack.decide(&path, kind.is_dir())
+    /// What is at a path below the root; none of what is left out.
+    fn entry(
+        &self,
+        about: io::Result<About>,
+        path: PathBuf,
+        stack: &Stack,
+        left: &mut Vec<Left>,
+    ) -> Result<Option<Entry>> {
+        let full = || self.root.join(&path);
+        let unreadable = |error: io::Error| Error::io("read", &full().to_string_lossy(), &error);
+        let about = about.map_err(unreadable)?;
+        let bytes = if about.is_file() { about.size } else { 0 };
+        if let Some(decision) = stack.decide(&path, about.is_dir())
             && !decision.1.negated
         {
-            count(&mut self.tree.left, decision, kind.is_dir(), size);
-            return Ok(());
+            let directories = u64::from(about.is_dir());
+            let cause = Cause::new(decision);
+            count(left, Left { cause, files: 1 - directories, directories, bytes });
+            return Ok(None);
         }
-        special(kind, &self.tree.root, &path)?;
+        special(&about, &self.root, &path)?;
         let kind = match () {
-            () if kind.is_symlink() => Kind::Link(fs::read_link(item.path()).map_err(unreadable)?),
-            () if kind.is_dir() => Kind::Directory,
+            () if about.is_link() => Kind::Link(fs::read_link(full()).map_err(unreadable)?),
+            () if about.is_dir() => Kind::Directory,
             () => {
                 // Opening each of many thousands takes longer than all the rest.
-                if !files::readable(&data) {
-                    files::open(&item.path()).map_err(unreadable)?;
+                if !about.is_readable() {
+                    files::open(&full()).map_err(unreadable)?;
                 }
-                Kind::File(size)
+                Kind::File(bytes)
             }
         };
-        self.tree.bytes += size;
-        let below = matches!(kind, Kind::Directory).then(|| path.clone());
-        let (mode, stamp) = (files::mode(&data), files::stamp(&data));
-        self.tree.entries.push(Entry { path, kind, mode, stamp });
-        below.map_or(Ok(()), |below| self.descend(&below))
-    }
-
-    fn full(&self, below: &Path) -> PathBuf {
-        self.tree.root.join(below)
+        Ok(Some(Entry { path, kind, mode: about.mode(), stamp: about.stamp }))
     }
 }
 
 /// What is neither a file nor a directory nor a link can't be sent.
-fn special(kind: fs::FileType, root: &Path, below: &Path) -> Result<()> {
-    if kind.is_file() || kind.is_dir() || kind.is_symlink() {
+fn special(about: &About, root: &Path, below: &Path) -> Result<()> {
+    if about.is_file() || about.is_dir() || about.is_link() {
         return Ok(());
     }
-    let what = files::special(kind);
+    let what = about.special();
     Err(Error::usage(format!("cannot deploy '{}': it is {what}", root.join(below).to_string_lossy())))
 }
 
-/// Counts what `decision` leaves out.
-fn count(left: &mut Vec<Left>, decision: Decision<'_>, directory: bool, bytes: u64) {
-    fn known(left: &Left) -> (&str, u64) {
+/// Counts what a rule leaves out.
+fn count(all: &mut Vec<Left>, one: Left) {
+    fn key(left: &Left) -> (&str, u64) {
         (&left.cause.file, left.cause.line)
     }
-    let key = (decision.0, decision.1.line);
-    let at = left.iter().position(|left| known(left) >= key).unwrap_or(left.len());
-    if left.get(at).is_none_or(|left| known(left) != key) {
-        left.insert(at, Left { cause: Cause::new(decision), files: 0, directories: 0, bytes: 0 });
-    }
-    if let Some(left) = left.get_mut(at) {
-        left.files += u64::from(!directory);
-        left.directories += u64::from(directory);
-        left.bytes += bytes;
+    let at = all.iter().position(|known| key(known) >= key(&one)).unwrap_or(all.len());
+    match all.get_mut(at) {
+        Some(known) if key(known) == key(&one) => {
+            known.files += one.files;
+            known.directories += one.directories;
+            known.bytes += one.bytes;
+        }
+        _ => all.insert(at, one),
     }
 }
 
@@ -227,18 +314,18 @@ pub fn explain(root: &Path, given: &Path, slash: bool) -> Result<Verdict> {
                 return Err(Error::usage(format!("'{given}' is no path below '{root}'")));
             }
         };
-        stack.enter(root, &verdict.at, true)?;
+        stack = stack.enter(root, &verdict.at, true)?;
         verdict.at.push(name);
         let whole = root.join(&verdict.at);
-        let kind = fs::symlink_metadata(&whole).map(|data| data.file_type()).ok();
+        let about = files::about(&whole).ok();
         let last = parts.as_path().as_os_str().is_empty();
-        let directory = kind.map_or(slash || !last, |kind| kind.is_dir());
-        verdict.exists = kind.is_some();
+        let directory = about.map_or(slash || !last, |about| about.is_dir());
+        verdict.exists = about.is_some();
         let decision = stack.decide(&verdict.at, directory);
         verdict.sent = decision.is_none_or(|(_, rule)| rule.negated);
         verdict.cause = decision.map(Cause::new);
         if verdict.sent {
-            kind.map_or(Ok(()), |kind| special(kind, root, &verdict.at))?;
+            about.map_or(Ok(()), |about| special(&about, root, &verdict.at))?;
             if !last && !directory {
                 let whole = whole.to_string_lossy();
                 return Err(Error::usage(format!("'{whole}' is no directory; a link is sent as a link")));
