@@ -1,16 +1,13 @@
 //! Reads manifests that nobody vouches for, whole or as what differs from another one, and
 //! those that were stored, which are checked by their name.
 
-use super::Limits;
 use super::tree::{NAMES_MAX, Tree, key, refused, shown, slashed, unfit};
-use crate::error::{Error, Kind, Result, io_reason};
+use super::{Limits, broken};
+use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, Hasher, Item, RECORD_MAX, Record, hex, order};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read as _};
-
-/// What errors call it.
-const WHAT: &str = "manifest";
 
 /// No limit for what was accepted once.
 const STORED: Limits = Limits { bytes: u64::MAX, entries: u64::MAX };
@@ -94,10 +91,10 @@ fn change(
         fit(path)?;
         match order(&before, path) {
             Ordering::Less => {}
-            Ordering::Equal => return Err(refused(WHAT, path, "its name occurs twice")),
+            Ordering::Equal => return Err(refused(path, "its name occurs twice")),
             Ordering::Greater => {
                 let why = format!("it comes behind '{}', out of order", shown(&before));
-                return Err(refused(WHAT, path, &why));
+                return Err(refused(path, &why));
             }
         }
         before.clear();
@@ -113,9 +110,9 @@ fn apply(items: &mut Items, path: &[u8], item: Item<'_>, delta: bool) -> Result<
         Item::File { mode, size, hash } => Owned::File { mode, size, hash },
         Item::Directory(mode) => Owned::Directory(mode),
         Item::Link(target) => Owned::Link(target.to_vec()),
-        Item::Removed if !delta => return Err(refused(WHAT, path, "there is no base to remove it from")),
+        Item::Removed if !delta => return Err(refused(path, "there is no base to remove it from")),
         Item::Removed => {
-            let missing = || refused(WHAT, path, "it is removed and was not in the base");
+            let missing = || refused(path, "it is removed and was not in the base");
             return items.remove(&key).map(drop).ok_or_else(missing);
         }
     };
@@ -127,25 +124,25 @@ fn apply(items: &mut Items, path: &[u8], item: Item<'_>, delta: bool) -> Result<
 fn fit(path: &[u8]) -> Result<()> {
     let plain = || path.split(|byte| *byte == b'/').all(|part| !part.is_empty() && part != b".");
     let why = unfit(path).or_else(|| (!plain()).then(|| "its path has '.' or an empty part".to_owned()));
-    why.map_or(Ok(()), |why| Err(refused(WHAT, path, &why)))
+    why.map_or(Ok(()), |why| Err(refused(path, &why)))
 }
 
 /// All of it at once: what one record alone does not show.
 fn check(items: Items, limits: &Limits) -> Result<Tree> {
-    let mut tree = Tree::new(WHAT, limits);
+    let mut tree = Tree::new(limits);
     let mut sizes: HashMap<Hash, u64> = HashMap::new();
     for (key, item) in items {
         let path = slashed(&key);
         if let Some(parent) = tree.claim_parents(&path)?.first() {
             let why = format!("its directory '{}' is missing", shown(parent));
-            return Err(refused(WHAT, &path, &why));
+            return Err(refused(&path, &why));
         }
         match item {
             Owned::Directory(mode) => tree.add_dir(&path, mode)?,
             Owned::Link(target) => tree.add_link(&path, &target)?,
             Owned::File { mode, size, hash } => {
                 if *sizes.entry(hash).or_insert(size) != size {
-                    return Err(refused(WHAT, &path, "another file has the same content and another size"));
+                    return Err(refused(&path, "another file has the same content and another size"));
                 }
                 tree.add_file(&path, mode, size, hash)?;
             }
@@ -197,7 +194,7 @@ impl<R: BufRead> Records<R> {
     fn part(&mut self) -> Result<bool> {
         let left = RECORD_MAX.saturating_sub(self.record.len()) as u64;
         let read = (&mut self.input).take(left).read_until(0, &mut self.record);
-        match read.map_err(|error| broken(&error))? {
+        match read.map_err(|error| unread(&error))? {
             0 if left == 0 => Err(malformed("a record is too long")),
             0 => Ok(false),
             _ if self.record.last() == Some(&0) => {
@@ -210,10 +207,10 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-fn broken(error: &io::Error) -> Error {
+fn unread(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => cut_short(),
-        _ => malformed(&io_reason(error)),
+        _ => malformed(&broken(error)),
     }
 }
 
@@ -226,5 +223,5 @@ fn cut_short() -> Error {
 }
 
 fn over(what: &str, path: &[u8]) -> Error {
-    Error::new(Kind::TooLarge, format!("the manifest has {what}, from '{}' on", shown(path)))
+    Error::new(Kind::TooLarge, format!("the source has {what}, from '{}' on", shown(path)))
 }

@@ -19,6 +19,8 @@ pub mod walk;
 #[cfg(all(test, unix))]
 mod git_tests;
 
+#[cfg(feature = "server")]
+use crate::error::io_reason;
 use crate::queue::bounded;
 use crate::sys::thread::{SMALL, start, workers};
 use std::io;
@@ -80,6 +82,15 @@ fn in_parallel(most: usize, work: Arc<dyn Fn() + Send + Sync>) {
     drop(working);
     work();
     let _ = ended.recv();
+}
+
+/// What is wrong with compressed bytes, from an error of the decoder or of who it reads from.
+#[cfg(feature = "server")]
+pub fn broken(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => io_reason(error),
+        None => "the compression is broken".to_owned(),
+    }
 }
 
 /// Reads what `read` gives, of which `each` gets what has room in `buffer` at a time; how many

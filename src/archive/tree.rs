@@ -49,8 +49,6 @@ pub enum Node {
 
 /// All names so far.
 pub struct Tree {
-    /// What they are the names of, in errors: `archive` or `manifest`.
-    what: &'static str,
     limits: Limits,
     /// What is left of the limits.
     bytes: u64,
@@ -61,8 +59,8 @@ pub struct Tree {
 
 impl Tree {
     /// Without a name yet.
-    pub fn new(what: &'static str, limits: &Limits) -> Tree {
-        Tree { what, limits: *limits, bytes: limits.bytes, names: NAMES_MAX, nodes: BTreeMap::new() }
+    pub fn new(limits: &Limits) -> Tree {
+        Tree { limits: *limits, bytes: limits.bytes, names: NAMES_MAX, nodes: BTreeMap::new() }
     }
 
     /// How many names there are, with the directories that no entry of their own announces.
@@ -179,18 +177,17 @@ impl Tree {
             Node::Link { target } => target.len(),
             _ => 0,
         };
-        let what = self.what;
         let over = |text: String| Error::new(Kind::TooLarge, format!("{text}, from '{}' on", shown(path)));
         self.names = self
             .names
             .checked_sub((path.len() + target) as u64)
-            .ok_or_else(|| over(format!("the {what} has more than {NAMES_MAX} bytes of names")))?;
+            .ok_or_else(|| over(format!("the source has more than {NAMES_MAX} bytes of names")))?;
         let known = self.nodes.len() as u64;
         match self.nodes.insert(key(path), node) {
             Some(_) => Err(self.refuse(path, "its name occurs twice")),
             None if known >= self.limits.entries => {
                 let most = self.limits.entries;
-                Err(over(format!("the {what} has more than {most} files and directories")))
+                Err(over(format!("the source has more than {most} files and directories")))
             }
             None => Ok(()),
         }
@@ -208,7 +205,7 @@ impl Tree {
 
     /// The error for a path that can't be.
     pub fn refuse(&self, path: &[u8], why: &str) -> Error {
-        refused(self.what, path, why)
+        refused(path, why)
     }
 
     /// Every link with its target, all of which stay inside.
@@ -307,8 +304,8 @@ pub fn unfit(path: &[u8]) -> Option<String> {
 }
 
 /// The error for a path of an archive or a manifest that can't be.
-pub fn refused(what: &str, path: &[u8], why: &str) -> Error {
-    Error::usage(format!("the {what}'s '{}' is refused: {why}", shown(path)))
+pub fn refused(path: &[u8], why: &str) -> Error {
+    Error::usage(format!("cannot deploy '{}': {why}", shown(path)))
 }
 
 /// A path for people: short, and without what could drive a terminal.

@@ -15,9 +15,9 @@ mod said;
 mod tests;
 
 use self::said::Said;
-use super::Limits;
 use super::disk::{Disk, written};
 use super::tree::{Tree, refused, shown, unfit};
+use super::{Limits, broken};
 use crate::error::{Error, Result, io_reason};
 use crate::manifest::{Hash, Hasher};
 use std::cell::{Cell, RefCell};
@@ -25,9 +25,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use tar::EntryType;
-
-/// What errors call it.
-const WHAT: &str = "archive";
 
 /// What may be read for the headers of one entry: long names and pax records.
 const HEADERS_MAX: u64 = 64 * 1024;
@@ -42,7 +39,7 @@ pub fn unpack(tar_gz: impl Read, dest: &Path, limits: &Limits) -> Result<Tree> {
     let state = State { left: Cell::new(0), ended: Cell::new(false), at: RefCell::default() };
     let gzip = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, tar_gz));
     let mut archive = tar::Archive::new(Guard { inner: gzip, state: &state });
-    let mut unpacking = Unpacking { disk: Disk::new(dest)?, tree: Tree::new(WHAT, limits) };
+    let mut unpacking = Unpacking { disk: Disk::new(dest)?, tree: Tree::new(limits) };
 
     // Raw, since the decoder passes over what it can't read of long names.
     let mut entries = archive.entries().map_err(|error| state.malformed(&error))?.raw(true);
@@ -141,7 +138,8 @@ impl<R: Read> Read for Guard<'_, R> {
             return Err(io::Error::other("headers or padding are too long"));
         }
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let n = self.inner.read(buffer.get_mut(..most).unwrap_or_default())?;
+        let read = self.inner.read(buffer.get_mut(..most).unwrap_or_default());
+        let n = read.map_err(|error| io::Error::new(error.kind(), broken(&error)))?;
         self.state.ended.set(n == 0 && most > 0);
         self.state.left.set(left - n as u64);
         Ok(n)
@@ -166,15 +164,15 @@ impl Unpacking<'_> {
         if path.is_empty() {
             return match directory {
                 true => Ok(()),
-                false => Err(refused(WHAT, &raw, "it has no name")),
+                false => Err(refused(&raw, "it has no name")),
             };
         }
         if said.sparse {
-            return Err(refused(WHAT, &path, "it is a sparse file"));
+            return Err(refused(&path, "it is a sparse file"));
         }
         // What is larger than a header can say is larger than anything that is taken.
         if said.size.is_some_and(|size| size != entry.size()) {
-            return Err(refused(WHAT, &path, "its headers say different sizes"));
+            return Err(refused(&path, "its headers say different sizes"));
         }
         for parent in self.tree.claim_parents(&path)? {
             self.disk.make_dir(&parent, 0o755)?;
@@ -197,11 +195,11 @@ impl Unpacking<'_> {
                 self.tree.found(&path, hash);
                 self.disk.close(&path, &file, mode)
             }
-            EntryType::Link => Err(refused(WHAT, &path, "it is a hard link")),
-            EntryType::GNUSparse => Err(refused(WHAT, &path, "it is a sparse file")),
-            EntryType::Char | EntryType::Block => Err(refused(WHAT, &path, "it is a device")),
-            EntryType::Fifo => Err(refused(WHAT, &path, "it is a named pipe")),
-            _ => Err(refused(WHAT, &path, "it is neither a file, a directory nor a symbolic link")),
+            EntryType::Link => Err(refused(&path, "it is a hard link")),
+            EntryType::GNUSparse => Err(refused(&path, "it is a sparse file")),
+            EntryType::Char | EntryType::Block => Err(refused(&path, "it is a device")),
+            EntryType::Fifo => Err(refused(&path, "it is a named pipe")),
+            _ => Err(refused(&path, "it is neither a file, a directory nor a symbolic link")),
         }
     }
 }
@@ -229,7 +227,7 @@ fn copy(from: &mut impl Read, to: &mut File, size: u64, path: &[u8], state: &Sta
 /// The path without `.` and doubled slashes; empty for the top itself.
 fn clean(raw: &[u8]) -> Result<Vec<u8>> {
     if let Some(why) = unfit(raw) {
-        return Err(refused(WHAT, raw, &why));
+        return Err(refused(raw, &why));
     }
     let parts = raw.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
     Ok(parts.collect::<Vec<_>>().join(&b'/'))

@@ -311,7 +311,7 @@ pub fn explain(root: &Path, given: &Path, slash: bool) -> Result<Verdict> {
             Component::CurDir => continue,
             _ => {
                 let (given, root) = (given.to_string_lossy(), root.to_string_lossy());
-                return Err(Error::usage(format!("'{given}' is no path below '{root}'")));
+                return Err(Error::usage(format!("'{given}' is no relative path below '{root}'")));
             }
         };
         stack = stack.enter(root, &verdict.at, true)?;

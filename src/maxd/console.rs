@@ -16,7 +16,7 @@ mod history;
 mod keys;
 mod line;
 mod table;
-mod text;
+pub mod text;
 mod view;
 
 use super::auth::Identity;

@@ -9,7 +9,7 @@ mod upload;
 mod work;
 
 pub use cancel::cancel;
-use cancel::{cancelled, check, deleted, goes_on, over};
+use cancel::{check, closed, deleted, goes_on, over, sent};
 pub use rows::{fail_those_of, fail_unfinished, newest_deploys};
 
 use super::access::{Access, admit};
@@ -204,7 +204,7 @@ impl Platform {
         let result = self.unless_cancelled(deploy.id, result).await;
         let last = match &result {
             Ok(_) => format!("release {number} serves"),
-            Err(error) => format!("failed: {error}"),
+            Err(error) => format!("{}{error}", last_words(deploy.id)),
         };
         work.say_last(last).await;
         if result.is_err() {
@@ -271,6 +271,12 @@ impl Platform {
         let done = self.deploys.tasks.spawn(work(Arc::clone(&self))).await;
         done.unwrap_or_else(|_| Err(step_failed()))
     }
+}
+
+/// How the line begins with which the log of a build ends when its deploy has failed. Who follows
+/// the deploy gets the same with its state.
+pub fn last_words(deploy: u64) -> String {
+    format!("deploy {deploy} failed: ")
 }
 
 fn step_failed() -> Error {

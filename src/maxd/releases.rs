@@ -1,5 +1,6 @@
 //! Releases as rows of the state database: those that have served are rows of their deploys.
 
+use super::plan::Plan;
 use super::store::{explain, held};
 use crate::error::Result;
 use crate::time::rfc3339;
@@ -49,16 +50,30 @@ pub fn before(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<u64>
     Ok(found.map_err(explain)?.flatten())
 }
 
-/// What [`compared`] finds of a release: the newest change of the configuration it was deployed
-/// with, when that is known, from which release it took the traffic, and the name of its manifest.
-pub type Compared = (Option<u64>, Option<u64>, Option<String>);
+/// What a release is compared by.
+pub struct Compared {
+    /// Whether it has ever served.
+    pub served: bool,
+    /// The newest change of the configuration it was deployed with, when that is known.
+    pub config: Option<u64>,
+    /// From which release it took the traffic.
+    pub from: Option<u64>,
+    /// The name of its manifest.
+    pub manifest: Option<String>,
+    /// How it is built and run, when that is known.
+    pub plan: Option<Plan>,
+}
 
 /// A release of an app; none when it has none of this number.
 pub fn compared(t: &Transaction<'_>, app: i64, release: u64) -> Result<Option<Compared>> {
-    let query = "SELECT config, since_from, manifest FROM deploys WHERE app = ?1 AND release = ?2";
-    let found =
-        t.query_row(query, params![app, held(release)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-    found.optional().map_err(explain)
+    let query = "SELECT served_at IS NOT NULL, config, since_from, manifest FROM deploys
+         WHERE app = ?1 AND release = ?2";
+    let found = t.query_row(query, params![app, held(release)], |row| {
+        let (served, config, from, manifest) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Compared { served, config, from, manifest, plan: None })
+    });
+    let Some(found) = found.optional().map_err(explain)? else { return Ok(None) };
+    Ok(Some(Compared { plan: Plan::recorded(t, app, release)?, ..found }))
 }
 
 /// Apps and their releases that a deploy has given the traffic within this time.

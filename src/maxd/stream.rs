@@ -7,6 +7,7 @@ use super::access::{self, Access};
 use super::auth::Identity;
 use super::control::read;
 use super::dashboard;
+use super::deploys::last_words;
 use super::echo;
 use super::exec::{Session, feed};
 use super::logs::{Filter, Select};
@@ -99,10 +100,8 @@ async fn open(
                 .parse()
                 .map_err(|_| Error::new(Kind::NotFound, format!("deploy '{id}' does not exist")))?;
             let (deploy, app, network) = platform.deploy_status(who, id).await?;
-            // Which release it makes is known once the source has arrived.
-            let filter = Filter::of_release(deploy.release.unwrap_or(0));
             let after = Some(request.after.unwrap_or(0));
-            let lines = Cursor::new(Select::Builds(app), filter, after, request.credit);
+            let lines = Cursor::new(Select::Builds(app), Filter::default(), after, request.credit);
             let feed = Feed::Deploy { who: who.clone(), id, network, lines };
             (json::to_string(&deploy), feed)
         }
@@ -281,8 +280,9 @@ async fn follow_deploy(
             Err(error) if error.kind() == Kind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
+        // Known once the source has arrived.
         if let Some(release) = deploy.release {
-            lines.of_release(release);
+            lines.narrow(Filter::of_release(release, last_words(id)));
             let Some(_) = lines.send(platform, network, outlet, inputs).await? else { return Ok(()) };
         }
         if told != Some(deploy.state) {

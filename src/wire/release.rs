@@ -97,4 +97,6 @@ pub struct File {
     pub before: Option<u64>,
     /// Its bytes in the other; likewise.
     pub after: Option<u64>,
+    /// Its permission bits in both, such as `0644 -> 0755`; null when they are the same.
+    pub mode: Option<String>,
 }

@@ -109,7 +109,7 @@ fn a_release_of_an_archive_is_a_base_too() {
 fn what_is_not_as_the_manifest_says_is_refused_and_the_rest_stays() {
     let max = Max::start();
     let ann = Sender::new(&max, "ann", "blue");
-    let (files, deploy) = (site(), ann.begin());
+    let (mut files, deploy) = (site(), ann.begin());
     let usage = |message: &str| (400, "usage".to_owned(), message.to_owned(), "contents".to_owned());
     let missing = (409, "conflict".into(), format!("deploy {deploy} has no manifest yet"), "manifest".into());
     assert_eq!(ann.refused(&max, deploy, "contents", &tar(&[])), missing);
@@ -138,7 +138,16 @@ fn what_is_not_as_the_manifest_says_is_refused_and_the_rest_stays() {
             "the contents are malformed: 'x' is neither HASH nor HASH.OFFSET".to_owned(),
         ),
     ] {
+        let deploy = ann.begin();
+        ann.send(&max, deploy, "manifest", &files.full());
         assert_eq!(ann.refused(&max, deploy, "contents", &tar(&entries)), usage(&message));
+        // With that the deploy has failed; cancelling it says nothing else.
+        let cancel = serde_json::json!({"id": deploy}).to_string();
+        assert_eq!(ann.rig.run(&["api", "deploy:cancel", &cancel]).code, 6);
+        let ended = ann.ended(deploy);
+        assert_eq!((&ended["phase"], &ended["error"]), (&"uploading".into(), &Value::from(message.clone())));
+        let again = ann.refused(&max, deploy, "contents", &tar(&entries));
+        assert_eq!(again, (409, "conflict".into(), message, String::new()));
     }
     let progress = ann.send(&max, deploy, "manifest", &files.delta(&files));
     assert_eq!(progress["missing"], "1-3", "what came before an error stays");
@@ -146,7 +155,6 @@ fn what_is_not_as_the_manifest_says_is_refused_and_the_rest_stays() {
     let progress = ann.send(&max, deploy, "contents", &tar(&[(format!("{one}.2"), b"e")]));
     assert_eq!(progress["missing"], "1-3");
     // Another manifest in its place.
-    let mut files = files;
     files.text("index.html", "three");
     let progress = ann.send(&max, deploy, "manifest", &files.full());
     assert_eq!(progress["missing"], "1-4");

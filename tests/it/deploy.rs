@@ -67,12 +67,20 @@ fn a_failed_build_exits_7_with_its_last_lines_and_the_old_release_serves() {
         "{}",
         ran.stderr
     );
+    // It is told once, and is in the log besides.
+    let reason = "'echo compiling; echo broken >&2; exit 3' exited with code 3";
+    assert_eq!(ran.stderr.matches(reason).count(), 1, "{}", ran.stderr);
+    let log = rig.ok(&["logs", "build", "web.blue", "--no-follow"]);
+    assert!(log.ends_with(&format!("deploy 2 failed: {reason}\n")), "{log}");
     assert_eq!(max.get("web.blue.localhost", "/"), (200, "the old one".to_owned()));
     let ran = rig.run(&["deploy", path, "-a", "web", "-n", "blue", "-o", "json"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (7, ""));
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
     assert_eq!((error["code"].as_str(), error["exit_code"].as_u64()), (Some("deploy_failed"), Some(7)));
-    assert!(error["hint"].as_str().unwrap().contains("\nbroken"), "{error}");
+    // Two streams have no order.
+    let mut last: Vec<&str> = error["hint"].as_str().unwrap().lines().rev().take(2).collect();
+    last.sort_unstable();
+    assert_eq!(last, ["broken", "compiling"], "{error}");
     assert_eq!(rig.json(&["status", "app", "web.blue"])["app"]["release"], 1);
     assert_eq!(rig.json(&["status", "app", "web.blue"])["deploy"]["state"], "failed");
 }
@@ -146,6 +154,8 @@ fn files_arrive_as_they_are_and_the_ignored_stay() {
     assert!(log.lines().any(|line| line.starts_with("-rwxr-xr-x") && line.ends_with(" run.sh")), "{log}");
     assert!(log.contains("cannot access '.git'") && log.contains("cannot access 'a.tmp'"), "{log}");
     assert!(log.contains("\ndeep/er\n") && log.contains("\ncontent\n"), "{log}");
+    // Directories and links are none of its files.
+    assert!(log.contains("\nunpacked 5 files (110 B) in "), "{log}");
 }
 
 #[test]

@@ -151,14 +151,16 @@ fn archives_and_manifests_are_refused_the_same_in_the_same_words() {
     let ann = Sender::new(&max, "ann", "blue");
     let cases = table();
     for (entries, why, path) in cases {
-        let deploy = ann.begin();
-        let refused = ann.refused(&max, deploy, "manifest", &manifest(&entries));
-        let message = format!("the manifest's '{path}' is refused: {why}");
-        assert_eq!(refused, (400, "usage".into(), message, String::new()));
-        assert_eq!(ann.put(&max, deploy, "source", &archive(&entries)).status, 202);
-        let ended = ann.ended(deploy);
-        assert_eq!(ended["error"], format!("the archive's '{path}' is refused: {why}"));
-        assert_eq!((&ended["state"], &ended["phase"]), (&"failed".into(), &"unpacking".into()));
+        let (one, other) = (ann.begin(), ann.begin());
+        let refused = ann.refused(&max, one, "manifest", &manifest(&entries));
+        let message = format!("cannot deploy '{path}': {why}");
+        assert_eq!(refused, (400, "usage".into(), message.clone(), String::new()));
+        assert_eq!(ann.put(&max, other, "source", &archive(&entries)).status, 202);
+        for (deploy, phase) in [(one, "uploading"), (other, "unpacking")] {
+            let ended = ann.ended(deploy);
+            assert_eq!(ended["error"], message);
+            assert_eq!((&ended["state"], &ended["phase"]), (&"failed".into(), &phase.into()));
+        }
     }
     // Nothing was stored, and nothing lies where it was to be unpacked.
     assert!(!max.data().join("contents").exists());
@@ -170,9 +172,9 @@ fn archives_and_manifests_are_refused_the_same_in_the_same_words() {
 fn what_is_no_manifest_is_refused() {
     let max = Max::with(&["--source-limit", "1MiB"]);
     let ann = Sender::new(&max, "ann", "blue");
-    let (empty, deploy) = (sha(b""), ann.begin());
+    let empty = sha(b"");
     let refuse = |text: &str, status: u16, message: &str| {
-        let found = ann.refused(&max, deploy, "manifest", &gzip(text.as_bytes()));
+        let found = ann.refused(&max, ann.begin(), "manifest", &gzip(text.as_bytes()));
         assert_eq!((found.0, found.2.as_str()), (status, message), "{text:?}");
     };
     let malformed = |text: &str, why: &str| refuse(text, 400, &format!("the manifest is malformed{why}"));
@@ -228,11 +230,11 @@ fn what_is_no_manifest_is_refused() {
         ("- a\0", "a", "there is no base to remove it from"),
     ] {
         let text = format!("full\0{records}. {empty}\0");
-        refuse(&text, 400, &format!("the manifest's '{path}' is refused: {why}"));
+        refuse(&text, 400, &format!("cannot deploy '{path}': {why}"));
     }
     let sizes = format!("full\0f 644 1 {empty} a\0f 644 2 {empty} b\0. {empty}\0");
     let why = "another file has the same content and another size";
-    refuse(&sizes, 400, &format!("the manifest's 'b' is refused: {why}"));
+    refuse(&sizes, 400, &format!("cannot deploy 'b': {why}"));
 
     // Limits.
     let large = "the files are larger than 1048576 bytes together, from";
@@ -241,26 +243,26 @@ fn what_is_no_manifest_is_refused() {
     let two = format!("full\0f 644 1 {} a\0f 644 {} {empty} b\0. {empty}\0", sha(b"x"), u64::MAX);
     refuse(&two, 413, &format!("{large} 'b' on"));
     let many: String = (0..200_001).map(|n| format!("d 755 d{n:06}\0")).collect();
-    let most = "the manifest has more than 200000 files and directories, from 'd200000' on";
+    let most = "the source has more than 200000 files and directories, from 'd200000' on";
     refuse(&format!("full\0{many}. {empty}\0"), 413, most);
     let above = ["0"; 3].map(|digit| digit.repeat(250));
     let mut names: String = (1..=3).map(|parts| format!("d 755 {}\0", above[..parts].join("/"))).collect();
     let above = above.join("/");
     names.extend((0..33_500).map(|n| format!("d 755 {above}/{n:0250}\0")));
-    let found = ann.refused(&max, deploy, "manifest", &gzip(format!("full\0{names}").as_bytes()));
-    let begin = "the manifest has more than 33554432 bytes of names, from '000";
+    let found = ann.refused(&max, ann.begin(), "manifest", &gzip(format!("full\0{names}").as_bytes()));
+    let begin = "the source has more than 33554432 bytes of names, from '000";
     assert!(found.0 == 413 && found.2.starts_with(begin), "{}", found.2);
 
     // What is no gzip, or one that is cut or damaged.
     let files = Files::new(&[("index.html", Is::File(0o644, b"x".to_vec()))]);
     let whole = files.full();
-    let refused = |body: &[u8]| ann.refused(&max, deploy, "manifest", body);
+    let refused = |body: &[u8]| ann.refused(&max, ann.begin(), "manifest", body);
     assert_eq!(refused(b"full\0").2, cut);
-    assert_eq!(refused(&endless_name()).2, "the manifest is malformed: gzip header field too long");
+    assert_eq!(refused(&endless_name()).2, "the manifest is malformed: the compression is broken");
     let twice = refused(&[whole.clone(), whole.clone()].concat());
     assert_eq!(twice.2, "the manifest is malformed: something follows its end");
     let behind = refused(&[&whole, &b"garbage, garbage"[..]].concat());
-    assert_eq!(behind.2, "the manifest is malformed: invalid gzip header");
+    assert_eq!(behind.2, "the manifest is malformed: the compression is broken");
     let garbage = refused(b"garbage, garbage, garbage");
     assert!(garbage.0 == 400 && garbage.2.starts_with("the manifest is malformed: "), "{}", garbage.2);
     for length in 0..whole.len() {
@@ -273,12 +275,13 @@ fn what_is_no_manifest_is_refused() {
     assert!(damaged.0 == 400 && damaged.2.starts_with("the manifest is malformed: "), "{}", damaged.2);
 
     // A delta that does not fit.
+    let deploy = ann.begin();
     ann.send(&max, deploy, "manifest", &whole);
     let base = format!("base {}\0", files.name());
     let why = "it is removed and was not in the base";
-    refuse(&format!("{base}- x\0. {empty}\0"), 400, &format!("the manifest's 'x' is refused: {why}"));
+    refuse(&format!("{base}- x\0. {empty}\0"), 400, &format!("cannot deploy 'x': {why}"));
     let under = format!("{base}f 644 0 {empty} index.html/x\0. {empty}\0");
-    refuse(&under, 400, "the manifest's 'index.html/x' is refused: 'index.html' is a file");
+    refuse(&under, 400, "cannot deploy 'index.html/x': 'index.html' is a file");
     assert_eq!(ann.send(&max, deploy, "manifest", &files.delta(&files))["missing"], "0");
 }
 
@@ -291,6 +294,8 @@ fn what_are_no_contents_is_refused() {
     ann.send(&max, deploy, "manifest", &files.full());
     let (hash, whole) = (sha(b"x"), tar(&[]));
     let refuse = |body: &[u8], message: &str| {
+        let deploy = ann.begin();
+        ann.send(&max, deploy, "manifest", &files.full());
         let found = ann.refused(&max, deploy, "contents", body);
         assert_eq!(found, (400, "usage".into(), message.into(), "contents".into()));
     };
@@ -330,9 +335,9 @@ fn what_are_no_contents_is_refused() {
     no_sum[whole.len() - 6] ^= 1;
     refuse(&no_sum, cut);
     for (body, why) in [
-        (endless_name(), "gzip header field too long"),
-        (b"garbage, garbage, garbage".to_vec(), "invalid gzip header"),
-        ([&whole[..], b"garbage, garbage"].concat(), "invalid gzip header"),
+        (endless_name(), "the compression is broken"),
+        (b"garbage, garbage, garbage".to_vec(), "the compression is broken"),
+        ([&whole[..], b"garbage, garbage"].concat(), "the compression is broken"),
         ([&whole[..], &tar(&[(hash.clone(), b"x")])].concat(), "something follows their end"),
     ] {
         refuse(&body, &format!("the contents are malformed: {why}"));

@@ -226,7 +226,7 @@ fn explain_names_the_rule_that_decides() {
     });
     assert_eq!(verdict, expected);
     for outside in ["../x", "/etc/passwd", "sub/../x"] {
-        let error = format!("rig: '{outside}' is no path below '.'\n");
+        let error = format!("rig: '{outside}' is no relative path below '.'\n");
         rig.run(&["deploy", "--explain", outside]).fails(2, &error);
     }
     // It is a path below the directory, wherever that is.
@@ -268,11 +268,13 @@ fn links_arrive_as_links_even_those_that_lead_in_circles() {
     assert_eq!(arrived(&rig, &dir), ["broken", "dir", "index.html", "loop", "sub", "sub/up", "sub/x"]);
     symlink("/etc/passwd", dir.path().join("out")).unwrap();
     let ran = rig.run(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
-    let refused = "rig: the manifest's 'out' is refused: it is a symbolic link to an absolute path\n  \
+    let refused = "rig: cannot deploy 'out': it is a symbolic link to an absolute path\n  \
                    mend it, or leave it out: name it in '.rigignore'\n";
     ran.fails(2, refused);
-    // It does not wait for what nobody will send.
-    assert_eq!(rig.json(&["status", "app", "web.blue"])["deploy"]["state"], "failed");
+    // It does not wait for what nobody will send, and it says why.
+    let ended = &rig.json(&["status", "app", "web.blue"])["deploy"];
+    assert_eq!((&ended["state"], &ended["phase"]), (&json!("failed"), &json!("uploading")));
+    assert_eq!(ended["error"], "cannot deploy 'out': it is a symbolic link to an absolute path");
 }
 
 #[test]
@@ -293,7 +295,7 @@ fn odd_names_arrive() {
     fs::create_dir_all(deeper).unwrap();
     let ran = rig.run(&["deploy", dir.path().to_str().unwrap(), "-a", "web", "-n", "blue"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("/ddd") && ran.stderr.contains("is refused: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("rig: cannot deploy 'ddd"), "{}", ran.stderr);
 }
 
 #[test]

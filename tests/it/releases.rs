@@ -5,6 +5,7 @@ use crate::lifecycle::{events, moody, pids, under_load};
 use crate::visitor::{HOST, deploy, lab_with};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// A network with this user as its owner.
 fn owned(max: &Max) -> Rig {
@@ -116,12 +117,12 @@ fn what_is_gone_names_what_is_kept() {
     let ran = rig.run(&["rollback", "app", "web.blue", "--to", "2"]);
     ran.fails(
         3,
-        "rig: the files of release 2 of app 'web' are not kept any more\n  kept are 6, 5, 4, 3; see `rig list releases`\n",
+        "rig: the files of release 2 of app 'web' are not kept any more\n  releases 6, 5, 4, 3 are kept; see `rig list releases`\n",
     );
     let ran = rig.run(&["rollback", "app", "web.blue", "--to", "9"]);
     ran.fails(
         3,
-        "rig: app 'web' has no release 9 that has served\n  kept are 6, 5, 4, 3; see `rig list releases`\n",
+        "rig: app 'web' has no release 9 that has served\n  releases 6, 5, 4, 3 are kept; see `rig list releases`\n",
     );
     // What serves is kept, however many came after it.
     rig.ok(&["rollback", "app", "web.blue", "--to", "3"]);
@@ -136,7 +137,7 @@ fn what_is_gone_names_what_is_kept() {
     let ran = rig.run(&["rollback", "app", "web.blue"]);
     ran.fails(
         6,
-        "rig: app 'web' has no release before 3 to go back to\n  kept are 10, 9, 8, 7; see `rig list releases`\n",
+        "rig: app 'web' has no release before 3 to go back to\n  releases 10, 9, 8, 7 are kept; see `rig list releases`\n",
     );
 }
 
@@ -203,7 +204,7 @@ fn a_release_that_ends_again_and_again_is_returned_from() {
     let ran = rig.run(&["rollback", "app", "lab.blue"]);
     ran.fails(
         6,
-        "rig: app 'lab' has no release before 1 to go back to\n  kept are 2; see `rig list releases`\n",
+        "rig: app 'lab' has no release before 1 to go back to\n  release 2 is kept; see `rig list releases`\n",
     );
 }
 
@@ -311,7 +312,7 @@ fn two_releases_differ_in_what_they_were_deployed_with() {
     assert_eq!(changes[0], "build  added - true");
     assert!(changes[1].starts_with("secret KEY changed ") && !changes[1].contains("two"), "{changes:?}");
     assert_eq!(changes[2..], ["variable COLOR changed red blue", "variable SHARED removed 1 -"]);
-    let file = |path: &str, change: &str, before: Option<u64>, after: Option<u64>| json!({"path": path, "change": change, "before": before, "after": after});
+    let file = |path: &str, change: &str, before: Option<u64>, after: Option<u64>| json!({"path": path, "change": change, "before": before, "after": after, "mode": null});
     let files = json!([
         file("a/b.txt", "added", None, Some(0)),
         file("index.html", "changed", Some(3), Some(5)),
@@ -323,8 +324,35 @@ fn two_releases_differ_in_what_they_were_deployed_with() {
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "- build: true");
     assert_eq!(lines[2..4], ["~ variable COLOR: blue -> red", "+ variable SHARED: 1"]);
-    assert!(lines[6].split_whitespace().eq(["index.html", "changed", "5", "B", "3", "B"]), "{lines:?}");
+    assert!(lines[6].split_whitespace().eq(["index.html", "changed", "5", "B", "3", "B", "-"]), "{lines:?}");
     assert_eq!(lines.len(), 8, "{lines:?}");
     rig.run(&["diff", "release", "web.blue", "1", "9"])
         .fails(3, "rig: app 'web' has no release 9\n  see `rig list releases`\n");
+}
+
+#[test]
+fn a_mode_alone_is_a_difference_and_what_was_never_recognised_is_none() {
+    let max = Max::start();
+    let rig = owned(&max);
+    let dir = project(&[("index.html", "one"), ("run.sh", "true\n")]);
+    let path = dir.path().to_str().unwrap();
+    let deploy = || rig.run(&["deploy", path, "-a", "web", "-n", "blue", "--create"]).code;
+    assert_eq!(deploy(), 0);
+    fs::set_permissions(dir.path().join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(deploy(), 0);
+    let ran = rig.run(&["diff", "release", "web.blue"]);
+    let lines: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1], ["run.sh", "changed", "5", "B", "5", "B", "0644", "->", "0755"]);
+    assert_eq!((ran.code, lines.len()), (1, 2));
+    // One that fails in its build is compared, but not with what it would have run with.
+    fs::write(dir.path().join("rig.json"), r#"{"build":"false"}"#).unwrap();
+    assert_eq!(deploy(), 7);
+    let ran = rig.run(&["diff", "release", "web.blue", "2", "3"]);
+    assert!(ran.code == 1 && ran.stdout.starts_with("+ build: false\n"), "{}", ran.stdout);
+    fs::write(dir.path().join("rig.json"), r#"{"build":1}"#).unwrap();
+    assert_eq!(deploy(), 7);
+    for args in [["2", "4"], ["4", "2"]] {
+        rig.run(&[&["diff", "release", "web.blue"][..], &args].concat())
+            .fails(3, "rig: app 'web' has no release 4\n  see `rig list releases`\n");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::harness::{Max, Rig, wait_for};
 use crate::relay::Relay;
+use crate::terminal::Terminal;
 use nanorand::{Rng, WyRand};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -123,7 +124,7 @@ fn a_dry_run_tells_what_max_lacks_and_leaves_nothing() {
     assert!(ran.code == 3 && ran.stderr.starts_with("rig: network 'green' does not exist\n"), "{ran:?}");
     symlink("/etc", world.dir.path().join("out")).unwrap();
     let ran = world.rig.run(&["deploy", &path, "--dry-run", "-a", "web.blue"]);
-    let refused = "rig: the manifest's 'out' is refused: it is a symbolic link to an absolute path\n";
+    let refused = "rig: cannot deploy 'out': it is a symbolic link to an absolute path\n";
     assert!(ran.code == 2 && ran.stderr.starts_with(refused), "{ran:?}");
     assert_eq!(fs::read_dir(world.max.data().join("uploads")).unwrap().count(), 0);
     assert_eq!(world.rig.json(&["list", "apps"])["apps"].as_array().unwrap().len(), 1);
@@ -317,12 +318,11 @@ fn an_archive_is_taken_as_it_is() {
     world.is_there(2);
     let page = world.dir.path().join("index.html");
     let page = page.to_str().unwrap();
-    world.rig.run(&[&["deploy", page][..], &target].concat()).fails(
-        2,
-        &format!(
-            "rig: '{page}' is no gzip-compressed tar\n  make one: `tar -czf app.tar.gz -C DIRECTORY .`\n"
-        ),
-    );
+    let example = "for instance `tar -czf - -C DIRECTORY . | rig deploy -`";
+    world
+        .rig
+        .run(&[&["deploy", page][..], &target].concat())
+        .fails(2, &format!("rig: '{page}' is no gzip-compressed tar\n  {example}\n"));
     world
         .rig
         .run(&[&["deploy", path, "--link"][..], &target].concat())
@@ -332,6 +332,13 @@ fn an_archive_is_taken_as_it_is() {
         .run(&["deploy", "-", "--dry-run"])
         .fails(2, "rig: --dry-run is for directories\n  name the directory, or leave it out\n");
     world.rig.run(&["deploy", "nothing"]).fails(1, "rig: cannot read 'nothing': no such file or directory\n");
+    world
+        .rig
+        .run(&["deploy", "-", "-a", "web.blue"])
+        .fails(2, &format!("rig: 'standard input' is empty\n  {example}\n"));
+    let mut terminal = Terminal::spawn(&world.rig, &["deploy", "-", "-a", "web.blue"]);
+    terminal.wait("rig: 'standard input' is a terminal");
+    assert_eq!(terminal.end(), 2);
     // Somebody who sends nothing, or nothing more, keeps it for --timeout and not longer.
     for given in [&b""[..], b"\x1f\x8b"] {
         let mut command = world.rig.command(&[&["deploy", "-", "--timeout", "1s"][..], &target].concat());

@@ -97,30 +97,24 @@ fn an_honest_archive_keeps_contents_modes_links_and_empty_directories() {
 
 #[test]
 fn names_that_lead_out_are_refused() {
-    assert_eq!(
-        error(&[file("/tmp/evil", b"x")]),
-        "the archive's '/tmp/evil' is refused: its path is absolute"
-    );
+    assert_eq!(error(&[file("/tmp/evil", b"x")]), "cannot deploy '/tmp/evil': its path is absolute");
     for name in ["../evil", "a/../../evil", "a/.."] {
-        assert_eq!(
-            error(&[file(name, b"x")]),
-            format!("the archive's '{name}' is refused: its path has '..'")
-        );
+        assert_eq!(error(&[file(name, b"x")]), format!("cannot deploy '{name}': its path has '..'"));
     }
-    assert_eq!(error(&[file(".", b"")]), "the archive's '.' is refused: it has no name");
+    assert_eq!(error(&[file(".", b"")]), "cannot deploy '.': it has no name");
 }
 
 #[test]
 fn links_that_lead_out_are_refused() {
     for (name, target) in [("up", "../evil"), ("a/up", "../../evil"), ("a/up", "b/../../../evil")] {
         let why = format!("it is a symbolic link that leads out of the tree, to '{target}'");
-        assert_eq!(error(&[link(name, target)]), format!("the archive's '{name}' is refused: {why}"));
+        assert_eq!(error(&[link(name, target)]), format!("cannot deploy '{name}': {why}"));
     }
     assert_eq!(
         error(&[link("etc", "/etc")]),
-        "the archive's 'etc' is refused: it is a symbolic link to an absolute path"
+        "cannot deploy 'etc': it is a symbolic link to an absolute path"
     );
-    assert_eq!(error(&[link("l", "")]), "the archive's 'l' is refused: it is a symbolic link to nothing");
+    assert_eq!(error(&[link("l", "")]), "cannot deploy 'l': it is a symbolic link to nothing");
 }
 
 #[test]
@@ -129,7 +123,7 @@ fn chained_links_are_followed_in_any_order() {
     let chain = [dir("deep/x"), link("deep/x/y", "../.."), link("out", "deep/x/y/../evil")];
     for order in [[0, 1, 2], [2, 1, 0], [0, 2, 1]] {
         let entries = order.map(|i| chain[i].clone());
-        assert!(error(&entries).starts_with("the archive's 'out' is refused"), "{order:?}");
+        assert!(error(&entries).starts_with("cannot deploy 'out'"), "{order:?}");
     }
     let (_temp, result) = unpack_bytes(
         &gzip(&tar(&[link("a", "b"), link("b", "a"), link("c", "d/../e"), link("d", "x/y"), dir("x/y")])),
@@ -145,9 +139,9 @@ fn nothing_is_written_through_a_link() {
         [link("d", "nowhere"), dir("d/x")],
         [link("d", "."), link("d/x", "y")],
     ] {
-        assert!(error(&entries).ends_with("is refused: 'd' is a symbolic link"));
+        assert!(error(&entries).ends_with(": 'd' is a symbolic link"));
     }
-    assert_eq!(error(&[file("d", b""), file("d/x", b"x")]), "the archive's 'd/x' is refused: 'd' is a file");
+    assert_eq!(error(&[file("d", b""), file("d/x", b"x")]), "cannot deploy 'd/x': 'd' is a file");
 }
 
 #[test]
@@ -160,7 +154,7 @@ fn a_name_that_occurs_twice_is_refused() {
         [dir("a"), file("a", b"1")],
         [file("a", b""), dir("a")],
     ] {
-        assert_eq!(error(&entries), "the archive's 'a' is refused: its name occurs twice");
+        assert_eq!(error(&entries), "cannot deploy 'a': its name occurs twice");
     }
 }
 
@@ -174,7 +168,7 @@ fn special_files_are_refused() {
         (b'Z', "it is neither a file, a directory nor a symbolic link"),
     ] {
         let entries = [file("target", b""), entry(kind, "x", "target", 0o644, b"")];
-        assert_eq!(error(&entries), format!("the archive's 'x' is refused: {what}"));
+        assert_eq!(error(&entries), format!("cannot deploy 'x': {what}"));
     }
 }
 
@@ -189,7 +183,7 @@ fn limits_are_kept() {
         unpack_bytes(&gzip(&tar(&[file("a/b/c/d", b"")])), &Limits { bytes: 0, entries: 3 });
     assert_eq!(
         result.err().unwrap().message(),
-        "the archive has more than 3 files and directories, from 'a/b/c/d' on"
+        "the source has more than 3 files and directories, from 'a/b/c/d' on"
     );
 }
 
@@ -215,7 +209,7 @@ fn long_names_of_both_kinds_work() {
     }
     let name = "a/".repeat(513);
     let archive = [long(b'L', name.as_bytes()), file("short", b"x")];
-    assert!(error(&archive).ends_with("is refused: its path is longer than 1024 bytes"));
+    assert!(error(&archive).ends_with(": its path is longer than 1024 bytes"));
 }
 
 /// Pax's records.
@@ -289,7 +283,7 @@ fn what_headers_say_of_a_file_may_not_contradict_it() {
         (path("a\0b"), "a\u{fffd}b", "its path has a null byte"),
         (path(""), "", "it has no name"),
     ] {
-        assert_eq!(error(&[header, x()]), format!("the archive's '{path}' is refused: {why}"));
+        assert_eq!(error(&[header, x()]), format!("cannot deploy '{path}': {why}"));
     }
     let (temp, result) = unpack_bytes(&gzip(&tar(&[path("a"), x()])[..1000]), &LIMITS);
     assert_eq!(result.err().unwrap().message(), "the archive ends too early");
@@ -373,6 +367,6 @@ fn a_directory_that_is_in_use_is_refused() {
 fn errors_show_names_without_control_characters() {
     assert_eq!(
         error(&[file("a\u{1b}[31m/../b", b"")]),
-        "the archive's 'a\u{fffd}[31m/../b' is refused: its path has '..'"
+        "cannot deploy 'a\u{fffd}[31m/../b': its path has '..'"
     );
 }

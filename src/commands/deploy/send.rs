@@ -20,7 +20,7 @@ use crate::term::text::{bytes, count};
 use crate::view::{self, at, filled, items, text};
 use miniserde::json::Value;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, thread};
@@ -85,8 +85,14 @@ pub struct Archive {
 impl Archive {
     /// Opens the one at `path`; `-` is standard input.
     pub fn open(path: &str, deadline: Option<Instant>) -> Result<Archive> {
-        let failed = |error| Error::io("read", path, &error);
+        let name = if path == "-" { "standard input" } else { path };
+        let failed = |error| Error::io("read", name, &error);
+        let wrong = |what| {
+            Error::usage(format!("'{name}' is {what}"))
+                .hint(packed!("for instance `tar -czf - -C DIRECTORY . | rig deploy -`"))
+        };
         let (read, size): (Reading, _) = match path {
+            "-" if io::stdin().is_terminal() => return Err(wrong("a terminal")),
             "-" => (Box::new(|out| io::stdin().lock().read(out)), None),
             _ => {
                 let mut file = File::open(path).map_err(failed)?;
@@ -94,13 +100,12 @@ impl Archive {
                 (Box::new(move |out| file.read(out)), Some(size))
             }
         };
-        let mut pack = Pack::made(read, path)?;
+        let mut pack = Pack::made(read, name)?;
         pack.deadline = deadline;
-        match pack.peek().map(|start| start.starts_with(&GZIP) || GZIP.starts_with(start) && start != [0; 0])
-        {
-            Ok(true) => Ok(Archive { pack, size }),
-            Ok(false) => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
-                .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`")),
+        match pack.peek() {
+            Ok([]) => Err(wrong("empty")),
+            Ok(start) if start.starts_with(&GZIP) || GZIP.starts_with(start) => Ok(Archive { pack, size }),
+            Ok(_) => Err(wrong("no gzip-compressed tar")),
             Err(error) => Err(pack.failure().unwrap_or_else(|| failed(error))),
         }
     }

@@ -4,8 +4,8 @@
 use super::Pool;
 use super::partial::{Verdict, Writing};
 
-use crate::archive::{Tree, entry_of_contents, shown};
-use crate::error::{Error, Result, io_reason};
+use crate::archive::{Tree, broken, entry_of_contents, shown};
+use crate::error::{Error, Result};
 use crate::manifest::{Hash, hex, parse_hex};
 use flate2::write::MultiGzDecoder;
 use std::collections::{HashMap, HashSet};
@@ -57,7 +57,7 @@ fn explain(entries: &mut Entries, error: &io::Error) -> Error {
     match entries.error.take() {
         Some(error) => error,
         None if error.kind() == io::ErrorKind::UnexpectedEof => cut_short(),
-        None => malformed(&io_reason(error)),
+        None => malformed(&broken(error)),
     }
 }
 
@@ -67,7 +67,7 @@ fn malformed(why: &str) -> Error {
 
 fn cut_short() -> Error {
     Error::usage("the contents end too early")
-        .hint("what has arrived is kept; send the rest")
+        .hint("what has arrived is kept; deploy again")
         .field("contents")
 }
 

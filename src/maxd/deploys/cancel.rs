@@ -30,7 +30,7 @@ pub(super) fn others(t: &Transaction<'_>, app: i64, deploy: i64, user: &str) -> 
 }
 
 /// That a deploy was cancelled, if it was.
-pub(super) fn cancelled(t: &Transaction<'_>, id: u64) -> Result<Option<Error>> {
+fn cancelled(t: &Transaction<'_>, id: u64) -> Result<Option<Error>> {
     let found = t.query_row("SELECT cancelled FROM deploys WHERE id = ?1", [held(id)], |row| row.get(0));
     let reason: Option<String> = found.optional().map_err(explain)?.flatten();
     Ok(reason.map(|reason| Error::new(Kind::Conflict, reason)))
@@ -51,6 +51,17 @@ pub(super) fn over(t: &Transaction<'_>, id: u64) -> Result<Error> {
 /// Refuses what belongs to a deploy that somebody has ended.
 pub(super) fn check(t: &Transaction<'_>, id: u64) -> Result<()> {
     if goes_on(t, id)? { Ok(()) } else { Err(over(t, id)?) }
+}
+
+/// Why a deploy takes no source any more.
+pub(super) fn closed(t: &Transaction<'_>, id: u64) -> Result<Error> {
+    let query = "SELECT ifnull(cancelled, error) FROM deploys WHERE id = ?1";
+    let reason: Option<String> = t.query_row(query, [held(id)], |row| row.get(0)).map_err(explain)?;
+    Ok(reason.map_or_else(|| sent(id), |reason| Error::new(Kind::Conflict, reason)))
+}
+
+pub(super) fn sent(id: u64) -> Error {
+    Error::new(Kind::Conflict, format!("the source of deploy {id} has been sent already"))
 }
 
 pub(super) fn deleted() -> Error {

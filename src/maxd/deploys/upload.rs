@@ -4,7 +4,7 @@
 
 use super::incoming::{Incoming, too_large};
 use super::rows::{fail, find, missing, word};
-use super::{blocking, cancelled, deleted, over};
+use super::{blocking, closed, deleted, over, sent};
 use crate::archive::{Limits, Tree, read_changes};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, hex, parse_hex, write_ranges};
@@ -222,9 +222,9 @@ impl Platform {
     pub async fn take_manifest(self: &Arc<Platform>, who: &Access, id: u64, body: Body) -> Result<Progress> {
         let claimed = self.claim(who, id, true).await;
         let upload = self.witness(who, claimed).await?;
-        let of = (upload.deploy.clone(), upload.app, upload.network);
+        let network = upload.network;
         let taken = self.receive_manifest(upload, body).await;
-        self.make_room(of, taken).await
+        self.conclude(id, network, taken).await
     }
 
     async fn receive_manifest(self: &Arc<Platform>, upload: Upload, body: Body) -> Result<Progress> {
@@ -251,9 +251,9 @@ impl Platform {
     pub async fn take_contents(self: &Arc<Platform>, who: &Access, id: u64, body: Body) -> Result<Progress> {
         let claimed = self.claim(who, id, true).await;
         let upload = self.witness(who, claimed).await?;
-        let of = (upload.deploy.clone(), upload.app, upload.network);
+        let network = upload.network;
         let taken = self.receive_contents(upload, body).await;
-        self.make_room(of, taken).await
+        self.conclude(id, network, taken).await
     }
 
     async fn receive_contents(self: &Arc<Platform>, upload: Upload, body: Body) -> Result<Progress> {
@@ -279,17 +279,25 @@ impl Platform {
         self.proceed(upload, name, missing, partial).await
     }
 
-    /// What has filled the disk does not stay to be gone on with: its deploy has failed, and what
-    /// no other needs is removed at once.
-    async fn make_room<T>(&self, (deploy, app, network): (Deploy, i64, i64), taken: Result<T>) -> Result<T> {
-        if let Err(error) = &taken
-            && error.kind() == Kind::NoSpace
-        {
+    /// What is refused, and would be again, has failed its deploy. So has what fills the disk, and
+    /// that does not stay to be gone on with: what no other needs is removed at once.
+    async fn conclude<T>(&self, id: u64, network: i64, taken: Result<T>) -> Result<T> {
+        let Err(error) = &taken else { return taken };
+        let full = match error.kind() {
+            Kind::NoSpace => true,
+            Kind::Usage | Kind::TooLarge => false,
+            _ => return taken,
+        };
+        if full {
             // While the disk is full nothing can be recorded.
             self.give_up_partials(network).await;
-            if let Err(error) = self.end(&deploy, State::Uploading, app, Err(error)).await {
-                say!("cannot record that deploy {} failed: {error}", deploy.id);
-            }
+        }
+        let (reason, which) = (error.message().to_owned(), "id = ?1 AND state = 'uploading'");
+        if let Err(error) = self.store.with(move |t| fail(t, which, &id.to_string(), &reason)).await {
+            say!("cannot record that deploy {id} failed: {error}");
+        }
+        self.deploys.changed();
+        if full {
             self.collect(network, Duration::ZERO).await;
         }
         taken
@@ -362,10 +370,6 @@ impl Platform {
     }
 }
 
-fn sent(id: u64) -> Error {
-    Error::new(Kind::Conflict, format!("the source of deploy {id} has been sent already"))
-}
-
 /// What has come of contents stays.
 fn resumable(error: Error) -> Error {
     match error.kind() {
@@ -414,7 +418,7 @@ fn record(upload: &Upload, file: fs::File) -> Result<(Hash, Found)> {
             let deploy = platform.store.run(|t| find(t, held(id), &platform.address))?.ok_or_else(deleted)?;
             return Ok((name, Found::Ended(Box::new(deploy))));
         }
-        _ => return Err(sent(id)),
+        _ => return Err(platform.store.run(|t| closed(t, id))?),
     }
     pool.put(&tree, &name)?;
     platform.store.run(|t| {
@@ -453,10 +457,7 @@ fn wanted(upload: &Upload) -> Result<(Hash, Vec<(Hash, u64)>)> {
     let name = match upload.platform.store.run(|t| uploading(t, id))? {
         (State::Uploading, Some(name)) => parse_hex(name.as_bytes()),
         (State::Uploading, None) => None,
-        _ => {
-            upload.platform.store.run(|t| cancelled(t, id)?.map_or(Ok(()), Err))?;
-            return Err(sent(id));
-        }
+        _ => return Err(upload.platform.store.run(|t| closed(t, id))?),
     };
     let missing = || {
         Error::new(Kind::Conflict, format!("deploy {id} has no manifest yet"))

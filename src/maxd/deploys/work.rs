@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::manifest::{Hash, hex};
 use crate::maxd::build::build;
 use crate::maxd::cache::Cache;
+use crate::maxd::console::text::bytes;
 use crate::maxd::detect::detect;
 use crate::maxd::line::NewLine;
 use crate::maxd::platform::{Platform, app_in_row};
@@ -57,13 +58,13 @@ impl Work<'_> {
     pub async fn all(&self, source: &Source, state: &mut State) -> Result<Served> {
         self.enter(state, State::Unpacking).await?;
         let started = Instant::now();
-        let (files, bytes) = match source {
+        let (files, size) = match source {
             Source::Archive(archive) => self.unpack(archive).await?,
             Source::Manifest(name) => self.lay_out(*name).await?,
         };
         let plural = if files == 1 { "" } else { "s" };
-        self.say(format!("unpacked {files} file{plural} ({bytes} bytes) in {}", human(started.elapsed())))
-            .await;
+        let (size, took) = (bytes(size), human(started.elapsed()));
+        self.say(format!("unpacked {files} file{plural} ({size}) in {took}")).await;
         let plan = {
             let directory = self.directory.clone();
             blocking(move || detect(&directory)).await?
@@ -126,7 +127,7 @@ impl Work<'_> {
 
     /// Unpacks an archive, whose manifest is kept with the deploy. Tells how many files and
     /// bytes there are.
-    async fn unpack(&self, archive: &Path) -> Result<(u64, u64)> {
+    async fn unpack(&self, archive: &Path) -> Result<(usize, u64)> {
         let (archive, directory) = (archive.to_owned(), self.directory.clone());
         let (platform, id, network) = (Arc::clone(self.platform), self.deploy.id, self.network);
         let writing = Arc::clone(&self.writing);
@@ -145,13 +146,13 @@ impl Work<'_> {
                 t.execute("UPDATE deploys SET manifest = ?2 WHERE id = ?1", params![id, hex(&name)])
                     .map_err(explain)
             })?;
-            Ok((tree.len(), tree.bytes()))
+            Ok((tree.contents().count(), tree.bytes()))
         })
         .await
     }
 
     /// Makes the release from its contents.
-    async fn lay_out(&self, name: Hash) -> Result<(u64, u64)> {
+    async fn lay_out(&self, name: Hash) -> Result<(usize, u64)> {
         let (directory, pool) = (self.directory.clone(), self.platform.contents.pool(self.network));
         let (writing, store, id) =
             (Arc::clone(&self.writing), Arc::clone(&self.platform.store), self.deploy.id);
@@ -162,7 +163,7 @@ impl Work<'_> {
             let gone = || Error::new(Kind::Failed, "the stored manifest was damaged").hint("deploy again");
             let tree = pool.manifest(&name)?.ok_or_else(gone)?;
             lay_out(&tree, &directory, |hash, file| pool.fill(hash, file))?;
-            Ok((tree.len(), tree.bytes()))
+            Ok((tree.contents().count(), tree.bytes()))
         })
         .await
     }

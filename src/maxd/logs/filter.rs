@@ -20,6 +20,8 @@ pub struct Filter {
     /// Milliseconds since 1970, not included.
     until: u64,
     text: Option<String>,
+    /// How lines begin that are not wanted.
+    without: Option<String>,
     regex: Option<Regex>,
     level: Option<Level>,
     instance: Option<u64>,
@@ -33,6 +35,7 @@ impl Default for Filter {
             since: 0,
             until: u64::MAX,
             text: None,
+            without: None,
             regex: None,
             level: None,
             instance: None,
@@ -72,6 +75,7 @@ impl Filter {
             since,
             until: until.unwrap_or(u64::MAX),
             text: query.grep.clone(),
+            without: None,
             regex: query.regex.as_deref().map(regex).transpose()?,
             level: query.level.as_deref().map(named_level).transpose()?,
             instance: query.instance,
@@ -80,9 +84,9 @@ impl Filter {
         })
     }
 
-    /// The lines of one release.
-    pub fn of_release(release: u64) -> Filter {
-        Filter { release: Some(release), ..Filter::default() }
+    /// The lines of one release, but those that begin like this.
+    pub fn of_release(release: u64, without: String) -> Filter {
+        Filter { release: Some(release), without: Some(without), ..Filter::default() }
     }
 
     /// Of these the lines of one detached command, by its session's number.
@@ -113,7 +117,7 @@ impl Filter {
 
     /// Whether the text of lines matters.
     pub fn reads(&self) -> bool {
-        self.text.is_some() || self.regex.is_some()
+        self.text.is_some() || self.regex.is_some() || self.without.is_some()
     }
 
     /// Whether some line of an admitted run may be wanted; cheaper than asking each.
@@ -125,6 +129,7 @@ impl Filter {
     pub fn matches(&self, line: &str) -> bool {
         self.text.as_ref().is_none_or(|text| line.contains(text.as_str()))
             && self.regex.as_ref().is_none_or(|regex| regex.is_match(line))
+            && self.without.as_ref().is_none_or(|start| !line.starts_with(start))
     }
 
     fn levels(&self) -> u8 {

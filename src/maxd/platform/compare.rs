@@ -7,7 +7,6 @@ use crate::error::{Error, Kind, Result};
 use crate::manifest::{order, parse_hex};
 use crate::maxd::access::Access;
 use crate::maxd::config::{self, Items};
-use crate::maxd::plan::Plan;
 use crate::maxd::releases::{self, Compared};
 use crate::maxd::variables::{self, Scope};
 use crate::wire::release::{Diff, Difference, File};
@@ -31,16 +30,20 @@ impl Platform {
             };
             let to = to.or(row.release).ok_or_else(|| none(" yet"))?;
             let second = release(t, &row, to, "to")?;
-            let from = from.or(second.1).ok_or_else(|| none(&format!(" before {to}")))?;
+            let from = from.or(second.from).ok_or_else(|| none(&format!(" before {to}")))?;
             let first = release(t, &row, from, "from")?;
-            let (mut before, mut after) = (plan(t, &row, from)?, plan(t, &row, to)?);
-            // Of one that is older than this the configuration is not known.
-            if let (Some(first), Some(second)) = (first.0, second.0) {
+            let (mut before, mut after) = (Items::default(), Items::default());
+            // Of one that is older than these they are not known.
+            if let (Some(first), Some(second)) = (first.plan, second.plan) {
+                before.extend(of_plan(first));
+                after.extend(of_plan(second));
+            }
+            if let (Some(first), Some(second)) = (first.config, second.config) {
                 before.extend(configuration(t, &row, first)?);
                 after.extend(configuration(t, &row, second)?);
             }
             let changes = config::differences(&before, &after, None);
-            let manifests = first.2.zip(second.2);
+            let manifests = first.manifest.zip(second.manifest);
             let answer = Difference { network, app, from, to, changes, files: None, more: 0 };
             Ok((answer, row.network_id, manifests))
         };
@@ -63,15 +66,13 @@ impl Platform {
 }
 
 fn release(t: &Transaction<'_>, row: &AppRow, number: u64, field: &str) -> Result<Compared> {
-    releases::compared(t, row.id, number)?.ok_or_else(|| {
+    let found = releases::compared(t, row.id, number)?;
+    // What has failed before it was known how it is built has nothing to compare.
+    found.filter(|found| found.served || found.plan.is_some()).ok_or_else(|| {
         Error::new(Kind::NotFound, format!("app '{}' has no release {number}", row.name))
             .hint("see `rig list releases`")
             .field(field)
     })
-}
-
-fn plan(t: &Transaction<'_>, row: &AppRow, release: u64) -> Result<Items> {
-    Ok(Plan::recorded(t, row.id, release)?.map(of_plan).unwrap_or_default())
 }
 
 /// What an app had, its own and its network's, behind the change in this row of the history.
@@ -90,12 +91,12 @@ fn configuration(t: &Transaction<'_>, row: &AppRow, then: u64) -> Result<Items> 
     Ok(items)
 }
 
-/// What of a file or link can be different: its permission bits, its bytes, and what is in it.
-/// Directories are what is in them.
-fn leaf(node: &Node) -> Option<(u32, u64, &[u8])> {
+/// What of a file or link can be different: its permission bits, which a link has not, its bytes,
+/// and what is in it. Directories are what is in them.
+fn leaf(node: &Node) -> Option<(Option<u32>, u64, &[u8])> {
     match node {
-        Node::File { mode, size, hash } => Some((*mode, *size, hash.as_slice())),
-        Node::Link { target } => Some((0, target.len() as u64, target.as_slice())),
+        Node::File { mode, size, hash } => Some((Some(*mode), *size, hash.as_slice())),
+        Node::Link { target } => Some((None, target.len() as u64, target.as_slice())),
         Node::Dir { .. } => None,
     }
 }
@@ -122,13 +123,19 @@ fn files(first: &Tree, second: &Tree) -> (Vec<File>, u64) {
             (None, _) => "added",
             (_, None) => "removed",
         };
-        let size = |one: &Option<(_, (_, u64, _))>| one.as_ref().map(|one| one.1.1);
-        let (before, after, path) = (size(&old), size(&new), old.or(new).map(|one| shown(&one.0)));
-        match listed.len() < LISTED {
-            true => {
-                listed.push(File { path: path.unwrap_or_default(), change: change.to_owned(), before, after })
-            }
-            false => more += 1,
+        if listed.len() >= LISTED {
+            more += 1;
+            continue;
         }
+        let size = |one: &Option<(_, (_, u64, _))>| one.as_ref().map(|one| one.1.1);
+        let mode = |one: &Option<(_, (Option<u32>, _, _))>| one.as_ref().and_then(|one| one.1.0);
+        let modes = mode(&old).zip(mode(&new)).filter(|(old, new)| old != new);
+        listed.push(File {
+            change: change.to_owned(),
+            before: size(&old),
+            after: size(&new),
+            mode: modes.map(|(old, new)| format!("{old:04o} -> {new:04o}")),
+            path: old.or(new).map(|one| shown(&one.0)).unwrap_or_default(),
+        });
     }
 }

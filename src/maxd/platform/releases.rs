@@ -86,9 +86,10 @@ fn known(
 fn wanted(app: &str, serving: Option<u64>, all: &[release::Release], to: Option<u64>) -> Result<u64> {
     let there: Vec<String> =
         all.iter().filter(|one| one.state == "kept").map(|one| one.release.to_string()).collect();
-    let hint = match there.is_empty() {
-        true => "there is no other that is kept; see `rig list releases`".to_owned(),
-        false => format!("kept are {}; see `rig list releases`", there.join(", ")),
+    let hint = match there.as_slice() {
+        [] => "there is no other that is kept; see `rig list releases`".to_owned(),
+        [one] => format!("release {one} is kept; see `rig list releases`"),
+        all => format!("releases {} are kept; see `rig list releases`", all.join(", ")),
     };
     let Some(to) = to else {
         // One from which Max has returned is no way back.

@@ -92,9 +92,9 @@ impl Cursor {
         Cursor { runs, ..self }
     }
 
-    /// Only the lines of this release.
-    pub fn of_release(&mut self, release: u64) {
-        self.filter = Arc::new(Filter::of_release(release));
+    /// Only these lines.
+    pub fn narrow(&mut self, filter: Filter) {
+        self.filter = Arc::new(filter);
     }
 
     /// Finds the place to begin at and tells it, so that a receiver that is cut off before
