@@ -78,6 +78,9 @@ pub struct Left {
 pub(super) const NEEDLESS: Packed =
     packed!("if the app does not need it, remove it or name it in '.rigignore'");
 
+/// What to do when the directory is the wrong one.
+const NAME_IT: Packed = packed!("name the directory of your app: `rig deploy PATH`");
+
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;
 
@@ -131,8 +134,9 @@ pub fn walk(root: &Path) -> Result<Tree> {
         return Err(error.hint(first.hint_text().unwrap_or_else(|| NEEDLESS.text())));
     }
     if !tree.entries.iter().any(|entry| !matches!(entry.kind, Kind::Directory)) {
-        return Err(Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy()))
-            .hint(packed!("name the directory of your app: `rig deploy PATH`")));
+        return Err(
+            Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy())).hint(NAME_IT)
+        );
     }
     Ok(tree)
 }
@@ -203,8 +207,12 @@ impl Walk {
         listed: &mut Listed,
         inside: &mut Vec<(PathBuf, Stack)>,
     ) -> Result<()> {
-        let directory = if below.as_os_str().is_empty() { self.root.clone() } else { self.root.join(below) };
-        let unreadable = |error: io::Error| Error::io("read", &directory.to_string_lossy(), &error);
+        let top = below.as_os_str().is_empty();
+        let directory = if top { self.root.clone() } else { self.root.join(below) };
+        let unreadable = |error: io::Error| {
+            let error = Error::io("read", &directory.to_string_lossy(), &error);
+            if top { error.hint(NAME_IT) } else { error }
+        };
         let mut items = files::list(&directory, below).map_err(unreadable)?;
         items.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
         // Also a name that some file systems take for one of these.
