@@ -7,11 +7,13 @@
 
 use super::gzip::Gzip;
 use super::index::{self, Index, Stamp};
+use super::pieces;
 use super::walk::{Kind, Tree};
-use super::{in_parallel, pieces};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::manifest::{Hash, Hasher, Item, Record};
+use crate::queue::bounded;
 use crate::sys::files;
+use crate::sys::thread::{SMALL, start, workers};
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,9 +64,22 @@ impl Contents {
         let (hashes, wanted) = known(&tree, index);
         let (tree, done) = (Arc::new(tree), Mutex::new(Done { hashes, failed: None }));
         let work = Arc::new(Work { tree: Arc::clone(&tree), wanted, next: AtomicUsize::new(0), done });
-        let hash = Arc::clone(&work);
+        let (working, ended) = bounded::<()>(0);
         // One more thread than there is to do would be one too many.
-        in_parallel(work.wanted.len(), Arc::new(move || hash.run()));
+        for _ in 1..workers().min(work.wanted.len()) {
+            let (work, working) = (Arc::clone(&work), working.clone());
+            let hash = move || {
+                let _working = working;
+                work.run();
+            };
+            if start(SMALL, Box::new(hash)).is_err() {
+                // There are no more threads: those that there are do it.
+                break;
+            }
+        }
+        drop(working);
+        work.run();
+        let _ = ended.recv();
         let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = done.failed.take() {
             return Err(error);

@@ -21,10 +21,7 @@ mod git_tests;
 
 #[cfg(feature = "server")]
 use crate::error::io_reason;
-use crate::queue::bounded;
-use crate::sys::thread::{SMALL, start, workers};
 use std::io;
-use std::sync::Arc;
 
 #[cfg(feature = "server")]
 pub use disk::lay_out;
@@ -63,25 +60,6 @@ pub fn entry_of_contents(block: &[u8]) -> Result<(Vec<u8>, u64), String> {
         (true, Err(_)) => Err(format!("'{}' has no size", shown(&name))),
         (false, _) => Err(format!("'{}' is no regular file", shown(&name))),
     }
-}
-
-/// Does `work` in this thread and in others beside it, one for each processor but at most `most`,
-/// until all of them are through with it. Where no more threads can be had there are fewer.
-fn in_parallel(most: usize, work: Arc<dyn Fn() + Send + Sync>) {
-    let (working, ended) = bounded::<()>(0);
-    for _ in 1..workers().min(most) {
-        let (work, working) = (Arc::clone(&work), working.clone());
-        let beside = move || {
-            let _working = working;
-            work();
-        };
-        if start(SMALL, Box::new(beside)).is_err() {
-            break;
-        }
-    }
-    drop(working);
-    work();
-    let _ = ended.recv();
 }
 
 /// What is wrong with compressed bytes, from an error of the decoder or of who it reads from.

@@ -8,7 +8,7 @@ use crate::sys::files;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// What is never sent, whatever rules say: a repository is none of the app's files, nor is
 /// the file that stands for it in a submodule or a further worktree.
@@ -19,7 +19,7 @@ pub const NAMES: [&str; 2] = [".rigignore", ".gitignore"];
 
 /// The rules that apply in a directory: those of its ignore file and of those above it.
 #[derive(Clone)]
-pub struct Stack(Arc<Level>);
+pub struct Stack(Rc<Level>);
 
 struct Level {
     /// How much of a path stands for the directory, with its slash.
@@ -37,7 +37,7 @@ pub type Decision<'a> = (&'a str, &'a Rule);
 impl Stack {
     /// What applies everywhere.
     pub fn new() -> Stack {
-        Stack(Arc::new(Level { skip: 0, file: String::new(), rules: Rules::parse(NEVER), above: None }))
+        Stack(Rc::new(Level { skip: 0, file: String::new(), rules: Rules::parse(NEVER), above: None }))
     }
 
     /// With the ignore file of the directory `below` the root: `.rigignore`, or `.gitignore`
@@ -51,7 +51,7 @@ impl Stack {
                 Ok(text) => {
                     let file = file.to_string_lossy().into_owned();
                     let (skip, rules) = (prefix + usize::from(prefix > 0), Rules::parse(&text));
-                    return Ok(Stack(Arc::new(Level { skip, file, rules, above: Some(self.clone()) })));
+                    return Ok(Stack(Rc::new(Level { skip, file, rules, above: Some(self.clone()) })));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {

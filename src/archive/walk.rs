@@ -1,7 +1,6 @@
 //! What a deploy sends: the files below a directory, without `.git` and what the
 //! ignore files leave out. Symbolic links stay links and are never followed.
 
-use super::in_parallel;
 use super::rules::{Decision, NAMES, Stack};
 use crate::error::{Error, Result};
 use crate::packed::{Packed, packed};
@@ -9,7 +8,6 @@ use crate::sys::files::{self, About};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Everything that is sent, in the order it is sent.
 pub struct Tree {
@@ -84,46 +82,22 @@ const NAME_IT: Packed = packed!("name the directory of your app: `rig deploy PAT
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;
 
-/// A walk, shared by threads that each list one directory at a time.
 struct Walk {
-    root: PathBuf,
-    state: Mutex<State>,
-    /// There is more to do, or nothing any more.
-    changed: Condvar,
-}
-
-struct State {
-    /// The directories that wait: their numbers, paths below the root and what applies above.
-    todo: Vec<(usize, PathBuf, Stack)>,
-    /// How many are being listed.
-    busy: usize,
-    /// By their numbers.
-    done: Vec<Listed>,
-}
-
-/// What is in a directory.
-#[derive(Default)]
-struct Listed {
-    /// In the order of their names; of what can't be sent, why.
-    entries: Vec<Result<Entry>>,
-    left: Vec<Left>,
-    /// The number of the first directory in it; the next one has the next.
-    first: usize,
+    tree: Tree,
+    refused: Vec<Error>,
 }
 
 /// Lists what is below `root`. Nothing is read but names and ignore files, but everything
-/// is as good as sure to be readable.
+/// is as good as sure to be readable. (By one thread: several would wait for each other's memory
+/// and take longer, but where nothing of the names is in the system's cache.)
 pub fn walk(root: &Path) -> Result<Tree> {
-    let todo = vec![(0, PathBuf::new(), Stack::new())];
-    let state = Mutex::new(State { todo, busy: 0, done: vec![Listed::default()] });
-    let walk = Arc::new(Walk { root: root.to_owned(), state, changed: Condvar::new() });
-    let work = Arc::clone(&walk);
-    in_parallel(usize::MAX, Arc::new(move || work.run()));
-    let mut done = std::mem::take(&mut walk.lock().done);
-    let entries = Vec::with_capacity(done.iter().map(|listed| listed.entries.len()).sum());
-    let mut tree = Tree { root: root.to_owned(), entries, bytes: 0, left: Vec::new() };
-    let mut refused = Vec::new();
-    gather(&mut done, 0, &mut tree, &mut refused);
+    let tree = Tree { root: root.to_owned(), entries: Vec::new(), bytes: 0, left: Vec::new() };
+    let mut walk = Walk { tree, refused: Vec::new() };
+    walk.descend(Path::new(""), &Stack::new()).map_err(|error| match error.hint_text() {
+        None => error.hint(NAME_IT),
+        Some(_) => error,
+    })?;
+    let Walk { tree, refused } = walk;
     if let Some(first) = refused.first() {
         let mut messages: Vec<&str> = refused.iter().map(Error::message).collect();
         if messages.len() > TOLD {
@@ -141,107 +115,32 @@ pub fn walk(root: &Path) -> Result<Tree> {
     Ok(tree)
 }
 
-/// Adds what is in a directory, and in those in it, in the order of the tree.
-fn gather(done: &mut [Listed], number: usize, tree: &mut Tree, refused: &mut Vec<Error>) {
-    let Some(Listed { entries, left, mut first }) = done.get_mut(number).map(std::mem::take) else { return };
-    left.into_iter().for_each(|left| count(&mut tree.left, left));
-    for entry in entries {
-        match entry {
-            Err(error) => refused.push(error),
-            Ok(entry) => {
-                let directory = matches!(entry.kind, Kind::Directory);
-                if let Kind::File(size) = entry.kind {
-                    tree.bytes += size;
-                }
-                tree.entries.push(entry);
-                if directory {
-                    gather(done, first, tree, refused);
-                    first += 1;
-                }
-            }
-        }
-    }
-}
-
 impl Walk {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lists directories until all are.
-    fn run(&self) {
-        let mut state = self.lock();
-        loop {
-            if let Some((number, below, stack)) = state.todo.pop() {
-                state.busy += 1;
-                drop(state);
-                let mut inside = Vec::new();
-                let mut listed = Listed::default();
-                if let Err(error) = self.list(&below, &stack, &mut listed, &mut inside) {
-                    listed.entries.push(Err(error));
-                }
-                state = self.lock();
-                listed.first = state.done.len();
-                for (number, (below, stack)) in (listed.first..).zip(inside) {
-                    state.done.push(Listed::default());
-                    state.todo.push((number, below, stack));
-                }
-                if let Some(place) = state.done.get_mut(number) {
-                    *place = listed;
-                }
-                state.busy -= 1;
-                self.changed.notify_all();
-            } else if state.busy == 0 {
-                return;
-            } else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    }
-
-    /// Lists the directory `below` the root.
-    fn list(
-        &self,
-        below: &Path,
-        stack: &Stack,
-        listed: &mut Listed,
-        inside: &mut Vec<(PathBuf, Stack)>,
-    ) -> Result<()> {
-        let top = below.as_os_str().is_empty();
-        let directory = if top { self.root.clone() } else { self.root.join(below) };
-        let unreadable = |error: io::Error| {
-            let error = Error::io("read", &directory.to_string_lossy(), &error);
-            if top { error.hint(NAME_IT) } else { error }
-        };
+    /// Adds what is in the directory `below` the root, to which `above` applies. What can't be
+    /// sent is noted, up to a bound.
+    fn descend(&mut self, below: &Path, above: &Stack) -> Result<()> {
+        let directory = if below.as_os_str().is_empty() { self.tree.root.clone() } else { self.full(below) };
+        let unreadable = |error: io::Error| Error::io("read", &directory.to_string_lossy(), &error);
         let mut items = files::list(&directory, below).map_err(unreadable)?;
         items.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
         // Also a name that some file systems take for one of these.
         let may_be = |path: &Path| {
             NAMES.iter().any(|name| path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name)))
         };
-        let stack = stack.enter(&self.root, below, items.iter().any(|(path, _)| may_be(path)))?;
-        listed.entries.reserve_exact(items.len());
+        let stack = above.enter(&self.tree.root, below, items.iter().any(|(path, _)| may_be(path)))?;
         for (path, about) in items {
-            if let Some(entry) = self.entry(about, path, &stack, &mut listed.left).transpose() {
-                if let Ok(Entry { path, kind: Kind::Directory, .. }) = &entry {
-                    inside.push((path.clone(), stack.clone()));
-                }
-                listed.entries.push(entry);
+            if self.refused.len() > TOLD {
+                break;
+            }
+            if let Err(error) = self.add(about, path, &stack) {
+                self.refused.push(error);
             }
         }
         Ok(())
     }
 
-    /// What is at a path below the root; none of what is left out.
-    fn entry(
-        &self,
-        about: io::Result<About>,
-        path: PathBuf,
-        stack: &Stack,
-        left: &mut Vec<Left>,
-    ) -> Result<Option<Entry>> {
-        let full = || self.root.join(&path);
-        let unreadable = |error: io::Error| Error::io("read", &full().to_string_lossy(), &error);
+    fn add(&mut self, about: io::Result<About>, path: PathBuf, stack: &Stack) -> Result<()> {
+        let unreadable = |error: io::Error| Error::io("read", &self.full(&path).to_string_lossy(), &error);
         let about = about.map_err(unreadable)?;
         let bytes = if about.is_file() { about.size } else { 0 };
         if let Some(decision) = stack.decide(&path, about.is_dir())
@@ -249,22 +148,29 @@ impl Walk {
         {
             let directories = u64::from(about.is_dir());
             let cause = Cause::new(decision);
-            count(left, Left { cause, files: 1 - directories, directories, bytes });
-            return Ok(None);
+            count(&mut self.tree.left, Left { cause, files: 1 - directories, directories, bytes });
+            return Ok(());
         }
-        special(&about, &self.root, &path)?;
+        special(&about, &self.tree.root, &path)?;
         let kind = match () {
-            () if about.is_link() => Kind::Link(fs::read_link(full()).map_err(unreadable)?),
+            () if about.is_link() => Kind::Link(fs::read_link(self.full(&path)).map_err(unreadable)?),
             () if about.is_dir() => Kind::Directory,
             () => {
                 // Opening each of many thousands takes longer than all the rest.
                 if !about.is_readable() {
-                    files::open(&full()).map_err(unreadable)?;
+                    files::open(&self.full(&path)).map_err(unreadable)?;
                 }
                 Kind::File(bytes)
             }
         };
-        Ok(Some(Entry { path, kind, mode: about.mode(), stamp: about.stamp }))
+        self.tree.bytes += bytes;
+        let below = about.is_dir().then(|| path.clone());
+        self.tree.entries.push(Entry { path, kind, mode: about.mode(), stamp: about.stamp });
+        below.map_or(Ok(()), |below| self.descend(&below, stack))
+    }
+
+    fn full(&self, below: &Path) -> PathBuf {
+        self.tree.root.join(below)
     }
 }
 
