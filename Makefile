@@ -103,7 +103,8 @@ RUSTFLAGS_STATIC := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none 
 	-Clink-arg=-Wl,--start-group,-lc,-lgcc,--end-group -Clink-arg=$(MUSL)/crtn.o \
 	--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(HOME)=~
 
-STATIC_BUILD = RUSTC_BOOTSTRAP=1 \
+# With its symbols, from which `size` tells what takes how much; `static` takes them away.
+STATIC_BUILD = RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_STRIP=false \
 	CC_x86_64_unknown_linux_musl=musl-gcc CFLAGS_x86_64_unknown_linux_musl="$(SMALL_C)" \
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=gcc \
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="$(RUSTFLAGS_STATIC)" \
@@ -115,7 +116,7 @@ static: static-tools ## target/static/rig: x86_64 Linux, static-pie, no libc nee
 	@ln -sf "$$(gcc -print-file-name=libgcc_eh.a)" $(WORK)/lib/libunwind.a
 	musl-gcc $(SMALL_C) -ffreestanding -c src/sys/static/start.c -o $(WORK)/lib/start.o
 	$(STATIC_BUILD)
-	@cp $(BUILT) target/static/rig
+	@strip --strip-all -o target/static/rig $(BUILT)
 	@ls -l target/static/rig
 
 .PHONY: static-tools
@@ -126,7 +127,6 @@ static-tools:
 		|| { echo "make static needs the standard library's source: rustup component add rust-src" >&2; exit 1; }
 
 size: static ## the static binary's size, its limit, and the ten largest crates
-	@CARGO_PROFILE_RELEASE_STRIP=false $(STATIC_BUILD) --quiet
 	@nm -S --radix=d -C $(BUILT) | awk ' \
 		NF >= 4 && $$4 ~ /::/ { name = $$4; gsub(/^[<&(\[]+/, "", name); sub(/^(dyn|mut)$$/, "core", name); \
 			sub(/::.*/, "", name); bytes[name] += $$2; next } \

@@ -16,6 +16,7 @@
 use crate::error::{Error, Result};
 use ring::digest::{Context, SHA256};
 use std::cmp::Ordering;
+use std::io::Write;
 
 /// A SHA-256, of a content or of a canonical manifest.
 pub type Hash = [u8; 32];
@@ -78,8 +79,8 @@ impl<'a> Record<'a> {
                 match item {
                     Item::File { mode, size, hash } => {
                         push_mode(out, b"f ", *mode);
-                        out.extend_from_slice(size.to_string().as_bytes());
-                        out.push(b' ');
+                        // Into memory: that can't fail.
+                        let _ = write!(out, "{size} ");
                         push_hex(out, hash);
                         out.push(b' ');
                     }
@@ -163,12 +164,14 @@ fn push_mode(out: &mut Vec<u8>, word: &[u8], mode: u32) {
 }
 
 fn push_hex(out: &mut Vec<u8>, hash: &Hash) {
+    let mut digits = [0; 64];
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
-    let mut text = [0; 64];
-    for (two, byte) in text.as_chunks_mut().0.iter_mut().zip(hash) {
-        *two = [digit(byte >> 4), digit(byte & 15)];
+    for (two, byte) in digits.chunks_exact_mut(2).zip(hash) {
+        if let [high, low] = two {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+        }
     }
-    out.extend_from_slice(&text);
+    out.extend_from_slice(&digits);
 }
 
 /// A hash in hexadecimal.
@@ -198,6 +201,10 @@ pub fn parse_hex(text: &[u8]) -> Option<Hash> {
 /// The order of paths: part by part as bytes, so that a directory comes before what it holds
 /// and right before it.
 pub fn order(a: &[u8], b: &[u8]) -> Ordering {
+    // What is looked for is mostly found.
+    if a == b {
+        return Ordering::Equal;
+    }
     let byte = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     a.iter().map(byte).cmp(b.iter().map(byte))
 }

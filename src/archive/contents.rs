@@ -6,7 +6,7 @@
 //! ```
 
 use super::gzip::Gzip;
-use super::index::{self, Index};
+use super::index::{self, Index, Stamp};
 use super::pieces;
 use super::walk::{Kind, Tree};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -38,6 +38,9 @@ pub struct Contents {
     pub proven: bool,
 }
 
+/// Gets an entry's path, record and stamp.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8], Stamp);
+
 /// Files to hash, shared by threads.
 struct Work {
     tree: Arc<Tree>,
@@ -53,11 +56,11 @@ struct Done {
 }
 
 impl Contents {
-    /// Hashes what is not proven by the index, of a walk that began at `began`.
-    pub fn new(tree: Tree, began: SystemTime, index: Option<Index>) -> Result<Contents> {
+    /// Hashes what is not proven by the index, of a walk that began at `began`. With it comes the
+    /// manifest as it is sent: what is different from that of the index, or all of it.
+    pub fn new(tree: Tree, began: SystemTime, index: Option<&Index>) -> Result<(Contents, Vec<u8>)> {
         let time = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let time = u64::try_from(time).unwrap_or(u64::MAX);
-        let base = index.as_ref().map(|index| index.base);
         let (hashes, wanted) = known(&tree, index);
         let (tree, done) = (Arc::new(tree), Mutex::new(Done { hashes, failed: None }));
         let work = Arc::new(Work { tree: Arc::clone(&tree), wanted, next: AtomicUsize::new(0), done });
@@ -69,7 +72,10 @@ impl Contents {
                 let _working = working;
                 work.run();
             };
-            start(SMALL, Box::new(hash)).map_err(|error| Error::io("start", "a hashing thread", &error))?;
+            if start(SMALL, Box::new(hash)).is_err() {
+                // There are no more threads: those that there are do it.
+                break;
+            }
         }
         drop(working);
         work.run();
@@ -81,18 +87,18 @@ impl Contents {
         let hashes = std::mem::take(&mut done.hashes);
         drop(done);
         let numbers = numbers(&tree, &hashes);
-        let mut contents = Contents { tree, hashes, time, numbers, name: [0; 32], proven: false };
-        let mut hasher = Hasher::new();
-        contents.records(&mut |_, record| hasher.update(record));
-        contents.name = hasher.finish();
-        contents.proven = work.wanted.is_empty() && base == Some(contents.name);
-        Ok(contents)
+        let proven = work.wanted.is_empty();
+        let mut contents = Contents { tree, hashes, time, numbers, name: [0; 32], proven };
+        let (name, manifest) = contents.manifest(index)?;
+        contents.name = name;
+        contents.proven &= index.is_some_and(|index| index.base == name);
+        Ok((contents, manifest))
     }
 
-    /// Each entry's number and record, in their order.
-    fn records(&self, each: &mut dyn FnMut(usize, &[u8])) {
+    /// All entries in their order.
+    fn records(&self, each: Each<'_>) {
         let mut record = Vec::new();
-        for (at, (entry, hash)) in self.tree.entries.iter().zip(&self.hashes).enumerate() {
+        for (entry, hash) in self.tree.entries.iter().zip(&self.hashes) {
             let (path, target) = (
                 files::bytes(&entry.path),
                 match &entry.kind {
@@ -107,30 +113,22 @@ impl Contents {
             };
             record.clear();
             Record::Item(path.as_ref(), item).write(&mut record);
-            each(at, &record);
+            each(path.as_ref(), &record, entry.stamp);
         }
     }
 
-    /// The manifest as it is sent: what is different from that of the index, or all of it.
-    pub fn manifest(&self, mut index: Option<Index>) -> Result<Vec<u8>> {
-        if index.as_ref().is_some_and(|index| index.base == self.name) {
-            return self.known_manifest();
-        }
+    /// The manifest's name and the manifest as it is sent: what is different from that of the
+    /// index, or all of it.
+    fn manifest(&self, index: Option<&Index>) -> Result<(Hash, Vec<u8>)> {
         let failed = |error: io::Error| Error::io("pack", "the manifest", &error);
-        let (mut packed, mut out) = (Vec::new(), Vec::new());
+        let (mut packed, mut out, mut hasher) = (Vec::new(), Vec::new(), Hasher::new());
         let mut body = Gzip::new(&mut packed).map_err(failed)?;
-        let head = index.as_ref().map_or(Record::Full, |index| Record::Base(index.base));
-        head.write(&mut out);
-        let mut written = Ok(());
-        self.records(&mut |at, record| {
-            let same = match (&mut index, self.tree.entries.get(at)) {
-                (Some(index), Some(entry)) => {
-                    let known =
-                        index.at(files::bytes(&entry.path).as_ref(), &mut |path| removed(&mut out, path));
-                    known.is_some_and(|known| record.strip_suffix(&[0]) == Some(known))
-                }
-                _ => false,
-            };
+        index.map_or(Record::Full, |index| Record::Base(index.base)).write(&mut out);
+        let (mut known, mut written) = (index.map(Index::entries), Ok(()));
+        self.records(&mut |path, record, _| {
+            hasher.update(record);
+            let mut gone = |path: &[u8]| removed(&mut out, path);
+            let same = known.as_mut().is_some_and(|known| known.has(path, record, &mut gone));
             if !same {
                 out.extend_from_slice(record);
             }
@@ -140,15 +138,21 @@ impl Contents {
             }
         });
         written.map_err(failed)?;
-        if let Some(index) = &mut index {
-            index.rest(&mut |path| removed(&mut out, path));
+        if let Some(known) = &mut known {
+            known.rest(&mut |path| removed(&mut out, path));
         }
-        if index.is_some_and(|index| index.broken) {
+        if known.is_some_and(|known| known.broken) {
             return self.manifest(None);
         }
-        Record::End(self.name).write(&mut out);
+        let name = hasher.finish();
+        Record::End(name).write(&mut out);
         body.write_all(&out).and_then(|()| body.finish()).map_err(failed)?;
-        Ok(packed)
+        Ok((name, packed))
+    }
+
+    /// All of the manifest.
+    pub fn full_manifest(&self) -> Result<Vec<u8>> {
+        self.manifest(None).map(|(_, manifest)| manifest)
     }
 
     /// The manifest that says that it is known already.
@@ -164,15 +168,19 @@ impl Contents {
         done.map(|()| packed).map_err(|error| Error::io("pack", "the manifest", &error))
     }
 
-    /// The index for the next time, when the server has the manifest.
-    pub fn index(&self) -> Vec<u8> {
-        let mut out = index::begin(self.time, &self.name);
-        self.records(&mut |at, record| {
-            let stamp = self.tree.entries.get(at).map_or([0; 3], |entry| entry.stamp);
+    /// Writes the index for the next time, when the server has the manifest.
+    pub fn write_index(&self, write: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let (mut out, mut hasher, mut written) = (index::begin(self.time, &self.name), Hasher::new(), Ok(()));
+        self.records(&mut |_, record, stamp| {
             index::add(&mut out, record, stamp);
+            if out.len() > BUFFER && written.is_ok() {
+                hasher.update(&out);
+                written = write(&out);
+                out.clear();
+            }
         });
-        index::end(&mut out);
-        out
+        index::end(&mut out, hasher);
+        written.and_then(|()| write(&out))
     }
 
     /// The hash of the content of an entry.
@@ -186,7 +194,8 @@ fn removed(out: &mut Vec<u8>, path: &[u8]) {
 }
 
 /// The hashes that the index proves, and the entries of which it does not.
-fn known(tree: &Tree, mut index: Option<Index>) -> (Vec<Hash>, Vec<u32>) {
+fn known(tree: &Tree, index: Option<&Index>) -> (Vec<Hash>, Vec<u32>) {
+    let mut index = index.map(Index::entries);
     let (mut hashes, mut wanted) = (vec![[0; 32]; tree.entries.len()], Vec::new());
     for ((at, entry), hash) in (0..).zip(&tree.entries).zip(&mut hashes) {
         let Kind::File(size) = entry.kind else { continue };
@@ -341,15 +350,16 @@ mod tests {
             }
             // As if it was walked much later than it was written.
             let began = SystemTime::now() + Duration::from_secs(3600);
-            let contents = Contents::new(walk(&root).unwrap(), began, Index::open(&index)).unwrap();
-            let plain = Contents::new(walk(&root).unwrap(), began, None).unwrap();
+            let old = Index::open(&index);
+            let (contents, delta) = Contents::new(walk(&root).unwrap(), began, old.as_ref()).unwrap();
+            let (plain, full) = Contents::new(walk(&root).unwrap(), began, None).unwrap();
             assert_eq!(contents.hashes, plain.hashes, "{round}");
-            reused += contents.tree.entries.len() - known(&contents.tree, Index::open(&index)).1.len();
-            let (all, head, name) = records(&contents.manifest(None).unwrap());
+            reused += contents.tree.entries.len() - known(&contents.tree, old.as_ref()).1.len();
+            let (all, head, name) = records(&full);
             assert_eq!((head.as_str(), name), ("full", contents.name));
             assert!(all.is_sorted_by(|a, b| order(&path_of(a), &path_of(b)).is_lt()));
             if let Some((mut base, base_name)) = before.take() {
-                let (delta, head, name) = records(&contents.manifest(Index::open(&index)).unwrap());
+                let (delta, head, name) = records(&delta);
                 assert_eq!(
                     (head, name),
                     (format!("base {}", crate::manifest::hex(&base_name)), contents.name)
@@ -366,7 +376,10 @@ mod tests {
             }
             let all = all.into_iter().map(|record| (path_of(&record), record)).collect();
             before = Some((all, contents.name));
-            fs::write(&index, contents.index()).unwrap();
+            let mut text = Vec::new();
+            let mut write = |bytes: &[u8]| text.write_all(bytes);
+            contents.write_index(&mut write).unwrap();
+            fs::write(&index, text).unwrap();
         }
         assert!(reused > 100, "{reused}");
     }
@@ -377,7 +390,7 @@ mod tests {
         for (name, text) in [("a", "2"), ("b", "1"), ("c", "2"), ("d", "3"), ("e", "1")] {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        let contents = Contents::new(walk(dir.path()).unwrap(), SystemTime::now(), None).unwrap();
+        let (contents, _) = Contents::new(walk(dir.path()).unwrap(), SystemTime::now(), None).unwrap();
         assert_eq!(contents.numbers, [0, 1, 3]);
         let (all, head, name) = records(&contents.known_manifest().unwrap());
         assert_eq!(

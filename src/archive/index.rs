@@ -2,25 +2,25 @@
 //! again: each entry as its manifest has it, and behind a file the stamp that it had.
 //!
 //! ```text
-//! rig 1 TIME\0 base HASH\0   f 644 11 b94d…cde9 src/a\0 MTIME CTIME INODE\0 …   .\0 SHA-256
+//! rig 2 TIME\0 base HASH\0   f 644 11 b94d…cde9 src/a\0 STAMP   …   .\0 SHA-256
 //! ```
 //!
-//! It is read in its order beside a walk, which has the same. As with
+//! A stamp is three numbers of eight bytes each, the lowest byte first. An index is read in its order beside a walk, which has the same. As with
 //! git's index a file that was written shortly before the index proves nothing: what came
 //! after may have the same stamp ("racy git", Documentation/technical/racy-git.txt).
 
 use crate::manifest::{Hash, Hasher, Item, Record, order};
-use crate::sys::files;
+use crate::sys::files::{self, About};
 use std::cmp::Ordering;
+use std::ffi::CStr;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// How the first record begins.
-const MAGIC: &str = "rig 1 ";
-/// The last record.
-const END: &[u8] = b".";
+const MAGIC: &str = "rig 2 ";
+/// What is behind the last entry.
+const END: &[u8] = b".\0";
 /// How coarse the stamps of file systems are, in nanoseconds: of most a tick of the clock, of
 /// those whose stamps are whole seconds (FAT) two seconds.
 const TICK: u64 = 20_000_000;
@@ -32,94 +32,88 @@ const SUM: usize = 32;
 /// So many of one user are kept.
 const KEPT: usize = 64;
 
-/// What changes when a file does (`sys::files::stamp`).
+/// What changes when a file does (`sys::files::About`).
 pub type Stamp = [u64; 3];
+/// How many bytes that takes.
+const STAMP: usize = 24;
 
-/// An index that is being read.
+/// An index as it was read.
 pub struct Index {
     text: Vec<u8>,
-    /// Where the present entry begins, and where the next.
-    at: usize,
-    next: usize,
-    /// How long the present record is, without its last zero byte; 0 behind the last one.
-    length: usize,
-    stamp: Stamp,
+    /// Where its entries begin.
+    start: usize,
     /// When the walk began that it tells of: nanoseconds since 1970.
     time: u64,
     /// The manifest that was sent.
     pub base: Hash,
-    /// Somebody has asked for the present entry.
-    found: bool,
-    /// Something in it can't be read, or its end is missing.
-    pub broken: bool,
 }
 
 impl Index {
     /// Reads an index; none when there is none that can be read.
     pub fn open(path: &Path) -> Option<Index> {
-        let about = fs::metadata(path).ok().filter(|about| about.is_file() && about.len() <= LARGEST)?;
-        let mut text = Vec::with_capacity(usize::try_from(about.len()).ok()?);
+        let about = files::about(path).ok().filter(|about| about.is_file() && about.size <= LARGEST)?;
+        let mut text = Vec::with_capacity(usize::try_from(about.size).ok()?);
         files::open(path).ok()?.take(LARGEST).read_to_end(&mut text).ok()?;
         let sum = text.split_off(text.len().checked_sub(SUM)?);
-        if summed(&text) != *sum {
+        let mut hasher = Hasher::new();
+        hasher.update(&text);
+        if hasher.finish() != *sum {
             return None;
         }
-        let mut index = Index {
-            text,
-            at: 0,
-            next: 0,
-            length: 0,
-            stamp: [0; 3],
-            time: 0,
-            base: [0; 32],
-            found: false,
-            broken: false,
-        };
-        let mut at = 0;
-        let head = piece(&index.text, &mut at)?;
-        index.time = std::str::from_utf8(head).ok()?.strip_prefix(MAGIC)?.parse().ok()?;
-        match Record::parse(piece(&index.text, &mut at)?) {
-            Ok(Record::Base(hash)) => index.base = hash,
-            _ => return None,
-        }
-        index.next = at;
-        index.advance();
-        Some(index)
+        let mut rest = text.as_slice();
+        let time = std::str::from_utf8(piece(&mut rest)?).ok()?.strip_prefix(MAGIC)?.parse().ok()?;
+        let Ok(Record::Base(base)) = Record::parse(piece(&mut rest)?) else { return None };
+        let start = text.len() - rest.len();
+        Some(Index { text, start, time, base })
     }
 
-    fn record(&self) -> &[u8] {
-        self.text.get(self.at..self.at + self.length).unwrap_or_default()
+    /// Its entries, from the first on.
+    pub fn entries(&self) -> Entries<'_> {
+        let rest = self.text.get(self.start..).unwrap_or_default();
+        let (time, found, broken) = (self.time, false, false);
+        let mut entries = Entries { rest, time, record: &[], stamp: &[0; STAMP], found, broken };
+        entries.advance();
+        entries
     }
+}
 
+/// The entries of an index, which are asked for in their order.
+pub struct Entries<'a> {
+    /// Behind the present one.
+    rest: &'a [u8],
+    time: u64,
+    /// The present one's record, without its last zero byte; empty behind the last one.
+    record: &'a [u8],
+    stamp: &'a [u8; STAMP],
+    /// Somebody has asked for the present one.
+    found: bool,
+    /// Something can't be read, or the end is missing.
+    pub broken: bool,
+}
+
+impl<'a> Entries<'a> {
     fn advance(&mut self) {
-        (self.at, self.length, self.found) = (self.next, 0, false);
-        if self.try_advance().is_none() {
-            let rest = self.text.get(self.at..).unwrap_or_default();
-            self.broken |= rest.strip_suffix(&[0]) != Some(END);
-            self.length = 0;
+        (self.record, self.found) = (&[], false);
+        if self.rest != END && self.try_advance().is_none() {
+            (self.record, self.broken) = (&[], true);
         }
     }
 
     fn try_advance(&mut self) -> Option<()> {
-        let mut at = self.at;
-        if piece(&self.text, &mut at)?.starts_with(b"l ") {
-            piece(&self.text, &mut at)?;
+        let (all, mut rest) = (self.rest, self.rest);
+        if piece(&mut rest)?.starts_with(b"l ") {
+            piece(&mut rest)?;
         }
-        let length = at - self.at - 1;
-        let mut numbers = std::str::from_utf8(piece(&self.text, &mut at)?).ok()?.split(' ').map(str::parse);
-        for number in &mut self.stamp {
-            *number = numbers.next()?.ok()?;
-        }
-        (self.length, self.next) = (length, at);
+        self.record = all.get(..all.len() - rest.len() - 1)?;
+        (self.stamp, self.rest) = rest.split_first_chunk()?;
         Some(())
     }
 
-    /// The record of what it has at `path`, without its last zero byte. Paths are asked for in
-    /// their order; `gone` gets those before this one that nobody has asked for.
-    pub fn at(&mut self, path: &[u8], gone: &mut dyn FnMut(&[u8])) -> Option<&[u8]> {
+    /// What it has at `path`; `gone` gets the paths before it that nobody has asked for.
+    pub fn at(&mut self, path: &[u8], gone: &mut dyn FnMut(&[u8])) -> Option<Item<'a>> {
         loop {
-            let Ok(Record::Item(known, _)) = Record::parse(self.record()) else {
-                self.broken |= self.length > 0;
+            let Ok(Record::Item(known, item)) = Record::parse(self.record) else {
+                self.broken |= !self.record.is_empty();
                 return None;
             };
             match order(known, path) {
@@ -128,11 +122,21 @@ impl Index {
                 Ordering::Greater => return None,
                 Ordering::Equal => {
                     self.found = true;
-                    return Some(self.record());
+                    return Some(item);
                 }
             }
             self.advance();
         }
+    }
+
+    /// Whether it has this record, of what is at `path`; `gone` as above.
+    pub fn has(&mut self, path: &[u8], record: &[u8], gone: &mut dyn FnMut(&[u8])) -> bool {
+        if self.found {
+            self.advance();
+        }
+        // Mostly it is the next one, and need not be parsed.
+        self.found = record.strip_suffix(&[0]) == Some(self.record);
+        self.found || (self.at(path, gone).is_some() && record.strip_suffix(&[0]) == Some(self.record))
     }
 
     /// All that is left and that nobody has asked for.
@@ -144,40 +148,30 @@ impl Index {
     /// The content of the file at `path`, if it is proven to be that still: it has the size and
     /// the stamp of then, and had them for long enough.
     pub fn content(&mut self, path: &[u8], size: u64, stamp: Stamp) -> Option<Hash> {
-        let record = self.at(path, &mut |_| {})?;
-        let Ok(Record::Item(_, Item::File { size: then, hash, .. })) = Record::parse(record) else {
-            return None;
-        };
+        let Item::File { size: then, hash, .. } = self.at(path, &mut |_| {})? else { return None };
         let [written, changed, _] = stamp;
         let coarse = written % SECOND == 0 && changed % SECOND == 0;
         let since = written.max(changed).saturating_add(if coarse { 2 * SECOND } else { TICK });
-        (size == then && stamp == self.stamp && since < self.time).then_some(hash)
+        (size == then && stamped(stamp) == *self.stamp && since < self.time).then_some(hash)
     }
 }
 
 /// Removes the oldest indexes of more than [`KEPT`]: nobody deletes those of directories that are gone.
 pub fn prune(directory: &Path) {
-    let items = fs::read_dir(directory).into_iter().flatten().flatten();
-    let written = |item: fs::DirEntry| Some((item.metadata().ok()?.modified().ok()?, item.path()));
-    let mut found: Vec<(SystemTime, PathBuf)> = items.filter_map(written).collect();
+    let written = |(path, about): (PathBuf, io::Result<About>)| Some((about.ok()?.stamp[0], path));
+    let mut found: Vec<_> =
+        files::list(directory, directory).unwrap_or_default().into_iter().filter_map(written).collect();
     while found.len() > KEPT {
         let oldest = (0..).zip(&found).min_by_key(|(_, (time, _))| *time).map_or(0, |(at, _)| at);
         let _ = fs::remove_file(found.swap_remove(oldest).1);
     }
 }
 
-fn summed(text: &[u8]) -> Hash {
-    let mut hasher = Hasher::new();
-    hasher.update(text);
-    hasher.finish()
-}
-
-/// What is up to the next zero byte.
-fn piece<'a>(text: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
-    let rest = text.get(*at..)?;
-    let length = rest.iter().position(|byte| *byte == 0)?;
-    *at += length + 1;
-    rest.get(..length)
+/// Takes what is up to the next zero byte.
+fn piece<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let piece = CStr::from_bytes_until_nul(rest).ok()?.to_bytes();
+    *rest = rest.get(piece.len() + 1..)?;
+    Some(piece)
 }
 
 /// The beginning of an index of a walk that began at `time`.
@@ -190,24 +184,28 @@ pub fn begin(time: u64, base: &Hash) -> Vec<u8> {
 /// Adds an entry: its record as [`Record::write`] writes it.
 pub fn add(out: &mut Vec<u8>, record: &[u8], stamp: Stamp) {
     out.extend_from_slice(record);
-    for (number, end) in stamp.iter().zip(b"  \0") {
-        out.extend_from_slice(number.to_string().as_bytes());
-        out.push(*end);
-    }
+    out.extend_from_slice(&stamped(stamp));
 }
 
-/// Ends it.
-pub fn end(out: &mut Vec<u8>) {
+/// A stamp as it is written.
+fn stamped(stamp: Stamp) -> [u8; STAMP] {
+    let mut out = [0; STAMP];
+    out.chunks_exact_mut(8).zip(stamp).for_each(|(out, number)| out.copy_from_slice(&number.to_le_bytes()));
+    out
+}
+
+/// Ends it: `before` has hashed all that is not in `out` any more.
+pub fn end(out: &mut Vec<u8>, mut before: Hasher) {
     out.extend_from_slice(END);
-    out.push(0);
-    let sum = summed(out);
-    out.extend_from_slice(&sum);
+    before.update(out);
+    out.extend_from_slice(&before.finish());
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::time::SystemTime;
 
     fn record(path: &[u8], item: Item<'_>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -232,7 +230,7 @@ mod tests {
         ] {
             add(&mut out, &record, stamp);
         }
-        end(&mut out);
+        end(&mut out, Hasher::new());
         fs::write(&path, out).unwrap();
         path
     }
@@ -240,19 +238,17 @@ mod tests {
     #[test]
     fn it_is_read_beside_a_walk() {
         let dir = tempfile::tempdir().unwrap();
-        let mut index = Index::open(&written(dir.path())).unwrap();
+        let index = Box::leak(Box::new(Index::open(&written(dir.path())).unwrap()));
         assert_eq!(index.base, [7; 32]);
-        let mut gone = Vec::new();
-        let mut at = |index: &mut Index, path: &[u8]| {
-            index
-                .at(path, &mut |path| gone.push(String::from_utf8_lossy(path).into_owned()))
-                .map(<[u8]>::to_vec)
+        let (mut index, mut gone) = (index.entries(), Vec::new());
+        let mut at = |index: &mut Entries<'static>, path: &[u8]| {
+            index.at(path, &mut |path| gone.push(String::from_utf8_lossy(path).into_owned()))
         };
         assert_eq!(at(&mut index, b"0"), None);
         assert!(at(&mut index, b"a").is_some());
         // Asked for twice.
-        assert_eq!(at(&mut index, b"a/l").unwrap(), b"l a/l\0b c");
-        assert_eq!(at(&mut index, b"a/l").unwrap(), b"l a/l\0b c");
+        assert_eq!(at(&mut index, b"a/l"), Some(Item::Link(b"b c")));
+        assert_eq!(at(&mut index, b"a/l"), Some(Item::Link(b"b c")));
         assert!(at(&mut index, b"b").is_none() && at(&mut index, b"c").is_some());
         index.rest(&mut |path| gone.push(String::from_utf8_lossy(path).into_owned()));
         assert_eq!(gone, ["a/b", "a.b", "d"]);
@@ -262,7 +258,8 @@ mod tests {
     #[test]
     fn a_content_is_proven_by_size_and_stamp_that_are_not_too_new() {
         let dir = tempfile::tempdir().unwrap();
-        let mut index = Index::open(&written(dir.path())).unwrap();
+        let index = Index::open(&written(dir.path())).unwrap();
+        let mut index = index.entries();
         assert_eq!(index.content(b"a", 5, [1, 1, 1]), None);
         assert_eq!(index.content(b"a/b", 6, [5, 6, 7]), None);
         assert_eq!(index.content(b"a/b", 5, [5, 6, 8]), None);
@@ -282,11 +279,12 @@ mod tests {
         assert!(Index::open(&dir.path().join("none")).is_none());
         for end in 0..whole.len() - 1 {
             fs::write(&path, &whole[..end]).unwrap();
-            let Some(mut index) = Index::open(&path) else { continue };
+            let Some(index) = Index::open(&path) else { continue };
+            let mut index = index.entries();
             index.rest(&mut |_| {});
             assert!(index.broken, "{end}");
         }
-        fs::write(&path, b"rig 2 100\0").unwrap();
+        fs::write(&path, b"rig 3 100\0").unwrap();
         assert!(Index::open(&path).is_none());
     }
     #[test]

@@ -7,7 +7,8 @@ use crate::packed::packed;
 use crate::sys::files;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 
 /// What is never sent, whatever rules say: a repository is none of the app's files, nor is
 /// the file that stands for it in a submodule or a further worktree.
@@ -17,7 +18,8 @@ const NEVER: &[u8] = b".git";
 pub const NAMES: [&str; 2] = [".rigignore", ".gitignore"];
 
 /// The rules that apply in a directory: those of its ignore file and of those above it.
-pub struct Stack(Vec<Level>);
+#[derive(Clone)]
+pub struct Stack(Rc<Level>);
 
 struct Level {
     /// How much of a path stands for the directory, with its slash.
@@ -25,6 +27,8 @@ struct Level {
     /// The ignore file, below the root.
     file: String,
     rules: Rules,
+    /// What applies in the directory above.
+    above: Option<Stack>,
 }
 
 /// The rule that decides, and the file it stands in: no name for what is never sent.
@@ -33,21 +37,21 @@ pub type Decision<'a> = (&'a str, &'a Rule);
 impl Stack {
     /// What applies everywhere.
     pub fn new() -> Stack {
-        Stack(vec![Level { skip: 0, file: String::new(), rules: Rules::parse(NEVER) }])
+        Stack(Rc::new(Level { skip: 0, file: String::new(), rules: Rules::parse(NEVER), above: None }))
     }
 
-    /// Adds the ignore file of the directory `below` the root: `.rigignore`, or `.gitignore`
+    /// With the ignore file of the directory `below` the root: `.rigignore`, or `.gitignore`
     /// where there is none. Nobody looks for one where it is known that there `may_be` none.
-    pub fn enter(&mut self, root: &Path, below: &Path, may_be: bool) -> Result<()> {
+    pub fn enter(&self, root: &Path, below: &Path, may_be: bool) -> Result<Stack> {
         let prefix = below.as_os_str().len();
-        let (mut file, mut text) = (PathBuf::new(), Vec::new());
         for name in NAMES.iter().filter(|_| may_be) {
-            file = below.join(name);
+            let file = below.join(name);
             let path = root.join(&file);
             match read(&path) {
-                Ok(found) => {
-                    text = found;
-                    break;
+                Ok(text) => {
+                    let file = file.to_string_lossy().into_owned();
+                    let (skip, rules) = (prefix + usize::from(prefix > 0), Rules::parse(&text));
+                    return Ok(Stack(Rc::new(Level { skip, file, rules, above: Some(self.clone()) })));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -56,32 +60,31 @@ impl Stack {
                 }
             }
         }
-        let file = file.to_string_lossy().into_owned();
-        self.0.push(Level { skip: prefix + usize::from(prefix > 0), file, rules: Rules::parse(&text) });
-        Ok(())
-    }
-
-    /// Takes the rules away that were added last.
-    pub fn leave(&mut self) {
-        self.0.pop();
+        Ok(self.clone())
     }
 
     /// What decides about `path`, below the root: of the deepest file with a rule that
-    /// matches, the last one.
+    /// matches, the last one; but before all of them what is never sent.
     pub fn decide(&self, path: &Path, directory: bool) -> Option<Decision<'_>> {
-        let path = files::bytes(path);
-        let (never, others) = self.0.split_first()?;
-        std::iter::once(never).chain(others.iter().rev()).find_map(|level| {
-            let rule = level.rules.decide(path.as_ref().get(level.skip..)?, directory)?;
-            Some((level.file.as_str(), rule))
-        })
+        let (bytes, mut stack, mut found) = (files::bytes(path), self, None);
+        loop {
+            let level = &stack.0;
+            if found.is_none() || level.above.is_none() {
+                let rule = level.rules.decide(bytes.as_ref().get(level.skip..)?, directory);
+                found = rule.map(|rule| (level.file.as_str(), rule)).or(found);
+            }
+            match &level.above {
+                Some(above) => stack = above,
+                None => return found,
+            }
+        }
     }
 }
 
 /// Links are not followed, as in git, but not passed over in silence either: then more would
 /// be sent than somebody thinks.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if fs::symlink_metadata(path)?.is_file() {
+    if files::about(path)?.is_file() {
         return fs::read(path);
     }
     Err(io::Error::other("it is no regular file"))

@@ -4,8 +4,7 @@
 use super::rules::{Decision, NAMES, Stack};
 use crate::error::{Error, Result};
 use crate::packed::{Packed, packed};
-use crate::sys::files;
-use std::ffi::OsString;
+use crate::sys::files::{self, About};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -30,7 +29,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Its permission bits.
     pub mode: u32,
-    /// Tells whether it was changed ([`files::stamp`]).
+    /// Tells whether it was changed ([`files::About`]).
     pub stamp: [u64; 3],
 }
 
@@ -77,22 +76,28 @@ pub struct Left {
 pub(super) const NEEDLESS: Packed =
     packed!("if the app does not need it, remove it or name it in '.rigignore'");
 
+/// What to do when the directory is the wrong one.
+const NAME_IT: Packed = packed!("name the directory of your app: `rig deploy PATH`");
+
 /// How many of the things that can't be sent an error tells.
 const TOLD: usize = 10;
 
 struct Walk {
     tree: Tree,
-    stack: Stack,
     refused: Vec<Error>,
 }
 
 /// Lists what is below `root`. Nothing is read but names and ignore files, but everything
-/// is as good as sure to be readable.
+/// is as good as sure to be readable. (By one thread: several would wait for each other's memory
+/// and take longer, but where nothing of the names is in the system's cache.)
 pub fn walk(root: &Path) -> Result<Tree> {
     let tree = Tree { root: root.to_owned(), entries: Vec::new(), bytes: 0, left: Vec::new() };
-    let mut walk = Walk { tree, stack: Stack::new(), refused: Vec::new() };
-    walk.descend(Path::new(""))?;
-    let Walk { tree, refused, .. } = walk;
+    let mut walk = Walk { tree, refused: Vec::new() };
+    walk.descend(Path::new(""), &Stack::new()).map_err(|error| match error.hint_text() {
+        None => error.hint(NAME_IT),
+        Some(_) => error,
+    })?;
+    let Walk { tree, refused } = walk;
     if let Some(first) = refused.first() {
         let mut messages: Vec<&str> = refused.iter().map(Error::message).collect();
         if messages.len() > TOLD {
@@ -103,68 +108,65 @@ pub fn walk(root: &Path) -> Result<Tree> {
         return Err(error.hint(first.hint_text().unwrap_or_else(|| NEEDLESS.text())));
     }
     if !tree.entries.iter().any(|entry| !matches!(entry.kind, Kind::Directory)) {
-        return Err(Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy()))
-            .hint(packed!("name the directory of your app: `rig deploy PATH`")));
+        return Err(
+            Error::usage(format!("there is nothing to deploy in '{}'", root.to_string_lossy())).hint(NAME_IT)
+        );
     }
     Ok(tree)
 }
 
 impl Walk {
-    /// Adds what is in the directory `below` the root. What can't be sent is noted, up to a
-    /// bound.
-    fn descend(&mut self, below: &Path) -> Result<()> {
+    /// Adds what is in the directory `below` the root, to which `above` applies. What can't be
+    /// sent is noted, up to a bound.
+    fn descend(&mut self, below: &Path, above: &Stack) -> Result<()> {
         let directory = if below.as_os_str().is_empty() { self.tree.root.clone() } else { self.full(below) };
         let unreadable = |error: io::Error| Error::io("read", &directory.to_string_lossy(), &error);
-        let mut items = Vec::new();
-        for item in fs::read_dir(&directory).map_err(unreadable)? {
-            let item = item.map_err(unreadable)?;
-            items.push((item.file_name(), item));
-        }
-        items.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut items = files::list(&directory, below).map_err(unreadable)?;
+        items.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
         // Also a name that some file systems take for one of these.
-        let may_be = |name: &OsString| NAMES.iter().any(|one| name.eq_ignore_ascii_case(one));
-        self.stack.enter(&self.tree.root, below, items.iter().any(|(name, _)| may_be(name)))?;
-        for (name, item) in items {
+        let may_be = |path: &Path| {
+            NAMES.iter().any(|name| path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name)))
+        };
+        let stack = above.enter(&self.tree.root, below, items.iter().any(|(path, _)| may_be(path)))?;
+        for (path, about) in items {
             if self.refused.len() > TOLD {
                 break;
             }
-            if let Err(error) = self.add(&item, below.join(name)) {
+            if let Err(error) = self.add(about, path, &stack) {
                 self.refused.push(error);
             }
         }
-        self.stack.leave();
         Ok(())
     }
 
-    fn add(&mut self, item: &fs::DirEntry, path: PathBuf) -> Result<()> {
-        let shown = || self.full(&path).to_string_lossy().into_owned();
-        let unreadable = |error: io::Error| Error::io("read", &shown(), &error);
-        let data = item.metadata().map_err(unreadable)?;
-        let kind = data.file_type();
-        let size = if kind.is_file() { data.len() } else { 0 };
-        if let Some(decision) = self.stack.decide(&path, kind.is_dir())
+    fn add(&mut self, about: io::Result<About>, path: PathBuf, stack: &Stack) -> Result<()> {
+        let unreadable = |error: io::Error| Error::io("read", &self.full(&path).to_string_lossy(), &error);
+        let about = about.map_err(unreadable)?;
+        let bytes = if about.is_file() { about.size } else { 0 };
+        if let Some(decision) = stack.decide(&path, about.is_dir())
             && !decision.1.negated
         {
-            count(&mut self.tree.left, decision, kind.is_dir(), size);
+            let directories = u64::from(about.is_dir());
+            let cause = Cause::new(decision);
+            count(&mut self.tree.left, Left { cause, files: 1 - directories, directories, bytes });
             return Ok(());
         }
-        special(kind, &self.tree.root, &path)?;
+        special(&about, &self.tree.root, &path)?;
         let kind = match () {
-            () if kind.is_symlink() => Kind::Link(fs::read_link(item.path()).map_err(unreadable)?),
-            () if kind.is_dir() => Kind::Directory,
+            () if about.is_link() => Kind::Link(fs::read_link(self.full(&path)).map_err(unreadable)?),
+            () if about.is_dir() => Kind::Directory,
             () => {
                 // Opening each of many thousands takes longer than all the rest.
-                if !files::readable(&data) {
-                    files::open(&item.path()).map_err(unreadable)?;
+                if !about.is_readable() {
+                    files::open(&self.full(&path)).map_err(unreadable)?;
                 }
-                Kind::File(size)
+                Kind::File(bytes)
             }
         };
-        self.tree.bytes += size;
-        let below = matches!(kind, Kind::Directory).then(|| path.clone());
-        let (mode, stamp) = (files::mode(&data), files::stamp(&data));
-        self.tree.entries.push(Entry { path, kind, mode, stamp });
-        below.map_or(Ok(()), |below| self.descend(&below))
+        self.tree.bytes += bytes;
+        let below = about.is_dir().then(|| path.clone());
+        self.tree.entries.push(Entry { path, kind, mode: about.mode(), stamp: about.stamp });
+        below.map_or(Ok(()), |below| self.descend(&below, stack))
     }
 
     fn full(&self, below: &Path) -> PathBuf {
@@ -173,28 +175,27 @@ impl Walk {
 }
 
 /// What is neither a file nor a directory nor a link can't be sent.
-fn special(kind: fs::FileType, root: &Path, below: &Path) -> Result<()> {
-    if kind.is_file() || kind.is_dir() || kind.is_symlink() {
+fn special(about: &About, root: &Path, below: &Path) -> Result<()> {
+    if about.is_file() || about.is_dir() || about.is_link() {
         return Ok(());
     }
-    let what = files::special(kind);
+    let what = about.special();
     Err(Error::usage(format!("cannot deploy '{}': it is {what}", root.join(below).to_string_lossy())))
 }
 
-/// Counts what `decision` leaves out.
-fn count(left: &mut Vec<Left>, decision: Decision<'_>, directory: bool, bytes: u64) {
-    fn known(left: &Left) -> (&str, u64) {
+/// Counts what a rule leaves out.
+fn count(all: &mut Vec<Left>, one: Left) {
+    fn key(left: &Left) -> (&str, u64) {
         (&left.cause.file, left.cause.line)
     }
-    let key = (decision.0, decision.1.line);
-    let at = left.iter().position(|left| known(left) >= key).unwrap_or(left.len());
-    if left.get(at).is_none_or(|left| known(left) != key) {
-        left.insert(at, Left { cause: Cause::new(decision), files: 0, directories: 0, bytes: 0 });
-    }
-    if let Some(left) = left.get_mut(at) {
-        left.files += u64::from(!directory);
-        left.directories += u64::from(directory);
-        left.bytes += bytes;
+    let at = all.iter().position(|known| key(known) >= key(&one)).unwrap_or(all.len());
+    match all.get_mut(at) {
+        Some(known) if key(known) == key(&one) => {
+            known.files += one.files;
+            known.directories += one.directories;
+            known.bytes += one.bytes;
+        }
+        _ => all.insert(at, one),
     }
 }
 
@@ -224,21 +225,21 @@ pub fn explain(root: &Path, given: &Path, slash: bool) -> Result<Verdict> {
             Component::CurDir => continue,
             _ => {
                 let (given, root) = (given.to_string_lossy(), root.to_string_lossy());
-                return Err(Error::usage(format!("'{given}' is no path below '{root}'")));
+                return Err(Error::usage(format!("'{given}' is no relative path below '{root}'")));
             }
         };
-        stack.enter(root, &verdict.at, true)?;
+        stack = stack.enter(root, &verdict.at, true)?;
         verdict.at.push(name);
         let whole = root.join(&verdict.at);
-        let kind = fs::symlink_metadata(&whole).map(|data| data.file_type()).ok();
+        let about = files::about(&whole).ok();
         let last = parts.as_path().as_os_str().is_empty();
-        let directory = kind.map_or(slash || !last, |kind| kind.is_dir());
-        verdict.exists = kind.is_some();
+        let directory = about.map_or(slash || !last, |about| about.is_dir());
+        verdict.exists = about.is_some();
         let decision = stack.decide(&verdict.at, directory);
         verdict.sent = decision.is_none_or(|(_, rule)| rule.negated);
         verdict.cause = decision.map(Cause::new);
         if verdict.sent {
-            kind.map_or(Ok(()), |kind| special(kind, root, &verdict.at))?;
+            about.map_or(Ok(()), |about| special(&about, root, &verdict.at))?;
             if !last && !directory {
                 let whole = whole.to_string_lossy();
                 return Err(Error::usage(format!("'{whole}' is no directory; a link is sent as a link")));

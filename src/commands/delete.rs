@@ -191,7 +191,7 @@ fn end_session(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 fn cancel(session: &Session, matches: &Matches) -> Result<()> {
-    let id = id(matches.arg(0).unwrap_or_default(), "deploy", "releases")?;
+    let id = id(matches.arg(0).unwrap_or_default(), "deploy", "status app")?;
     let answer = session.max()?.document("deploy:cancel", &deploy::Select { id })?;
     tell(session, &answer, "cancelled deploy {id} of app {app}")
 }
@@ -232,7 +232,7 @@ fn member(session: &Session, matches: &Matches) -> Result<()> {
 
 /// The number of a `what` that the argument names.
 fn number(matches: &Matches, what: &str) -> Result<u64> {
-    id(matches.arg(0).unwrap_or_default(), what, &format!("{what}s"))
+    id(matches.arg(0).unwrap_or_default(), what, &format!("list {what}s"))
 }
 
 fn ask(session: &Session, question: &str) -> Result<()> {

@@ -81,7 +81,7 @@ pub const DEPLOY: Command = Command {
             whole deploy. Ctrl-C \
             asks whether to cancel it; what was sent goes on without rig. Ignore files may stand in \
             each directory, those above the one that is sent do not count, and their rules mean what \
-            they mean to git. --explain takes a path below the directory."
+            they mean to git. --explain takes a path relative to the directory."
     ),
     args: &[Arg {
         name: word("PATH"),

@@ -174,7 +174,7 @@ fn build(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 fn command(session: &Session, matches: &Matches) -> Result<()> {
-    let id = super::id(matches.arg(0).unwrap_or_default(), "session", "audit")?;
+    let id = super::id(matches.arg(0).unwrap_or_default(), "session", "list audit")?;
     show(session, matches, &format!("logs:command:{id}"), &format!("the app of session {id}"))
 }
 

@@ -166,9 +166,9 @@ fn number(matches: &Matches, flag: &Flag, what: &str, example: &str) -> Result<O
     })
 }
 
-/// The number of one of `what`, which `rig list` shows in this list.
-fn id(given: &str, what: &str, list: &str) -> Result<u64> {
+/// The number of one of `what`, which this command shows.
+fn id(given: &str, what: &str, shows: &str) -> Result<u64> {
     given.parse().map_err(|_| {
-        Error::usage(format!("'{given}' is no {what}'s number")).hint(format!("see `rig list {list}`"))
+        Error::usage(format!("'{given}' is no {what}'s number")).hint(format!("see `rig {shows}`"))
     })
 }

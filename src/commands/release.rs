@@ -127,7 +127,7 @@ fn diff(session: &Session, matches: &Matches) -> Result<()> {
     let skipped = usize::from(first.is_some_and(|given| !is_number(given)));
     for (at, name) in ["from", "to"].into_iter().enumerate() {
         if let Some(given) = matches.arg(at + skipped) {
-            let release = id(given, "release", "releases")?;
+            let release = id(given, "release", "list releases")?;
             request.push_str(&[",\"", name, "\":", &release.to_string()].concat());
         }
     }

@@ -114,7 +114,7 @@ fn attach(session: &Session, matches: &Matches, id: &str) -> Result<Remote> {
             "--attach goes to a session that is there, and takes nothing else"
         )));
     }
-    let number = super::id(id, "session", "sessions")?;
+    let number = super::id(id, "session", "list sessions")?;
     let remote = Remote::attach(session.max()?, number)?;
     if !remote.running.tty {
         return Err(Error::new(Kind::Conflict, format!("session {id} has no terminal: it is a command"))

@@ -202,7 +202,7 @@ fn app(session: &Session, matches: &Matches) -> Result<()> {
 }
 
 fn deploy(session: &Session, matches: &Matches) -> Result<()> {
-    let id = super::id(matches.arg(0).unwrap_or_default(), "deploy", "releases")?;
+    let id = super::id(matches.arg(0).unwrap_or_default(), "deploy", "status app")?;
     let answer = session.max()?.document("deploy:status", &deploy::Select { id })?;
     show(session, &answer, &[(DEPLOY_STATUS, "")])
 }

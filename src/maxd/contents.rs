@@ -16,6 +16,8 @@ mod look;
 mod partial;
 mod receive;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use collect::collect_now_and_then;
 pub use receive::Receiver;

@@ -204,7 +204,11 @@ impl<'a> Peer<'a> {
     #[inline(never)]
     pub fn lost(&self, error: &io::Error) -> Error {
         if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
-            let text = format!("{} did not answer within {}", self.name(), human(self.timeout));
+            let limit = match self.timeout.as_millis() as u64 {
+                millis @ ..100 => format!("{millis}ms"),
+                _ => human(self.timeout),
+            };
+            let text = format!("{} did not answer within {limit}", self.name());
             return Error::new(Kind::TimedOut, text)
                 .hint(packed!("try again, or give it longer with --timeout"));
         }

@@ -9,19 +9,21 @@ use std::path::Path;
 /// Writes `content` to `path` with mode 0600 by way of a new file and a rename, making
 /// the directory (0700) when it is missing.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
-    try_write(path, content).map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
+    let written = replace(path, &mut |file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    written.map_err(|error| Error::io("write", &path.to_string_lossy(), &error))
 }
 
-fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Does so with what `write` writes, of which nothing may be left when the machine crashes: for
+/// what can be told to be damaged then, and can be made again.
+pub fn replace(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     make_directory(dir)?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
+    let written =
+        create(&temporary).and_then(|mut file| write(&mut file)).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

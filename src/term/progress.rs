@@ -3,6 +3,7 @@
 
 use super::output::Output;
 use super::text::bytes;
+use crate::sys::terminal;
 use crate::time::human;
 use std::time::{Duration, Instant};
 
@@ -33,9 +34,11 @@ impl<'a> Progress<'a> {
             return;
         }
         self.shown = now;
-        let text = describe(done, self.total, now.duration_since(self.started));
+        let mut text = describe(done, self.total, now.duration_since(self.started));
         if self.output.animated {
             self.drawn = true;
+            // All of it is ASCII.
+            text.truncate(terminal::width().unwrap_or(usize::MAX));
             self.output.stderr(&format!("\r\u{1b}[K{text}"));
         } else {
             self.output.note(&text);

@@ -25,25 +25,28 @@ pub fn possible(output: &Output, flag: &str) -> Result<()> {
 /// terminal.
 pub fn confirm(output: &Output, question: &str, flag: &str) -> Result<bool> {
     possible(output, flag)?;
-    output.stderr(&format!("{} [y/N] ", safe(question)));
-    let answer = line()?;
+    let answer = put(output, question, " [y/N] ")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
 /// Asks for a line of text.
 pub fn ask(output: &Output, question: &str) -> Result<String> {
-    output.stderr(&format!("{}: ", safe(question)));
-    Ok(line()?.trim().to_owned())
+    Ok(put(output, question, ": ")?.trim().to_owned())
 }
 
 /// Asks for a line that is not shown, and takes it as it is typed.
 pub fn hidden(output: &Output, question: &str) -> Result<Secret> {
     // First, since it forgets what was typed before: who sees the question may answer.
     let echo = EchoOff::new().map_err(|error| Error::io("hide the input of", "the terminal", &error))?;
-    output.stderr(&format!("{}: ", safe(question)));
-    let answer = line();
+    let answer = put(output, question, ": ");
     drop(echo);
     answer.map(Secret::new).map(|line| without_line_end(&line))
+}
+
+/// Shows a question and takes the answer. Ctrl-D leaves the cursor behind the question.
+fn put(output: &Output, question: &str, end: &str) -> Result<String> {
+    output.stderr(&[&safe(question), end].concat());
+    line().inspect_err(|_| output.note(""))
 }
 
 /// A secret without the line end behind it.

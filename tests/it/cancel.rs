@@ -164,4 +164,14 @@ fn ctrl_c_on_a_terminal_asks_what_becomes_of_it() {
     terminal.wait("interrupted; deploy 4 goes on in Max");
     assert_eq!(terminal.end(), 130);
     rig.ok(&["delete", "deploy", "4"]);
+    // No answer is none, and what is said then stands on a line of its own.
+    let mut terminal = Terminal::spawn(&rig, &args(&dir, &[]));
+    terminal.wait("begun");
+    terminal.type_in("\x03");
+    terminal.wait("cancel deploy 5? else it goes on [y/N]");
+    terminal.type_in("\x04");
+    terminal.wait("[y/N] \r\nrig: interrupted");
+    assert_eq!(terminal.end(), 130);
+    rig.run(&["delete", "deploy", "x"]).fails(2, "rig: 'x' is no deploy's number\n  see `rig status app`\n");
+    rig.ok(&["delete", "deploy", "5"]);
 }

@@ -340,6 +340,40 @@ fn a_content_that_was_damaged_fails_the_deploy_and_is_sent_anew() {
 }
 
 #[test]
+fn what_was_found_for_a_deploy_is_looked_for_again_when_it_may_be_gone() {
+    let mut max = Max::start();
+    let ann = Sender::new(&max, "ann", "blue");
+    let before = site();
+    assert_eq!(ann.deploy(&max, &before)["state"], "live");
+    let mut files = before.clone();
+    files.text("new", "new");
+    files.text("newer", "newer");
+    let [first, second, third] = [ann.begin_of("web"), ann.begin_of("other"), ann.begin_of("third")];
+    let progress = [first, second, third].map(|id| ann.send(&max, id, "manifest", &files.delta(&before)));
+    assert!(progress.iter().all(|progress| progress["missing"] == "4-5"), "{progress:?}");
+    let both = files.missing(&progress[0]);
+    // Meanwhile another deploy has found one of the others damaged.
+    let one = stored(&max, 1, b"one");
+    fs::write(&one, "two").unwrap();
+    assert_eq!(ann.deploy(&max, &before)["state"], "failed");
+    assert!(!one.exists());
+    let rest = ann.send(&max, first, "contents", &both);
+    assert_eq!(rest["missing"], "2");
+    assert_eq!(ann.send(&max, first, "contents", &files.missing(&rest))["missing"], "");
+    assert_eq!(ann.ended(first)["state"], "live");
+    // What another deploy has brought is taken all the same; some of it first.
+    let progress = ann.send(&max, second, "contents", &tar(&[(sha(b"new"), b"new")]));
+    assert_eq!((&progress["missing"], &progress["deploy"]["state"]), (&"".into(), &"queued".into()));
+    assert_eq!(ann.ended(second)["state"], "live");
+    // A maxd that was started again has found nothing yet.
+    max.kill();
+    max.serve();
+    assert_eq!(ann.send(&max, third, "contents", &both)["missing"], "");
+    assert_eq!(ann.ended(third)["state"], "live");
+    assert_eq!(Files::read(&release(&max, 3, 1)), files);
+}
+
+#[test]
 fn releases_are_kept_by_number_and_by_size() {
     let max = Max::with_trial(&["--keep-releases", "3", "--keep-bytes", "10KiB"], "grace=1");
     let ann = Sender::new(&max, "ann", "blue");

@@ -214,6 +214,8 @@ fn max_unreachable_and_max_silent() {
         ),
     );
     assert!(started.elapsed().as_secs() < 10);
+    let ran = rig.run(&["list", "apps", "--timeout", "20ms"]);
+    assert!(ran.code == 8 && ran.stderr.contains("' did not answer within 20ms\n"), "{}", ran.stderr);
     rig.set("RIG_URL", "https://no-such-host.invalid");
     let ran = rig.run(&["list", "apps"]);
     assert_eq!(ran.code, 5, "{ran:?}");

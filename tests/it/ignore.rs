@@ -226,7 +226,7 @@ fn explain_names_the_rule_that_decides() {
     });
     assert_eq!(verdict, expected);
     for outside in ["../x", "/etc/passwd", "sub/../x"] {
-        let error = format!("rig: '{outside}' is no path below '.'\n");
+        let error = format!("rig: '{outside}' is no relative path below '.'\n");
         rig.run(&["deploy", "--explain", outside]).fails(2, &error);
     }
     // It is a path below the directory, wherever that is.

@@ -2,6 +2,7 @@
 
 use crate::harness::{Max, Rig, wait_for};
 use crate::relay::Relay;
+use crate::terminal::Terminal;
 use nanorand::{Rng, WyRand};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -317,12 +318,11 @@ fn an_archive_is_taken_as_it_is() {
     world.is_there(2);
     let page = world.dir.path().join("index.html");
     let page = page.to_str().unwrap();
-    world.rig.run(&[&["deploy", page][..], &target].concat()).fails(
-        2,
-        &format!(
-            "rig: '{page}' is no gzip-compressed tar\n  make one: `tar -czf app.tar.gz -C DIRECTORY .`\n"
-        ),
-    );
+    let example = "for instance `tar -czf - -C DIRECTORY . | rig deploy -`";
+    world
+        .rig
+        .run(&[&["deploy", page][..], &target].concat())
+        .fails(2, &format!("rig: '{page}' is no gzip-compressed tar\n  {example}\n"));
     world
         .rig
         .run(&[&["deploy", path, "--link"][..], &target].concat())
@@ -332,6 +332,13 @@ fn an_archive_is_taken_as_it_is() {
         .run(&["deploy", "-", "--dry-run"])
         .fails(2, "rig: --dry-run is for directories\n  name the directory, or leave it out\n");
     world.rig.run(&["deploy", "nothing"]).fails(1, "rig: cannot read 'nothing': no such file or directory\n");
+    world
+        .rig
+        .run(&["deploy", "-", "-a", "web.blue"])
+        .fails(2, &format!("rig: 'standard input' is empty\n  {example}\n"));
+    let mut terminal = Terminal::spawn(&world.rig, &["deploy", "-", "-a", "web.blue"]);
+    terminal.wait("rig: 'standard input' is a terminal");
+    assert_eq!(terminal.end(), 2);
     // Somebody who sends nothing, or nothing more, keeps it for --timeout and not longer.
     for given in [&b""[..], b"\x1f\x8b"] {
         let mut command = world.rig.command(&[&["deploy", "-", "--timeout", "1s"][..], &target].concat());

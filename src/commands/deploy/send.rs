@@ -20,7 +20,7 @@ use crate::term::text::{bytes, count};
 use crate::view::{self, at, filled, items, text};
 use miniserde::json::Value;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, thread};
@@ -85,8 +85,14 @@ pub struct Archive {
 impl Archive {
     /// Opens the one at `path`; `-` is standard input.
     pub fn open(path: &str, deadline: Option<Instant>) -> Result<Archive> {
-        let failed = |error| Error::io("read", path, &error);
+        let name = if path == "-" { "standard input" } else { path };
+        let failed = |error| Error::io("read", name, &error);
+        let wrong = |what| {
+            Error::usage(format!("'{name}' is {what}"))
+                .hint(packed!("for instance `tar -czf - -C DIRECTORY . | rig deploy -`"))
+        };
         let (read, size): (Reading, _) = match path {
+            "-" if io::stdin().is_terminal() => return Err(wrong("a terminal")),
             "-" => (Box::new(|out| io::stdin().lock().read(out)), None),
             _ => {
                 let mut file = File::open(path).map_err(failed)?;
@@ -94,13 +100,12 @@ impl Archive {
                 (Box::new(move |out| file.read(out)), Some(size))
             }
         };
-        let mut pack = Pack::made(read, path)?;
+        let mut pack = Pack::made(read, name)?;
         pack.deadline = deadline;
-        match pack.peek().map(|start| start.starts_with(&GZIP) || GZIP.starts_with(start) && start != [0; 0])
-        {
-            Ok(true) => Ok(Archive { pack, size }),
-            Ok(false) => Err(Error::usage(format!("'{path}' is no gzip-compressed tar"))
-                .hint("make one: `tar -czf app.tar.gz -C DIRECTORY .`")),
+        match pack.peek() {
+            Ok([]) => Err(wrong("empty")),
+            Ok(start) if start.starts_with(&GZIP) || GZIP.starts_with(start) => Ok(Archive { pack, size }),
+            Ok(_) => Err(wrong("no gzip-compressed tar")),
             Err(error) => Err(pack.failure().unwrap_or_else(|| failed(error))),
         }
     }
@@ -146,7 +151,9 @@ fn missing_of(
     let (sending, mut progress) = Sending::begin(session, deploy, tree, (deadline, TRIES))?;
     if let Some(index) = sending.index.as_ref().filter(|_| !sending.contents.proven) {
         // Without one all is read again.
-        let _ = atomic::write(index, &sending.contents.index());
+        let _ = atomic::replace(index, &mut |file| {
+            sending.contents.write_index(&mut |bytes| file.write_all(bytes))
+        });
         index.parent().into_iter().for_each(index::prune);
     }
     let all = sending.contents.numbers.len() as u64;
@@ -221,21 +228,14 @@ impl<'a> Sending<'a> {
         (deadline, tries): (Option<Instant>, u32),
     ) -> Result<(Sending<'a>, Option<Value>)> {
         let index = index_file(deploy, &session.max()?.url.to_string(), &tree.root);
-        let known = || index.as_deref().and_then(Index::open);
-        let contents = Contents::new(tree, began, known())?;
-        let (manifest, with_base) = match contents.proven {
-            true => (contents.known_manifest()?, true),
-            false => {
-                let base = known();
-                let with_base = base.is_some();
-                (contents.manifest(base)?, with_base)
-            }
-        };
+        let known = index.as_deref().and_then(Index::open);
+        let (contents, manifest) = Contents::new(tree, began, known.as_ref())?;
+        drop(known);
         let sending = Sending { session, deploy, contents, deadline, tries, index };
         let progress = match sending.keep_trying(|| sending.put(&manifest)) {
             // Max does not know the one before: it was too long ago.
-            Err(error) if with_base && error.field_name() == Some("base") => {
-                let manifest = sending.contents.manifest(None)?;
+            Err(error) if error.field_name() == Some("base") => {
+                let manifest = sending.contents.full_manifest()?;
                 sending.keep_trying(|| sending.put(&manifest))
             }
             put => put,

@@ -198,3 +198,39 @@ fn wanted(upload: &Upload) -> Result<Looked> {
     store.run(|t| sent_now(t, id))?;
     Ok(looked)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::archive::Limits;
+    use crate::manifest::Hasher;
+
+    fn looked(files: usize) -> Looked {
+        let records: String = (0..files).map(|n| format!("f 644 0 {n:064x} {n:06}\0")).collect();
+        let text = format!("full\0{records}. {}\0", hex(&Hasher::of(records.as_bytes())));
+        let limits = Limits { bytes: 0, entries: u64::MAX };
+        let Manifest { name, wanted, .. } = read_changes(text.as_bytes(), &limits, |_| Ok(None)).unwrap();
+        Looked { manifest: name, wanted: Arc::new(wanted), missing: Vec::new(), damaged: 0 }
+    }
+
+    #[test]
+    fn what_was_found_is_forgotten_when_it_is_too_much() {
+        let recent = Recent::default();
+        let large = RECENT / 2 - DEPLOY;
+        let (small, large) = (looked(1), looked(large));
+        let again = || Looked { wanted: Arc::clone(&large.wanted), missing: Vec::new(), ..large };
+        recent.keep(1, again());
+        recent.keep(2, again());
+        assert!(recent.take(1, &small.manifest).is_none(), "another manifest");
+        assert!(recent.take(1, &large.manifest).is_some());
+        assert!(recent.take(1, &large.manifest).is_none(), "taken");
+        recent.keep(1, again());
+        // The same deploy once more, in its place.
+        recent.keep(1, again());
+        recent.keep(3, small);
+        assert!(recent.take(2, &large.manifest).is_none() && recent.take(1, &large.manifest).is_some());
+        (0..1000).for_each(|deploy| recent.keep(deploy, looked(1)));
+        assert!(recent.0.lock().unwrap().len() < 400);
+    }
+}
