@@ -152,7 +152,8 @@ impl Writing {
             placed => placed,
         };
         placed.map_err(failed)?;
-        [Some(&*path), path.parent()].into_iter().flatten().for_each(|path| unsynced.add(path));
+        // The directory has changed, too.
+        path.ancestors().take(2).for_each(|path| unsynced.add(path));
         Ok(Verdict::Good)
     }
 }

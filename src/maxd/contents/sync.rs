@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-/// So many files and directories are brought to the disk one by one, which takes about a
+/// So many files and directories are brought to the disk one by one, which takes up to a
 /// millisecond each. For more of them `syncfs` takes less, though it also waits for all else that
 /// was written on the file system.
 const FEW: usize = 256;

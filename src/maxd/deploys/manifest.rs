@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How many partials an answer names at most.
 const PARTIALS: usize = 1000;
 /// So many contents are kept in mind for the requests that bring them, at a hundred bytes each.
-const RECENT: usize = 400_000;
+const RECENT: usize = 250_000;
 /// What a deploy counts for beside its contents.
 const DEPLOY: usize = 1000;
 
