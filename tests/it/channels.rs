@@ -192,8 +192,9 @@ fn a_revoked_session_ends_at_once_on_both_transports() {
 #[test]
 fn a_silent_socket_is_closed() {
     let max = Max::trial("idle=300");
-    let mut ws = Ws::open(&max, &access(&max, "ada"));
+    let token = access(&max, "ada");
     let started = Instant::now();
+    let mut ws = Ws::open(&max, &token);
     assert_eq!(ws.receive(), closed(1002, "idle"));
     assert!(started.elapsed() >= Duration::from_millis(300));
 }
