@@ -152,8 +152,8 @@ impl Writing {
             placed => placed,
         };
         placed.map_err(failed)?;
-        // The directory has changed, too.
-        path.ancestors().take(2).for_each(|path| unsynced.add(path));
+        // Its directory has changed too, and may be new.
+        path.ancestors().take(3).for_each(|path| unsynced.add(path));
         Ok(Verdict::Good)
     }
 }
