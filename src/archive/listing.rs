@@ -152,5 +152,5 @@ fn malformed(why: &str) -> Error {
 }
 
 fn cut_short() -> Error {
-    Error::usage("the manifest ends too early").hint("it was cut off on its way; send it again")
+    Error::usage("the manifest ends too early").hint("it was cut off on its way; deploy again")
 }

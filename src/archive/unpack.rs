@@ -117,7 +117,7 @@ impl State {
 
     fn cut_short(&self) -> Error {
         Error::usage(format!("the archive ends too early{}", self.place()))
-            .hint("it was cut off on its way; send it again")
+            .hint("it was cut off on its way; deploy again")
     }
 
     fn place(&self) -> String {
