@@ -145,7 +145,6 @@ impl Writing {
                     fs::create_dir(directory)
                         .or_else(|error| if directory.exists() { Ok(()) } else { Err(error) })
                         .map_err(failed)?;
-                    unsynced.add(&pool.root);
                 }
                 fs::rename(&partial, &path)
             }
