@@ -19,7 +19,7 @@ use super::disk::{Disk, written};
 use super::manifest::Manifest;
 use super::tree::{Tree, refused, shown, unfit};
 use super::{Limits, broken};
-use crate::error::{Error, Result, io_reason};
+use crate::error::{Error, Result};
 use crate::manifest::{Hash, Hasher};
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -37,7 +37,7 @@ const PADDING_MAX: u64 = 1024 * 1024;
 /// it held. Blocks. After an error `dest` holds a part of the archive and is the caller's to
 /// remove.
 pub fn unpack(tar_gz: impl Read, dest: &Path, limits: &Limits) -> Result<Manifest> {
-    let state = State { left: Cell::new(0), ended: Cell::new(false), at: RefCell::default() };
+    let state = State::default();
     let gzip = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, tar_gz));
     let mut archive = tar::Archive::new(Guard { inner: gzip, state: &state });
     let mut unpacking = Unpacking { disk: Disk::new(dest)?, tree: Tree::new(limits) };
@@ -92,12 +92,15 @@ fn finish(mut rest: impl Read, state: &State) -> Result<()> {
 }
 
 /// What the reader below the tar decoder tells those above it.
+#[derive(Default)]
 struct State {
     /// How much may be read until the next step, so that no header fills the memory
     /// and no padding takes for ever.
     left: Cell<u64>,
     /// The stream has ended.
     ended: Cell<bool>,
+    /// Why nothing more could be read.
+    unread: RefCell<String>,
     /// The entry that is being read.
     at: RefCell<String>,
 }
@@ -107,8 +110,10 @@ impl State {
         if self.ended.get() || error.kind() == io::ErrorKind::UnexpectedEof {
             return self.cut_short();
         }
-        // The decoder quotes what it can't read.
-        self.wrong(&shown(io_reason(error).as_bytes()))
+        match self.unread.borrow().as_str() {
+            "" => self.wrong("a header can't be read"),
+            why => self.wrong(why),
+        }
     }
 
     fn wrong(&self, why: &str) -> Error {
@@ -133,15 +138,25 @@ struct Guard<'a, R> {
     state: &'a State,
 }
 
+impl<R> Guard<'_, R> {
+    /// The decoder hides what it gets in words of its own.
+    fn failed(&self, kind: io::ErrorKind, why: &str) -> io::Error {
+        if kind != io::ErrorKind::Interrupted {
+            why.clone_into(&mut self.state.unread.borrow_mut());
+        }
+        kind.into()
+    }
+}
+
 impl<R: Read> Read for Guard<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.state.left.get();
         if left == 0 && !buffer.is_empty() {
-            return Err(io::Error::other("headers or padding are too long"));
+            return Err(self.failed(io::ErrorKind::Other, "headers or padding are too long"));
         }
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let read = self.inner.read(buffer.get_mut(..most).unwrap_or_default());
-        let n = read.map_err(|error| io::Error::new(error.kind(), broken(&error)))?;
+        let n = read.map_err(|error| self.failed(error.kind(), &broken(&error)))?;
         self.state.ended.set(n == 0 && most > 0);
         self.state.left.set(left - n as u64);
         Ok(n)

@@ -214,13 +214,17 @@ fn malformed() -> Vec<Case> {
     wrong_sum[148] ^= 1;
     let unread = "a pax header can't be read";
     let inside: Vec<(&str, Vec<Vec<u8>>, &str)> = vec![
-        ("a wrong sum", vec![wrong_sum], ": archive header checksum mismatch"),
-        ("noise", vec![vec![7; 1024]], ": numeric field was not a number: \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd} when getting cksum for \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
-        ("a size below zero", sized(&[0xff; 12]), ": size overflow"),
-        ("a terminal's orders in a number", sized(b"\x1b]0;x\x07\0\0\0\0\0"), ": numeric field was not a number: \u{fffd}]0;x\u{fffd} when getting size for a"),
-        ("a size that is no number", sized(b"size here!!\0"), ": numeric field was not a number: size here!! when getting size for a"),
-        ("a size with a sign", sized(b"-0000000001\0"), ": numeric field was not a number: -0000000001 when getting size for a"),
-        ("a mode that is no number", vec![altered(a(), 100, b"rwxr-x-")], ", at or after 'a': numeric field was not a number: rwxr-x- when getting mode for a"),
+        ("a wrong sum", vec![wrong_sum], ": a header can't be read"),
+        ("noise", vec![vec![7; 1024]], ": a header can't be read"),
+        ("a size below zero", sized(&[0xff; 12]), ": a header can't be read"),
+        ("a terminal's orders in a number", sized(b"\x1b]0;x\x07\0\0\0\0\0"), ": a header can't be read"),
+        ("a size that is no number", sized(b"size here!!\0"), ": a header can't be read"),
+        ("a size with a sign", sized(b"-0000000001\0"), ": a header can't be read"),
+        (
+            "a mode that is no number",
+            vec![altered(a(), 100, b"rwxr-x-")],
+            ", at or after 'a': a header can't be read",
+        ),
         ("a name of a megabyte", long(1 << 20), ", at or after 'a': headers or padding are too long"),
         (
             "a target of a megabyte",
