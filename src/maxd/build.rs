@@ -237,7 +237,8 @@ mod tests {
             let mut texts = Vec::new();
             while let Some(line) = log.recv().await {
                 assert!(line.source == Source::Build && line.app == Some(2) && line.release == Some(3));
-                texts.push(line.text);
+                // What comes at once comes as a run.
+                texts.extend(line.text.lines().map(str::to_owned));
             }
             texts
         });
