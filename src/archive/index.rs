@@ -5,9 +5,9 @@
 //! rig 2 TIME\0 base HASH\0   f 644 11 b94d…cde9 src/a\0 STAMP   …   .\0 SHA-256
 //! ```
 //!
-//! A stamp is three numbers of eight bytes each, the lowest byte first. An index is read in its order beside a walk, which has the same. As with
-//! git's index a file that was written shortly before the index proves nothing: what came
-//! after may have the same stamp ("racy git", Documentation/technical/racy-git.txt).
+//! A stamp is three numbers of eight bytes each, the lowest byte first. An index is read in its
+//! order beside a walk, which has the same. As with git's index a file that was written shortly
+//! before the index proves nothing: what came after may have the same stamp ("racy git", Documentation/technical/racy-git.txt).
 
 use crate::manifest::{Hash, Hasher, Item, Record, order};
 use crate::sys::files::{self, About};

@@ -1,6 +1,11 @@
 //! Permissions, kinds and names of files.
 
+#[cfg(not(target_os = "linux"))]
+use libc::{__error as errno, fstatat, readdir, stat};
 use libc::{S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, mode_t};
+// Where words have 32 bits the others know no large files.
+#[cfg(target_os = "linux")]
+use libc::{__errno_location as errno, fstatat64 as fstatat, readdir64 as readdir, stat64 as stat};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -8,11 +13,6 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-#[cfg(target_os = "linux")]
-use libc::__errno_location as errno;
-#[cfg(not(target_os = "linux"))]
-use libc::__error as errno;
 
 /// Where rig's configuration is by default: below the directory that this variable names.
 pub const HOME: (&str, &str) = ("HOME", ".config/rig");
@@ -96,18 +96,20 @@ pub fn about(path: &Path) -> io::Result<About> {
     about_in(libc::AT_FDCWD, &CString::new(path.as_os_str().as_bytes())?)
 }
 
+#[allow(clippy::useless_conversion)] // Elsewhere than on Linux with 64 bits numbers are shorter.
 fn about_in(directory: i32, name: &CStr) -> io::Result<About> {
-    let mut data = MaybeUninit::<libc::stat>::uninit();
+    let mut data = MaybeUninit::<stat>::uninit();
     let flags = libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: the name ends with a zero byte, and there is room for what is told.
-    if unsafe { libc::fstatat(directory, name.as_ptr(), data.as_mut_ptr(), flags) } != 0 {
+    if unsafe { fstatat(directory, name.as_ptr(), data.as_mut_ptr(), flags) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: it was told.
     let data = unsafe { data.assume_init() };
     let nanoseconds = |seconds: i64, rest: i64| (seconds.wrapping_mul(1_000_000_000) + rest).cast_unsigned();
-    let written = nanoseconds(data.st_mtime, data.st_mtime_nsec);
-    let stamp = [written, nanoseconds(data.st_ctime, data.st_ctime_nsec), data.st_ino];
+    let written = nanoseconds(data.st_mtime.into(), data.st_mtime_nsec.into());
+    let changed = nanoseconds(data.st_ctime.into(), data.st_ctime_nsec.into());
+    let stamp = [written, changed, data.st_ino];
     Ok(About { mode: data.st_mode, size: data.st_size.cast_unsigned(), stamp })
 }
 
@@ -125,7 +127,7 @@ pub fn list(path: &Path, prefix: &Path) -> io::Result<Vec<(PathBuf, io::Result<A
         }
         let ended = loop {
             *errno() = 0;
-            let item = libc::readdir(directory);
+            let item = readdir(directory);
             if item.is_null() {
                 break io::Error::last_os_error();
             }
